@@ -1,0 +1,30 @@
+//! Core of the Windlass background-job library: the traits [`Queue`], [`Store`] and [`Storage`],
+//! the pure state machine that every backend is held to, the memory backend and the worker runtime.
+//!
+//! Applications use the facade crate `windlass`; backend authors start at [`backend`].
+#![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub mod backend;
+pub mod client;
+pub mod definition;
+pub mod error;
+pub mod job;
+pub mod limits;
+pub mod machine;
+pub mod queue;
+pub mod retention;
+pub mod storage;
+pub mod store;
+
+pub use backend::{Backend, Capabilities, Transactional};
+pub use client::Client;
+pub use definition::{Backoff, Job, Outcome, Stop};
+pub use error::{Error, Result};
+pub use jiff::Timestamp;
+pub use job::*;
+pub use limits::Limits;
+pub use queue::*;
+pub use retention::Retention;
+pub use storage::{Blob, BlobKey, BlobMeta, Storage};
+pub use store::*;

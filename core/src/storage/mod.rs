@@ -1,0 +1,96 @@
+//! Where the bytes are that are too big for a row: the trait [`Storage`], its keys, and [`Blob`].
+
+mod blob;
+mod key;
+
+pub use blob::Blob;
+pub use key::BlobKey;
+
+use std::fmt::{self, Debug};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_core::stream::BoxStream;
+use jiff::Timestamp;
+
+use crate::Result;
+
+/// Bytes on their way, in chunks of any size. An `Err` ends the stream.
+pub type ByteStream = BoxStream<'static, Result<Bytes>>;
+
+/// Named blobs of bytes.
+///
+/// Blobs are written whole or not at all: nobody ever reads half a blob under its key. What is here is the
+/// least that an implementor must give; checksums and conveniences are on [`Blob`] and [`Client`](crate::Client).
+#[async_trait]
+pub trait Storage: Debug + Send + Sync + 'static {
+    /// Stores a blob, replacing one of the same key, and answers its length. When the stream fails or the
+    /// future is dropped, the key is as it was before.
+    async fn put(&self, key: &BlobKey, body: ByteStream) -> Result<u64>;
+
+    /// Opens a blob.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`](crate::Error::NotFound) for an unknown key.
+    async fn get(&self, key: &BlobKey) -> Result<BlobBody>;
+
+    /// Reads what is known about a blob without its bytes.
+    async fn head(&self, key: &BlobKey) -> Result<Option<BlobMeta>>;
+
+    /// Deletes blobs. Unknown keys are no error, so the call may be repeated.
+    async fn delete(&self, keys: &[BlobKey]) -> Result<()>;
+
+    /// Lists blobs whose key starts with `prefix` (any text), in the byte order of their keys, after one key, at most `limit`.
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&BlobKey>,
+        limit: usize,
+    ) -> Result<Vec<BlobMeta>>;
+
+    /// Makes a URL under which anyone can use the blob for a while, without credentials.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`](crate::Error::Unsupported) where there is no such thing (memory, databases, folders).
+    async fn presign(
+        &self,
+        key: &BlobKey,
+        method: PresignMethod,
+        expires_in: Duration,
+    ) -> Result<String>;
+}
+
+/// What a presigned URL is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PresignMethod {
+    /// Reading with HTTP GET.
+    Get,
+    /// Writing with HTTP PUT.
+    Put,
+}
+
+/// An open blob.
+pub struct BlobBody {
+    /// What is known about it.
+    pub meta: BlobMeta,
+    /// Its bytes.
+    pub stream: ByteStream,
+}
+
+impl Debug for BlobBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BlobBody").field("meta", &self.meta).finish_non_exhaustive()
+    }
+}
+
+/// What a storage knows about a blob.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlobMeta {
+    /// Its key.
+    pub key: BlobKey,
+    /// Its length in bytes.
+    pub len: u64,
+    /// When it was written.
+    pub modified_at: Timestamp,
+}
