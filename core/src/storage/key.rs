@@ -1,5 +1,6 @@
 //! Keys of blobs.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -40,6 +41,12 @@ impl BlobKey {
     /// The key as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for BlobKey {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }

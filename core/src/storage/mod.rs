@@ -2,9 +2,11 @@
 
 mod blob;
 mod key;
+mod memory;
 
 pub use blob::Blob;
 pub use key::BlobKey;
+pub use memory::MemoryStorage;
 
 use std::fmt::{self, Debug};
 use std::time::Duration;
