@@ -28,11 +28,7 @@ pub async fn f21_a_duplicate_does_not_fail_the_others<H: Harness>(h: H) {
     let answers = b.insert(&[first.clone(), unique_job("a"), last.clone()]).await.unwrap();
     assert_eq!(
         answers,
-        [
-            Inserted::New(first.id),
-            Inserted::Duplicate { existing: holder },
-            Inserted::New(last.id)
-        ]
+        [Inserted::New(first.id), Inserted::Duplicate { existing: holder }, Inserted::New(last.id)]
     );
     assert_eq!(count(b).await, 3);
 }

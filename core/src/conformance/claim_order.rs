@@ -65,8 +65,7 @@ pub async fn due_jobs_become_available_in_the_order_of_their_time<H: Harness>(h:
     let b = &*h.backend();
     let w = worker(b).await;
     let after = |n| NewJob { start: Start::In(ms(n)), ..job() };
-    let [third, first, second] =
-        insert_all(b, vec![after(30), after(10), after(20)]).await[..]
+    let [third, first, second] = insert_all(b, vec![after(30), after(10), after(20)]).await[..]
     else {
         unreachable!()
     };

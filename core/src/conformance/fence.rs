@@ -5,8 +5,8 @@
 use super::Harness;
 use super::support::*;
 use crate::{
-    AttemptOutcome, Backend, ClaimId, Epoch, Inserted, JobId, LeaseKey, LogLevel, NewJob, Note, Queue,
-    Record, Recorded, Settled, Settlement, State, Store,
+    AttemptOutcome, Backend, ClaimId, Epoch, Inserted, JobId, LeaseKey, LogLevel, NewJob, Note,
+    Queue, Record, Recorded, Settled, Settlement, State, Store,
 };
 
 fn log() -> Note {
@@ -31,8 +31,11 @@ async fn settles_nothing(b: &dyn Backend, id: JobId, wrong: LeaseKey) {
             AttemptOutcome::Completed { .. } => vec![job_of("follow", K)],
             _ => Vec::new(),
         };
-        let settlement =
-            Settlement { follow_ups, notes: vec![log()], ..Settlement::new(wrong, outcome.clone()) };
+        let settlement = Settlement {
+            follow_ups,
+            notes: vec![log()],
+            ..Settlement::new(wrong, outcome.clone())
+        };
         let answer = settle_whole(b, settlement).await;
         assert_eq!(answer, Settled::Lost, "{outcome:?} under {wrong:?}");
         assert_eq!(get(b, id).await, before, "a lost settlement writes nothing");

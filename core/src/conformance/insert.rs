@@ -84,7 +84,8 @@ pub async fn f49_args_are_stored_and_claimed_unread<H: Harness>(h: H) {
 pub async fn the_encoding_of_args_is_kept<H: Harness>(h: H) {
     let b = &*h.backend();
     let w = worker(b).await;
-    let args = Payload { encoding: Encoding::Blob, bytes: Bytes::from_static(b"{\"$blob\":\"a\"}") };
+    let args =
+        Payload { encoding: Encoding::Blob, bytes: Bytes::from_static(b"{\"$blob\":\"a\"}") };
     let lease = run_new(b, w, NewJob { args: args.clone(), ..job() }).await;
     assert_eq!(lease.args, args);
 }
@@ -130,8 +131,7 @@ pub async fn names_of_full_length_are_kept<H: Harness>(h: H) {
     let w = worker(b).await;
     let long = "A-z_0.9:".repeat(16);
     let id = insert(b, job_of(&long, &long)).await;
-    let request =
-        crate::ClaimRequest::new(w, slots(&[(&long, 1)]), kinds(&[(&long, None)]));
+    let request = crate::ClaimRequest::new(w, slots(&[(&long, 1)]), kinds(&[(&long, None)]));
     let leases = claim_with(b, &request).await;
     assert_eq!(ids(&leases), [id]);
     assert_eq!((leases[0].queue.as_str(), leases[0].kind.as_str()), (&*long, &*long));

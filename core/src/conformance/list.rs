@@ -196,9 +196,7 @@ macro_rules! __conformance_cases {
 #[macro_export]
 macro_rules! __conformance_transactional_cases {
     ($then:ident) => {
-        $then! {
-
-        }
+        $then! {}
     };
 }
 
@@ -206,8 +204,6 @@ macro_rules! __conformance_transactional_cases {
 #[macro_export]
 macro_rules! __conformance_storage_cases {
     ($then:ident) => {
-        $then! {
-
-        }
+        $then! {}
     };
 }

@@ -19,9 +19,8 @@ pub async fn mixed_outcomes_are_applied_and_answered_in_order<H: Harness>(h: H) 
         State::Available,
     ];
     // Twice each and interleaved, in another order than the jobs were claimed in.
-    let batch: Vec<_> = (0..12)
-        .map(|n| Settlement::new(leases[11 - n].key, outcomes[n % 6].clone()))
-        .collect();
+    let batch: Vec<_> =
+        (0..12).map(|n| Settlement::new(leases[11 - n].key, outcomes[n % 6].clone())).collect();
     let answers = b.settle(&batch).await.unwrap();
     assert_eq!(answers.len(), 12);
     for (n, answer) in answers.iter().enumerate() {

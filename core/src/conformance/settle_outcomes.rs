@@ -32,8 +32,7 @@ fn assert_waits(kept: &JobRecord) {
 
 pub async fn completed_keeps_the_result<H: Harness>(h: H) {
     let result = Payload::json(&["done", "well"]).unwrap();
-    let outcome =
-        AttemptOutcome::Completed { result: Some(result.clone()), blobs: Vec::new() };
+    let outcome = AttemptOutcome::Completed { result: Some(result.clone()), blobs: Vec::new() };
     let (lease, kept) = after(&h, outcome).await;
     assert_eq!(kept.state, State::Completed);
     assert_eq!(kept.result, Some(result));
@@ -105,8 +104,7 @@ pub async fn each_failure_is_kept_with_its_attempt<H: Harness>(h: H) {
         settled(b, lease.key, AttemptOutcome::Retry { delay: ms(0), failure }).await;
     }
     let errors = get(b, id).await.errors;
-    let found: Vec<_> =
-        errors.iter().map(|e| (e.attempt, e.kind, e.message.as_str())).collect();
+    let found: Vec<_> = errors.iter().map(|e| (e.attempt, e.kind, e.message.as_str())).collect();
     assert_eq!(
         found,
         [
@@ -172,7 +170,11 @@ pub async fn progress_survives_a_retry<H: Harness>(h: H) {
     let notes = vec![Note::Progress(progress.clone())];
     b.record(&[Record { key: lease.key, notes }]).await.unwrap();
     settled(b, lease.key, retry(ms(0))).await;
-    assert_eq!(claim_one(b, w).await.progress, Some(progress), "the next attempt can go on from it");
+    assert_eq!(
+        claim_one(b, w).await.progress,
+        Some(progress),
+        "the next attempt can go on from it"
+    );
 }
 
 pub async fn the_delay_counts_from_the_settling<H: Harness>(h: H) {

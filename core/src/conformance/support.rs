@@ -255,7 +255,8 @@ pub(super) async fn cancel(b: &dyn Backend, id: JobId) -> bool {
 
 /// Every job that passes, oldest first.
 pub(super) async fn all(b: &dyn Backend, filter: JobFilter) -> Vec<JobRecord> {
-    let mut query = JobQuery { order: Order::OldestFirst, limit: 500, ..filter.into() };
+    let limit = b.limits().batch.min(500);
+    let mut query = JobQuery { order: Order::OldestFirst, limit, ..filter.into() };
     let mut found = Vec::new();
     loop {
         let page = b.list(&query).await.unwrap();
