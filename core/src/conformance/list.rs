@@ -89,6 +89,30 @@ macro_rules! __conformance_cases {
                 a_batch_is_claimable_as_a_whole
                 a_batch_may_mix_queues_kinds_and_starts
             }
+            cancel {
+                waiting_jobs_end_at_once
+                f13_heartbeats_bring_the_request
+                a_success_stays_a_success
+                every_other_outcome_becomes_cancelled
+                snooze_and_release_become_cancelled
+                a_lost_worker_ends_the_job_cancelled
+                a_second_request_changes_nothing
+                final_jobs_stay_as_they_are
+                the_history_tells_of_the_request_and_its_reason
+                a_retried_job_is_not_cancelled_again
+                only_the_owner_is_asked
+            }
+            change {
+                a_filter_changes_what_passes_and_nothing_else
+                unknown_ids_are_passed_over
+                jobs_it_does_not_apply_to_are_not_counted
+                a_filter_is_worked_through_in_pages
+                jobs_that_stay_do_not_stop_the_walk
+                oldest_jobs_come_first
+                too_many_ids_are_an_error
+                the_same_id_twice_counts_once
+                a_state_filter_sees_each_job_once
+            }
             claim {
                 a_claimed_job_runs_under_its_worker_and_claim
                 f10_the_attempt_counts_at_the_claim
@@ -118,6 +142,16 @@ macro_rules! __conformance_cases {
                 a_job_hurried_up_queues_behind_those_that_waited
                 queues_are_served_in_the_order_of_the_request
                 kinds_do_not_change_the_order
+            }
+            deadline {
+                f12_hanging_attempts_are_taken_away
+            }
+            delete {
+                jobs_that_do_not_run_are_removed
+                a_running_job_stays
+                its_last_owner_finds_it_gone
+                the_feed_tells
+                the_counts_forget_it
             }
             fence {
                 f01_settle_with_a_wrong_epoch_is_lost
@@ -194,6 +228,41 @@ macro_rules! __conformance_cases {
                 due_jobs_of_a_paused_queue_become_available_and_stay
                 the_quarantine_lane_is_paused_too
                 a_claim_with_kind_limits_heeds_the_pause
+            }
+            quarantine {
+                f10_a_poison_job_is_claimed_only_in_quarantine
+                the_quarantine_lane_gives_nothing_else
+                f10_a_poison_job_is_given_up
+                quarantine_lasts_through_failures_and_delays
+                ordinary_failures_do_not_lead_there
+                an_explicit_retry_gives_a_fresh_budget
+                one_poison_job_does_not_lead_its_neighbours_there
+            }
+            reschedule {
+                waiting_jobs_get_a_new_time
+                a_job_may_be_moved_to_now
+                a_moved_job_runs_at_its_new_time
+                running_and_final_jobs_stay_as_they_are
+            }
+            rescue {
+                jobs_of_a_lost_worker_are_available_again
+                an_expired_lease_makes_a_worker_lost
+                f02_jobs_of_live_workers_are_left_alone
+                f10_a_job_at_its_last_attempt_is_discarded
+                f08_many_lost_jobs_are_rescued_in_pages
+                f09_a_rescue_is_blind_to_kinds
+                f18_the_worker_goes_after_its_jobs
+                a_rescue_happens_once
+                only_running_jobs_are_rescued
+                the_history_names_the_lost_worker
+            }
+            retry {
+                waiting_jobs_are_due_at_once
+                a_final_job_runs_again
+                the_result_goes_and_the_errors_stay
+                f51_a_retried_job_has_at_least_one_more_attempt
+                available_and_running_jobs_stay_as_they_are
+                a_job_cancelled_before_its_first_attempt_may_run_after_all
             }
             settle_batch {
                 mixed_outcomes_are_applied_and_answered_in_order
