@@ -89,6 +89,21 @@ macro_rules! __conformance_cases {
                 a_batch_is_claimable_as_a_whole
                 a_batch_may_mix_queues_kinds_and_starts
             }
+            blobs {
+                blobs_of_living_jobs_stay
+                blobs_of_pruned_jobs_are_named
+                blobs_of_deleted_jobs_are_named
+                they_are_named_until_confirmed
+                a_shared_blob_stays_until_the_last_job_is_gone
+                blobs_of_the_result_live_with_the_job
+                a_staged_blob_that_no_job_took_is_named
+                a_job_takes_over_what_was_staged
+                a_duplicate_takes_over_nothing
+                a_replacement_exchanges_the_blobs
+                a_named_blob_may_be_referred_to_again
+                follow_ups_own_their_blobs
+                a_retry_lets_go_of_the_result
+            }
             cancel {
                 waiting_jobs_end_at_once
                 f13_heartbeats_bring_the_request
@@ -152,6 +167,28 @@ macro_rules! __conformance_cases {
                 its_last_owner_finds_it_gone
                 the_feed_tells
                 the_counts_forget_it
+            }
+            depth {
+                a_full_queue_refuses_the_whole_call
+                one_call_may_not_jump_over_the_maximum
+                the_error_tells_the_depth_and_may_pass
+                jobs_that_wait_count
+                running_and_final_jobs_do_not_count
+                duplicates_need_no_room
+                jobs_inside_go_their_way
+                concurrent_inserts_do_not_pass_the_maximum
+            }
+            feed {
+                it_holds_the_events_of_all_jobs_in_order
+                it_is_read_in_pages_of_any_size
+                filters_find_what_matches
+                the_position_moves_though_nothing_passes
+                the_tail_is_where_news_begins
+                an_empty_feed_can_be_followed
+                what_changes_nothing_is_not_told
+                a_follower_misses_nothing
+                a_reader_left_behind_is_told_of_the_gap
+                recent_entries_stay
             }
             fence {
                 f01_settle_with_a_wrong_epoch_is_lost
@@ -235,6 +272,14 @@ macro_rules! __conformance_cases {
                 names_that_differ_only_in_case_differ
                 jobs_are_due_when_inserted_by_the_clock_of_the_database
             }
+            limits {
+                what_is_above_a_limit_is_named
+                what_is_at_a_limit_is_taken
+                values_that_make_no_sense_are_invalid
+                f52_errors_hold_no_contents
+                the_largest_args_are_kept
+                the_backend_tells_its_limits
+            }
             list {
                 jobs_of_all_states_are_listed_in_both_orders
                 newest_first_is_the_default
@@ -258,6 +303,17 @@ macro_rules! __conformance_cases {
                 a_repeat_adds_neither_follow_ups_nor_notes
                 a_repeat_does_not_replace_the_result
             }
+            notes {
+                notes_are_kept_as_given_and_in_order
+                progress_shows_in_the_record
+                records_of_many_jobs_go_in_one_call
+                the_last_notes_come_with_the_settlement
+                the_host_appends_to_any_job
+                what_can_not_be_appended_is_an_error
+                a_large_event_is_refused
+                a_job_holds_so_many_notes_and_no_more
+                notes_survive_retries_and_the_pruning_of_the_feed
+            }
             pause {
                 a_paused_queue_gives_nothing
                 a_queue_can_be_paused_before_its_first_job
@@ -276,6 +332,14 @@ macro_rules! __conformance_cases {
                 an_explicit_retry_gives_a_fresh_budget
                 one_poison_job_does_not_lead_its_neighbours_there
             }
+            queue_settings {
+                a_queue_without_settings_has_the_defaults
+                what_is_set_is_read
+                a_change_leaves_the_rest_as_it_is
+                queues_are_set_one_by_one
+                every_process_reads_the_same
+                concurrent_changes_do_not_undo_each_other
+            }
             reschedule {
                 waiting_jobs_get_a_new_time
                 a_job_may_be_moved_to_now
@@ -293,6 +357,17 @@ macro_rules! __conformance_cases {
                 a_rescue_happens_once
                 only_running_jobs_are_rescued
                 the_history_names_the_lost_worker
+            }
+            retention {
+                each_final_state_has_its_own_time
+                jobs_within_their_time_stay
+                jobs_that_are_not_final_stay
+                the_time_counts_from_the_finish
+                oldest_finishes_go_first_and_by_the_limit
+                the_history_goes_with_the_job
+                a_retried_job_is_not_pruned
+                a_stale_owner_of_a_pruned_job_has_lost_it
+                a_window_ends_though_its_job_was_pruned
             }
             retry {
                 waiting_jobs_are_due_at_once
@@ -347,6 +422,14 @@ macro_rules! __conformance_cases {
                 promotion_is_bounded_and_says_that_there_is_more
                 the_next_due_time_is_told
                 only_due_jobs_are_promoted
+            }
+            stats {
+                an_empty_store_counts_nothing
+                counts_agree_with_the_jobs_at_every_step
+                totals_per_state
+                queues_can_be_chosen
+                f12_ages_of_the_oldest
+                availability_counts_from_the_due_time
             }
             unique {
                 a_held_key_names_its_holder
