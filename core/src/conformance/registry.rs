@@ -80,6 +80,14 @@ macro_rules! __conformance_tests {
 macro_rules! __conformance_cases {
     ($then:ident) => {
         $then! {
+            backend {
+                it_answers_pings
+                it_brings_a_storage_of_its_own
+                other_handles_see_the_same_blobs
+                calls_after_the_end_say_that_it_is_closed
+                closing_again_is_no_error
+                closing_ends_waits
+            }
             batch_insert {
                 answers_stand_in_the_order_of_the_jobs
                 f21_a_duplicate_does_not_fail_the_others
@@ -103,6 +111,18 @@ macro_rules! __conformance_cases {
                 a_named_blob_may_be_referred_to_again
                 follow_ups_own_their_blobs
                 a_retry_lets_go_of_the_result
+            }
+            bystanders {
+                f19_insert_and_claim
+                f19_settle
+                f19_record_append_and_heartbeat
+                f19_changes_by_id
+                f19_changes_by_filter
+                f19_maintenance
+                f19_pruning
+                f19_workers
+                f19_queue_settings
+                f19_reading
             }
             cancel {
                 waiting_jobs_end_at_once
@@ -157,6 +177,15 @@ macro_rules! __conformance_cases {
                 a_job_hurried_up_queues_behind_those_that_waited
                 queues_are_served_in_the_order_of_the_request
                 kinds_do_not_change_the_order
+            }
+            concurrency {
+                f17_no_job_is_claimed_twice
+                f17_one_of_many_settlements_is_applied
+                everything_at_once_comes_to_an_end
+                due_jobs_are_promoted_once
+                dropped_calls_are_whole_or_nothing
+                a_cancel_and_a_claim_agree
+                repeated_inserts_of_one_job_add_it_once
             }
             deadline {
                 f12_hanging_attempts_are_taken_away
@@ -271,6 +300,14 @@ macro_rules! __conformance_cases {
                 names_of_full_length_are_kept
                 names_that_differ_only_in_case_differ
                 jobs_are_due_when_inserted_by_the_clock_of_the_database
+            }
+            large {
+                ten_thousand_jobs_go_through
+                f38_thousands_may_fall_due_at_once
+                f08_thousands_may_be_lost_at_once
+                f31_thousands_of_unknown_kinds_hide_nothing
+                thousands_are_changed_in_pages
+                thousands_of_unique_jobs_meet_their_duplicates
             }
             limits {
                 what_is_above_a_limit_is_named
@@ -430,6 +467,15 @@ macro_rules! __conformance_cases {
                 queues_can_be_chosen
                 f12_ages_of_the_oldest
                 availability_counts_from_the_due_time
+            }
+            two_handles {
+                a_job_crosses_from_one_to_the_other
+                a_key_is_good_through_either
+                one_rescues_what_the_other_lost
+                a_pause_holds_for_both
+                order_and_time_are_shared
+                a_closed_handle_leaves_the_other_open
+                a_later_handle_finds_everything
             }
             unique {
                 a_held_key_names_its_holder
