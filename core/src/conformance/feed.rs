@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Harness;
 use super::support::*;
 use crate::{
-    Backend, Event, EventBody, EventFilter, LogLevel, Note, Position, Queue, Record, Retention,
+    Backend, Event, EventBody, EventFilter, LogLevel, Note, Position, Record, Retention,
     State, Store,
 };
 

@@ -30,7 +30,6 @@ mod support;
 
 mod backend;
 mod batch_insert;
-mod blob_storage;
 mod blobs;
 mod bystanders;
 mod cancel;

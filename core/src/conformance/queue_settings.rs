@@ -2,7 +2,7 @@
 
 use super::Harness;
 use super::support::*;
-use crate::{Backend, QueueChange, QueueSettings, Store};
+use crate::{Backend, QueueChange, QueueSettings};
 
 fn change() -> QueueChange {
     QueueChange::default()

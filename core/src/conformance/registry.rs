@@ -571,32 +571,7 @@ macro_rules! __conformance_transactional_cases {
 macro_rules! __conformance_storage_cases {
     ($then:ident) => {
         $then! {
-            blob_storage {
-                what_is_put_is_got
-                no_bytes_are_a_blob
-                chunks_of_any_size_are_joined
-                ten_mebibytes_are_streamed
-                unknown_keys_are_not_found
-                head_tells_key_length_and_time
-                a_put_replaces
-                a_failing_stream_leaves_nothing
-                a_failing_stream_keeps_the_old_blob
-                a_dropped_put_leaves_nothing
-                a_dropped_put_keeps_the_old_blob
-                a_put_under_way_is_not_seen
-                a_reader_never_sees_two_versions
-                deleted_blobs_are_gone
-                deleting_again_is_no_error
-                many_are_deleted_in_one_call
-                a_listing_is_in_byte_order
-                a_prefix_is_any_text
-                a_listing_goes_on_after_a_key
-                keys_of_every_form_are_kept
-                concurrent_puts_leave_one_whole_blob
-                a_reader_may_stop_half_way
-                the_time_of_writing_moves_on
-                presign_gives_a_url_or_says_that_it_cannot
-            }
+
         }
     };
 }
