@@ -37,6 +37,10 @@ mod idempotent_insert;
 mod insert;
 mod settle_batch;
 mod settle_outcomes;
+mod storage_list;
+mod storage_read;
+mod storage_support;
+mod storage_write;
 
 pub use harness::{Harness, StorageHarness, TransactionalHarness, run, run_storage};
 
@@ -53,6 +57,7 @@ macro_rules! publish {
 /// The cases as functions, for the macros and for who wants to run a single one.
 pub mod cases {
     __conformance_cases!(publish);
+    __conformance_storage_cases!(publish);
 }
 
 macro_rules! names {
