@@ -7,11 +7,14 @@
 
 pub mod backend;
 pub mod client;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod definition;
 pub mod error;
 pub mod job;
 pub mod limits;
 pub mod machine;
+pub mod memory;
 pub mod queue;
 pub mod retention;
 pub mod storage;
@@ -24,7 +27,8 @@ pub use error::{Error, Result};
 pub use jiff::Timestamp;
 pub use job::*;
 pub use limits::Limits;
+pub use memory::MemoryBackend;
 pub use queue::*;
 pub use retention::Retention;
-pub use storage::{Blob, BlobKey, BlobMeta, Storage};
+pub use storage::{Blob, BlobKey, BlobMeta, MemoryStorage, Storage};
 pub use store::*;
