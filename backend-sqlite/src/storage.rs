@@ -48,7 +48,7 @@ impl SqliteStorage {
     /// Removes a bounded part of what is nobody's. It is only about space, so its failure is nobody's failure.
     pub(crate) async fn sweep(&self) {
         for _ in 0..SWEEPS {
-            match self.writer.call(Sweep).await {
+            match self.sweep_some().await {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(error) => {
@@ -56,6 +56,15 @@ impl SqliteStorage {
                 }
             }
         }
+    }
+
+    /// Answers whether there may be more. Looks first, so that it takes no lock when there is nothing.
+    async fn sweep_some(&self) -> Result<bool> {
+        let due = sqlx::query(include_str!("sql/blob_any_due.sql"));
+        if self.readers.fetch("delete", due).await?.is_empty() {
+            return Ok(false);
+        }
+        self.writer.call(Sweep).await
     }
 
     async fn give_up(&self, upload: i64) {
@@ -127,7 +136,8 @@ fn meta(row: &SqliteRow, during: &'static str) -> Result<BlobMeta> {
     let key: String = row.try_get(0).map_err(&failed)?;
     let len: i64 = row.try_get(1).map_err(&failed)?;
     let modified_at = timestamp(row.try_get(2).map_err(&failed)?);
-    Ok(BlobMeta { key: BlobKey::new(key)?, len: len.unsigned_abs(), modified_at })
+    let key = BlobKey::new(key).map_err(|e| error::unreadable("blob key", e))?;
+    Ok(BlobMeta { key, len: len.unsigned_abs(), modified_at })
 }
 
 #[async_trait]

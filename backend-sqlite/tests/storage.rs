@@ -39,6 +39,12 @@ impl Sqlite {
         sqlx::query_scalar(sql).fetch_one(&mut self.look().await).await.unwrap()
     }
 
+    /// The database's clock moves on by more than an upload may stall.
+    async fn pass_hours(&self) {
+        self.backend.advance_clock(Duration::from_secs(2 * 3_600));
+        self.backend.ping().await.unwrap();
+    }
+
     /// Waits for what goes on behind a dropped future.
     async fn until_chunks_are(&self, expected: i64) {
         let reached = async {
@@ -108,11 +114,13 @@ async fn uploads_that_end_early_leave_no_chunks() {
         future::pending().await
     });
     let name = key("a");
+    let mut put = storage.put(&name, mebibytes(5).chain(stall).boxed());
     tokio::select! {
-        ended = storage.put(&name, mebibytes(5).chain(stall).boxed()) => panic!("it ended: {ended:?}"),
+        ended = &mut put => panic!("it ended: {ended:?}"),
         () = reached.notified() => {}
     }
     assert!(h.count("chunks").await > 0, "chunks are written on the way");
+    drop(put);
     h.until_chunks_are(0).await;
 }
 
@@ -142,27 +150,54 @@ async fn uploads_of_a_dead_process_are_removed_in_time() {
     }
     storage.delete(&[]).await.unwrap();
     assert_eq!((h.count("chunks").await, h.count("trash").await), (1, 1), "one may be alive");
-    h.backend.advance_clock(Duration::from_secs(2 * 3_600));
+    h.pass_hours().await;
     storage.delete(&[]).await.unwrap();
     assert_eq!((h.count("chunks").await, h.count("trash").await), (0, 0));
 }
 
+/// Puts a blob; after some of its chunks something happens, then a rest of this many bytes comes.
+async fn put_around<F>(h: &Sqlite, happens: F, rest: usize) -> Result<u64>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let rest = stream::once(async move {
+        happens.await;
+        Ok(Bytes::from(vec![9; rest]))
+    });
+    h.storage().put(&key("a"), mebibytes(3).chain(rest).boxed()).await
+}
+
 #[tokio::test]
 async fn an_upload_taken_for_dead_never_becomes_visible() {
-    let h = Sqlite::open().await;
-    let storage = h.storage();
-    let other = storage.clone();
-    let backend = h.backend.clone();
-    // While it stalls, its time passes and another call removes what is dead.
-    let stall = stream::once(async move {
-        backend.advance_clock(Duration::from_secs(2 * 3_600));
-        other.delete(&[key("unknown")]).await?;
-        Ok(Bytes::from_static(b"the rest"))
-    });
-    let late = storage.put(&key("a"), mebibytes(3).chain(stall).boxed()).await;
-    assert!(matches!(late, Err(Error::Timeout { .. })), "{late:?}");
-    assert!(storage.head(&key("a")).await.unwrap().is_none());
-    h.until_chunks_are(0).await;
+    let h = Arc::new(Sqlite::open().await);
+    // With a short rest the next step is the last one, with a long one it is a further chunk.
+    for rest in [10, 2 << 20] {
+        let other = h.clone();
+        let swept = async move {
+            other.pass_hours().await;
+            other.storage().delete(&[]).await.unwrap();
+        };
+        let late = put_around(&h, swept, rest).await;
+        assert!(matches!(late, Err(Error::Timeout { .. })), "{late:?}");
+        assert!(h.storage().head(&key("a")).await.unwrap().is_none());
+        h.until_chunks_are(0).await;
+    }
+}
+
+#[tokio::test]
+async fn an_upload_whose_removal_began_never_becomes_visible() {
+    let h = Arc::new(Sqlite::open().await);
+    for rest in [10, 2 << 20] {
+        let other = h.clone();
+        let doomed = async move {
+            let doom = "UPDATE windlass_blob_trash SET due_at = 0";
+            sqlx::query(doom).execute(&mut other.look().await).await.unwrap();
+        };
+        let late = put_around(&h, doomed, rest).await;
+        assert!(matches!(late, Err(Error::Timeout { .. })), "{late:?}");
+        assert!(h.storage().head(&key("a")).await.unwrap().is_none());
+        h.until_chunks_are(0).await;
+    }
 }
 
 #[tokio::test]
