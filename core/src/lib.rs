@@ -7,6 +7,8 @@
 
 pub mod backend;
 pub mod client;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod definition;
 pub mod error;
 pub mod job;
