@@ -164,14 +164,19 @@ impl World {
         retention.completed = Some(Duration::from_secs(300));
         retention.events = Some(Duration::from_secs(600));
         let pruned = self.backend.prune(&retention, 5).await?;
-        let inner = self.backend.lock();
-        for key in &pruned.blobs {
-            let refers =
-                |row: &state::Row| row.args_blobs.contains(key) || row.result_blobs.contains(key);
-            assert!(!inner.jobs.values().any(refers), "{key} is still in use");
-        }
-        drop(inner);
+        self.nobody_refers_to(&pruned.blobs);
         self.backend.blobs_deleted(&pruned.blobs).await
+    }
+
+    fn nobody_refers_to(&self, keys: &[BlobKey]) {
+        let inner = self.backend.lock();
+        let used = |key| {
+            inner
+                .jobs
+                .values()
+                .any(|row| row.args_blobs.contains(key) || row.result_blobs.contains(key))
+        };
+        assert!(!keys.iter().any(used), "a blob that is in use was named for deletion");
     }
 }
 
