@@ -181,6 +181,38 @@ impl World {
 }
 
 #[tokio::test]
+async fn handles_share_jobs_and_are_closed_apart() {
+    let (one, job) = (MemoryBackend::new(), some_job());
+    let two = one.clone();
+    one.insert(std::slice::from_ref(&job)).await.unwrap();
+    let queues = [job.queue.clone()];
+    let waiting = one.wait(&queues, Duration::from_secs(3_600));
+    let (woken, closed) = tokio::join!(biased; waiting, one.close());
+    assert!(matches!(woken, Err(Error::Closed(_))), "{woken:?}");
+    assert!(closed.is_ok());
+    assert!(matches!(one.get(job.id).await, Err(Error::Closed(_))));
+    assert!(two.get(job.id).await.unwrap().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn hints_come_for_the_queues_waited_for() {
+    let backend = MemoryBackend::with_tokio_clock();
+    let mut job = some_job();
+    job.start = Start::Now;
+    let others = [QueueName::new("other").unwrap()];
+    let queues = [job.queue.clone()];
+    let minute = Duration::from_secs(60);
+    let (mine, other, inserted) = tokio::join!(
+        biased;
+        backend.wait(&queues, minute),
+        backend.wait(&others, minute),
+        backend.insert(std::slice::from_ref(&job)),
+    );
+    assert_eq!((mine.unwrap(), other.unwrap()), (Wake::Hint, Wake::Timeout));
+    assert!(inserted.unwrap()[0].is_new());
+}
+
+#[tokio::test]
 async fn everything_fits_together_after_any_calls() {
     let seed = fastrand::u64(..);
     fastrand::seed(seed);
