@@ -28,5 +28,5 @@ pub use job::*;
 pub use limits::Limits;
 pub use queue::*;
 pub use retention::Retention;
-pub use storage::{Blob, BlobKey, BlobMeta, Storage};
+pub use storage::{Blob, BlobKey, BlobMeta, MemoryStorage, Storage};
 pub use store::*;

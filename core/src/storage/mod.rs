@@ -1,10 +1,20 @@
 //! Where the bytes are that are too big for a row: the trait [`Storage`], its keys, and [`Blob`].
 
 mod blob;
+mod digest;
+mod file;
+mod io;
 mod key;
+mod memory;
+mod offload;
+mod refs;
 
 pub use blob::Blob;
+pub use io::{open_blob, put_blob, put_bytes, put_file, read_blob};
 pub use key::BlobKey;
+pub use memory::MemoryStorage;
+pub use offload::{load, offload};
+pub use refs::blobs_in;
 
 use std::fmt::{self, Debug};
 use std::time::Duration;
@@ -22,7 +32,8 @@ pub type ByteStream = BoxStream<'static, Result<Bytes>>;
 /// Named blobs of bytes.
 ///
 /// Blobs are written whole or not at all: nobody ever reads half a blob under its key. What is here is the
-/// least that an implementor must give; checksums and conveniences are on [`Blob`] and [`Client`](crate::Client).
+/// least that an implementor must give; checksums and conveniences are the functions of this module
+/// and the methods of [`Client`](crate::Client).
 #[async_trait]
 pub trait Storage: Debug + Send + Sync + 'static {
     /// Stores a blob, replacing one of the same key, and answers its length. When the stream fails or the
