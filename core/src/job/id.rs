@@ -88,6 +88,18 @@ uuid_id!(
     ClaimId, "claim id", new_v4
 );
 
+impl JobId {
+    /// An id that follows from a text (a UUIDv8 from its SHA-256): the same text, the same job. For enqueues that must
+    /// stay one job however often and wherever they are repeated. Such ids don't follow the time in listings.
+    #[must_use]
+    pub fn derived(text: &str) -> Self {
+        use sha2::{Digest, Sha256};
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&Sha256::digest(text.as_bytes())[..16]);
+        Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+    }
+}
+
 /// Grows by one at each claim and each rescue of a job.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
@@ -112,4 +124,25 @@ pub struct LeaseKey {
     pub epoch: Epoch,
     /// The claim call that took it.
     pub claim_id: ClaimId,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn derived_ids_follow_from_the_text_alone() {
+        assert_eq!(JobId::derived("a"), JobId::derived("a"));
+        assert_ne!(JobId::derived("a"), JobId::derived("b"));
+        assert_eq!(JobId::derived("a").as_uuid().get_version_num(), 8);
+    }
+
+    #[test]
+    fn ids_survive_text_and_bytes() {
+        let id = JobId::new();
+        assert_eq!(id.to_string().parse::<JobId>().unwrap(), id);
+        assert_eq!(JobId::from_slice(id.as_bytes()).unwrap(), id);
+        assert!(JobId::from_slice(b"short").is_err());
+        assert!("no".parse::<JobId>().unwrap_err().to_string().starts_with("invalid job id"));
+    }
 }
