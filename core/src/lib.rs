@@ -20,7 +20,8 @@ pub mod store;
 
 pub use backend::{Backend, Capabilities, Transactional};
 pub use client::{
-    Client, Draft, Enqueue, Followed, Handle, IntoDraft, NoResult, PrunedAll, ResultOf, Since,
+    BlobSource, Client, Draft, Enqueue, Followed, Handle, IntoDraft, NoResult, PrunedAll, PutBlob,
+    ResultOf, Since,
 };
 pub use definition::{Backoff, Job, Outcome, Stop};
 pub use error::{Error, Result};

@@ -78,7 +78,9 @@ impl<J: Job, B: Backend + ?Sized> Handle<J, B> {
             return Err(NoResult::Gone { job });
         };
         match record.state {
-            State::Completed => Ok(self.client.output::<J>(&record).await?),
+            State::Completed => {
+                self.client.output::<J>(&record).await?.ok_or(NoResult::Gone { job })
+            }
             State::Cancelled => Err(NoResult::Cancelled { job, errors: record.errors }),
             _ => Err(NoResult::Discarded { job, errors: record.errors }),
         }

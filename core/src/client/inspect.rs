@@ -5,7 +5,7 @@ use futures_util::stream;
 
 use crate::{
     Backend, Client, Error, Event, Job, JobId, JobQuery, JobRecord, Page, Payload, QueueName,
-    Result, Stats, StatsQuery, WorkerRecord,
+    Result, State, Stats, StatsQuery, WorkerRecord,
 };
 
 impl<B: Backend + ?Sized> Client<B> {
@@ -97,18 +97,17 @@ impl<B: Backend + ?Sized> Client<B> {
         self.load(&record.args).await?.parse()
     }
 
-    /// Reads the result of a completed job, from the storage if it is there.
+    /// Reads the result of a completed job, from the storage if it is there; `None` for a job that is not completed.
     ///
     /// # Errors
-    /// A record of another kind or without a result, a result that is not what `J` returns, or a storage that
-    /// can't be read.
-    pub async fn output<J: Job>(&self, record: &JobRecord) -> Result<J::Output> {
+    /// A record of another kind, a result that is not what `J` returns, or a storage that can't be read.
+    pub async fn output<J: Job>(&self, record: &JobRecord) -> Result<Option<J::Output>> {
         check_kind::<J>(record)?;
         match &record.result {
-            Some(result) => self.load(result).await?.parse(),
+            _ if record.state != State::Completed => Ok(None),
+            Some(result) => self.load(result).await?.parse().map(Some),
             // A backend may leave out a result that says nothing.
-            None if record.state == crate::State::Completed => Payload::json(&())?.parse(),
-            None => Err(Error::NotFound { what: format!("result of job {}", record.id).into() }),
+            None => Payload::json(&())?.parse().map(Some),
         }
     }
 

@@ -13,6 +13,7 @@ mod retry;
 mod transactional;
 mod unique;
 
+pub use blobs::{BLOB_TTL, BlobSource, PutBlob};
 pub use draft::{Draft, IntoDraft};
 pub use enqueue::Enqueue;
 pub use follow::{Followed, Since};
