@@ -21,7 +21,10 @@ pub mod storage;
 pub mod store;
 
 pub use backend::{Backend, Capabilities, Transactional};
-pub use client::Client;
+pub use client::{
+    BlobSource, Client, Draft, Enqueue, Followed, Handle, IntoDraft, NoResult, PrunedAll, PutBlob,
+    ResultOf, Since,
+};
 pub use definition::{Backoff, Job, Outcome, Stop};
 pub use error::{Error, Result};
 pub use jiff::Timestamp;
