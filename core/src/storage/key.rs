@@ -38,6 +38,14 @@ impl BlobKey {
         Ok(Self(Arc::from(text)))
     }
 
+    /// A key that nobody has used yet: `prefix`, a slash and a new UUIDv7.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when the prefix can't be the start of a key.
+    pub fn fresh(prefix: impl AsRef<str>) -> Result<Self> {
+        Self::new(format!("{}/{}", prefix.as_ref(), uuid::Uuid::now_v7()))
+    }
+
     /// The key as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
