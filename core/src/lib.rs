@@ -7,6 +7,8 @@
 
 pub mod backend;
 pub mod client;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod definition;
 pub mod error;
 pub mod job;
@@ -17,6 +19,7 @@ pub mod queue;
 pub mod retention;
 pub mod storage;
 pub mod store;
+pub mod worker;
 
 pub use backend::{Backend, Capabilities, Transactional};
 pub use client::{
@@ -33,3 +36,6 @@ pub use queue::*;
 pub use retention::Retention;
 pub use storage::{Blob, BlobKey, BlobMeta, MemoryStorage, Storage};
 pub use store::*;
+pub use worker::{
+    CancelCause, Context, Handler, RunningWorker, Worker, WorkerOptions, WorkerStats,
+};

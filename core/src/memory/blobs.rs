@@ -59,4 +59,9 @@ impl Blobs {
             self.doomed.remove(key);
         }
     }
+
+    #[cfg(test)]
+    pub(super) fn refs(&self) -> &BTreeMap<BlobKey, u64> {
+        &self.refs
+    }
 }
