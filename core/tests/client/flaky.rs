@@ -128,3 +128,37 @@ impl Backend for Flaky {
         self.inner.close().await
     }
 }
+
+/// A host transaction: what is done in it happens at its commit. Unlike a real one it does not look at the store before.
+#[derive(Debug, Default)]
+pub(crate) struct Transaction {
+    pub(crate) jobs: Vec<NewJob>,
+    pub(crate) settlements: Vec<Settlement>,
+    /// What settling answers, if not that it was applied.
+    pub(crate) answer: Option<Settled>,
+}
+
+impl Transaction {
+    pub(crate) async fn commit(self, backend: &Flaky) {
+        backend.inner.insert(&self.jobs).await.unwrap();
+        let settled = backend.inner.settle(&self.settlements).await.unwrap();
+        assert!(settled.iter().all(|s| matches!(s, Settled::Applied { .. })), "{settled:?}");
+    }
+}
+
+impl Transactional for Flaky {
+    type Conn = Transaction;
+
+    async fn insert_in(&self, tx: &mut Transaction, jobs: &[NewJob]) -> Result<Vec<Inserted>> {
+        tx.jobs.extend_from_slice(jobs);
+        Ok(jobs.iter().map(|job| Inserted::New(job.id)).collect())
+    }
+
+    async fn settle_in(&self, tx: &mut Transaction, settlement: &Settlement) -> Result<Settled> {
+        if let Some(answer) = tx.answer.clone() {
+            return Ok(answer);
+        }
+        tx.settlements.push(settlement.clone());
+        Ok(Settled::Applied { state: State::Completed })
+    }
+}

@@ -6,6 +6,7 @@ mod control;
 mod enqueue;
 mod flaky;
 mod follow;
+mod handler;
 mod result;
 
 use std::sync::Arc;
