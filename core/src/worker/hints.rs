@@ -1,0 +1,62 @@
+//! Hints that something may be claimable. Nothing relies on them: they only make a look come sooner.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::backoff::Pause;
+use super::error_text;
+use super::shared::Shared;
+use crate::{Error, QueueName, Result, Wake};
+
+/// How long one call waits.
+const WAIT: Duration = Duration::from_secs(30);
+
+/// Waits for hints and passes them on, until the worker stops.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    tokio::select! {
+        () = pass_on(&shared) => {}
+        () = shared.stop.cancelled() => {}
+    }
+}
+
+async fn pass_on(shared: &Shared) {
+    let queues = shared.slots.queues();
+    let mut pause = Pause::after_error();
+    let mut waiting = wait(shared, &queues).boxed();
+    loop {
+        let since = Instant::now();
+        let mut answer = waiting.await;
+        if let Err(error) = &answer {
+            tracing::debug!(error = %error_text(error), "waiting for hints failed, polling goes on");
+        }
+        // Also a time-out that comes at once must not make a loop.
+        if !matches!(answer, Ok(Wake::Hint)) && since.elapsed() < WAIT / 2 {
+            sleep(pause.next()).await;
+        }
+        // The next call begins before the look that this one leads to: what comes in between is seen by one of them.
+        loop {
+            waiting = wait(shared, &queues).boxed();
+            if matches!(answer, Ok(Wake::Hint)) {
+                pause.reset();
+                let early = (&mut waiting).now_or_never();
+                shared.hint.notify_one();
+                shared.settings_hint.notify_one();
+                if let Some(early) = early {
+                    answer = early;
+                    // A backend that always answers at once must not take the thread.
+                    tokio::task::yield_now().await;
+                    continue;
+                }
+            }
+            break;
+        }
+    }
+}
+
+async fn wait(shared: &Shared, queues: &[QueueName]) -> Result<Wake> {
+    let late = |_| Err(Error::Timeout { what: "wait".into(), after: 2 * WAIT });
+    timeout(2 * WAIT, shared.backend().wait(queues, WAIT)).await.unwrap_or_else(late)
+}
