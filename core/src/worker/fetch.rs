@@ -151,7 +151,10 @@ async fn wait(shared: &Shared, short: bool, time: Duration) -> Why {
         () = shared.stop.cancelled() => Why::Other,
         () = shared.look.notified() => Why::Other,
         () = shared.slots.freed.notified(), if short => Why::Other,
-        () = shared.hint.notified(), if !full => Why::Hint,
+        () = shared.hint.notified(), if !full => {
+            shared.hint_taken.notify_one();
+            Why::Hint
+        }
         () = tokio::time::sleep(time) => Why::Other,
     }
 }

@@ -28,30 +28,29 @@ async fn pass_on(shared: &Shared) {
     let mut waiting = wait(shared, &queues).boxed();
     loop {
         let since = Instant::now();
-        let mut answer = waiting.await;
-        if let Err(error) = &answer {
-            tracing::debug!(error = %error_text(error), "waiting for hints failed, polling goes on");
-        }
-        // Also a time-out that comes at once must not make a loop.
-        if !matches!(answer, Ok(Wake::Hint)) && since.elapsed() < WAIT / 2 {
-            sleep(pause.next()).await;
-        }
+        let answer = waiting.await;
         // The next call begins before the look that this one leads to: what comes in between is seen by one of them.
-        loop {
-            waiting = wait(shared, &queues).boxed();
-            if matches!(answer, Ok(Wake::Hint)) {
-                pause.reset();
+        waiting = wait(shared, &queues).boxed();
+        match answer {
+            Ok(Wake::Hint) => {
                 let early = (&mut waiting).now_or_never();
                 shared.hint.notify_one();
                 shared.settings_hint.notify_one();
-                if let Some(early) = early {
-                    answer = early;
-                    // A backend that always answers at once must not take the thread.
-                    tokio::task::yield_now().await;
-                    continue;
+                if let Some(answer) = early {
+                    waiting = std::future::ready(answer).boxed();
                 }
+                // Hints come no faster than the fetcher takes them, and it rests after those that were wrong.
+                shared.hint_taken.notified().await;
+                pause.reset();
             }
-            break;
+            // A time-out that comes at once must not make a loop either.
+            Ok(Wake::Timeout) if since.elapsed() >= WAIT / 2 => pause.reset(),
+            answer => {
+                if let Err(error) = answer {
+                    tracing::debug!(error = %error_text(&error), "waiting for hints failed, polling goes on");
+                }
+                sleep(pause.next()).await;
+            }
         }
     }
 }

@@ -40,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) look: Notify,
     /// The backend says that something may be claimable.
     pub(crate) hint: Notify,
+    /// The fetcher has taken the hint and is ready for another.
+    pub(crate) hint_taken: Notify,
     pub(crate) settings_hint: Notify,
     pub(crate) notes_wake: Arc<Notify>,
     pub(crate) quarantine_due: AtomicBool,
@@ -85,6 +87,7 @@ impl Shared {
             halt: CancellationToken::new(),
             look: Notify::new(),
             hint: Notify::new(),
+            hint_taken: Notify::new(),
             settings_hint: Notify::new(),
             notes_wake: Arc::default(),
             quarantine_due: AtomicBool::new(true),

@@ -1,5 +1,5 @@
 //! What the tests of the worker share.
-#![allow(dead_code)] // each test crate uses some of it
+#![allow(dead_code, unreachable_pub)] // each test crate uses some of it
 
 pub mod double;
 
