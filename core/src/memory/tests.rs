@@ -45,7 +45,7 @@ fn some_job() -> NewJob {
 }
 
 fn blobs() -> Vec<BlobKey> {
-    (0..fastrand::u8(0..3)).map(|_| blob(fastrand::u8(0..8))).collect()
+    (0..fastrand::u8(0..3)).map(|_| blob(fastrand::u8(0..20))).collect()
 }
 
 fn blob(n: u8) -> BlobKey {
@@ -102,7 +102,7 @@ impl World {
             10 => {
                 let worker = *choice(&self.workers);
                 self.backend.heartbeat(worker, &self.keys).await?;
-                self.backend.stage_blobs(&[blob(fastrand::u8(0..8))], seconds(60)).await?;
+                self.backend.stage_blobs(&[blob(fastrand::u8(0..20))], seconds(60)).await?;
             }
             _ => self.let_time_pass().await?,
         }
@@ -117,6 +117,7 @@ impl World {
         request.lane = *choice(&[Lane::Normal, Lane::Normal, Lane::Quarantine]);
         match self.backend.claim(&request).await {
             Ok(claimed) => {
+                assert!(self.alive(worker), "only a worker with a lease claims");
                 request.resend = true;
                 let again = self.backend.claim(&request).await?;
                 if !claimed.leases.is_empty() {
@@ -128,6 +129,11 @@ impl World {
             Err(Error::WorkerExpired { .. }) => self.register().await,
             Err(error) => Err(error),
         }
+    }
+
+    fn alive(&self, worker: WorkerId) -> bool {
+        let now = self.backend.now();
+        self.backend.lock().alive(worker, now)
     }
 
     async fn register(&mut self) -> Result<()> {
@@ -249,7 +255,9 @@ fn fits_together(inner: &Inner, at: &str) {
             *blobs.entry(key.clone()).or_default() += 1;
         }
     }
-    assert_eq!(inner.blobs.refs(), &blobs, "{at}");
+    assert!(inner.blobs.fit(&blobs), "{at}: the account of blobs does not agree with the jobs");
+    // F18: nobody is deregistered here, so every worker is known until its last job is taken from it.
+    assert!(inner.index.running.keys().all(|id| inner.workers.contains_key(id)), "{at}");
 }
 
 fn owner_fits_state(row: &state::Row, at: &str) {

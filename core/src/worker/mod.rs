@@ -12,6 +12,7 @@ mod execute;
 mod fetch;
 mod handler;
 mod heartbeat;
+mod hints;
 mod maintain;
 mod notes;
 mod options;
