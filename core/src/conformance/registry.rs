@@ -80,6 +80,14 @@ macro_rules! __conformance_tests {
 macro_rules! __conformance_cases {
     ($then:ident) => {
         $then! {
+            backend {
+                it_answers_pings
+                it_brings_a_storage_of_its_own
+                other_handles_see_the_same_blobs
+                calls_after_the_end_say_that_it_is_closed
+                closing_again_is_no_error
+                closing_ends_waits
+            }
             batch_insert {
                 answers_stand_in_the_order_of_the_jobs
                 f21_a_duplicate_does_not_fail_the_others
@@ -88,6 +96,33 @@ macro_rules! __conformance_cases {
                 a_call_above_the_limit_writes_nothing
                 a_batch_is_claimable_as_a_whole
                 a_batch_may_mix_queues_kinds_and_starts
+            }
+            blobs {
+                blobs_of_living_jobs_stay
+                blobs_of_pruned_jobs_are_named
+                blobs_of_deleted_jobs_are_named
+                they_are_named_until_confirmed
+                a_shared_blob_stays_until_the_last_job_is_gone
+                blobs_of_the_result_live_with_the_job
+                a_staged_blob_that_no_job_took_is_named
+                a_job_takes_over_what_was_staged
+                a_duplicate_takes_over_nothing
+                a_replacement_exchanges_the_blobs
+                a_named_blob_may_be_referred_to_again
+                follow_ups_own_their_blobs
+                a_retry_lets_go_of_the_result
+            }
+            bystanders {
+                f19_insert_and_claim
+                f19_settle
+                f19_record_append_and_heartbeat
+                f19_changes_by_id
+                f19_changes_by_filter
+                f19_maintenance
+                f19_pruning
+                f19_workers
+                f19_queue_settings
+                f19_reading
             }
             cancel {
                 waiting_jobs_end_at_once
@@ -143,6 +178,15 @@ macro_rules! __conformance_cases {
                 queues_are_served_in_the_order_of_the_request
                 kinds_do_not_change_the_order
             }
+            concurrency {
+                f17_no_job_is_claimed_twice
+                f17_one_of_many_settlements_is_applied
+                everything_at_once_comes_to_an_end
+                due_jobs_are_promoted_once
+                dropped_calls_are_whole_or_nothing
+                a_cancel_and_a_claim_agree
+                repeated_inserts_of_one_job_add_it_once
+            }
             deadline {
                 f12_hanging_attempts_are_taken_away
             }
@@ -152,6 +196,28 @@ macro_rules! __conformance_cases {
                 its_last_owner_finds_it_gone
                 the_feed_tells
                 the_counts_forget_it
+            }
+            depth {
+                a_full_queue_refuses_the_whole_call
+                one_call_may_not_jump_over_the_maximum
+                the_error_tells_the_depth_and_may_pass
+                jobs_that_wait_count
+                running_and_final_jobs_do_not_count
+                duplicates_need_no_room
+                jobs_inside_go_their_way
+                concurrent_inserts_do_not_pass_the_maximum
+            }
+            feed {
+                it_holds_the_events_of_all_jobs_in_order
+                it_is_read_in_pages_of_any_size
+                filters_find_what_matches
+                the_position_moves_though_nothing_passes
+                the_tail_is_where_news_begins
+                an_empty_feed_can_be_followed
+                what_changes_nothing_is_not_told
+                a_follower_misses_nothing
+                a_reader_left_behind_is_told_of_the_gap
+                recent_entries_stay
             }
             fence {
                 f01_settle_with_a_wrong_epoch_is_lost
@@ -235,6 +301,22 @@ macro_rules! __conformance_cases {
                 names_that_differ_only_in_case_differ
                 jobs_are_due_when_inserted_by_the_clock_of_the_database
             }
+            large {
+                ten_thousand_jobs_go_through
+                f38_thousands_may_fall_due_at_once
+                f08_thousands_may_be_lost_at_once
+                f31_thousands_of_unknown_kinds_hide_nothing
+                thousands_are_changed_in_pages
+                thousands_of_unique_jobs_meet_their_duplicates
+            }
+            limits {
+                what_is_above_a_limit_is_named
+                what_is_at_a_limit_is_taken
+                values_that_make_no_sense_are_invalid
+                f52_errors_hold_no_contents
+                the_largest_args_are_kept
+                the_backend_tells_its_limits
+            }
             list {
                 jobs_of_all_states_are_listed_in_both_orders
                 newest_first_is_the_default
@@ -258,6 +340,17 @@ macro_rules! __conformance_cases {
                 a_repeat_adds_neither_follow_ups_nor_notes
                 a_repeat_does_not_replace_the_result
             }
+            notes {
+                notes_are_kept_as_given_and_in_order
+                progress_shows_in_the_record
+                records_of_many_jobs_go_in_one_call
+                the_last_notes_come_with_the_settlement
+                the_host_appends_to_any_job
+                what_can_not_be_appended_is_an_error
+                a_large_event_is_refused
+                a_job_holds_so_many_notes_and_no_more
+                notes_survive_retries_and_the_pruning_of_the_feed
+            }
             pause {
                 a_paused_queue_gives_nothing
                 a_queue_can_be_paused_before_its_first_job
@@ -276,6 +369,14 @@ macro_rules! __conformance_cases {
                 an_explicit_retry_gives_a_fresh_budget
                 one_poison_job_does_not_lead_its_neighbours_there
             }
+            queue_settings {
+                a_queue_without_settings_has_the_defaults
+                what_is_set_is_read
+                a_change_leaves_the_rest_as_it_is
+                queues_are_set_one_by_one
+                every_process_reads_the_same
+                concurrent_changes_do_not_undo_each_other
+            }
             reschedule {
                 waiting_jobs_get_a_new_time
                 a_job_may_be_moved_to_now
@@ -293,6 +394,17 @@ macro_rules! __conformance_cases {
                 a_rescue_happens_once
                 only_running_jobs_are_rescued
                 the_history_names_the_lost_worker
+            }
+            retention {
+                each_final_state_has_its_own_time
+                jobs_within_their_time_stay
+                jobs_that_are_not_final_stay
+                the_time_counts_from_the_finish
+                oldest_finishes_go_first_and_by_the_limit
+                the_history_goes_with_the_job
+                a_retried_job_is_not_pruned
+                a_stale_owner_of_a_pruned_job_has_lost_it
+                a_window_ends_though_its_job_was_pruned
             }
             retry {
                 waiting_jobs_are_due_at_once
@@ -347,6 +459,23 @@ macro_rules! __conformance_cases {
                 promotion_is_bounded_and_says_that_there_is_more
                 the_next_due_time_is_told
                 only_due_jobs_are_promoted
+            }
+            stats {
+                an_empty_store_counts_nothing
+                counts_agree_with_the_jobs_at_every_step
+                totals_per_state
+                queues_can_be_chosen
+                f12_ages_of_the_oldest
+                availability_counts_from_the_due_time
+            }
+            two_handles {
+                a_job_crosses_from_one_to_the_other
+                a_key_is_good_through_either
+                one_rescues_what_the_other_lost
+                a_pause_holds_for_both
+                order_and_time_are_shared
+                a_closed_handle_leaves_the_other_open
+                a_later_handle_finds_everything
             }
             unique {
                 a_held_key_names_its_holder
@@ -442,31 +571,32 @@ macro_rules! __conformance_transactional_cases {
 macro_rules! __conformance_storage_cases {
     ($then:ident) => {
         $then! {
-            blob_storage {
-                what_is_put_is_got
-                no_bytes_are_a_blob
-                chunks_of_any_size_are_joined
-                ten_mebibytes_are_streamed
-                unknown_keys_are_not_found
-                head_tells_key_length_and_time
-                a_put_replaces
-                a_failing_stream_leaves_nothing
-                a_failing_stream_keeps_the_old_blob
-                a_dropped_put_leaves_nothing
-                a_dropped_put_keeps_the_old_blob
-                a_put_under_way_is_not_seen
-                a_reader_never_sees_two_versions
-                deleted_blobs_are_gone
-                deleting_again_is_no_error
-                many_are_deleted_in_one_call
-                a_listing_is_in_byte_order
+            storage_list {
+                list_is_in_byte_order
+                pages_follow_one_another
                 a_prefix_is_any_text
-                a_listing_goes_on_after_a_key
-                keys_of_every_form_are_kept
-                concurrent_puts_leave_one_whole_blob
-                a_reader_may_stop_half_way
-                the_time_of_writing_moves_on
+                keys_come_back_as_they_went_in
+            }
+            storage_read {
+                an_unknown_key_is_not_found
+                head_get_and_list_tell_the_same
+                delete_may_be_repeated_and_takes_nothing_else
+                many_are_deleted_at_once
+                an_open_read_never_mixes_two_blobs
+                a_dropped_read_is_in_nobodys_way
                 presign_gives_a_url_or_says_that_it_cannot
+            }
+            storage_write {
+                put_answers_the_length_and_get_gives_the_bytes
+                a_blob_of_zero_bytes_is_a_blob
+                chunks_of_any_size_make_the_same_blob
+                put_replaces_a_blob_whole
+                a_failing_stream_leaves_no_blob
+                a_failing_stream_keeps_the_old_blob
+                a_dropped_put_leaves_no_blob
+                a_dropped_put_keeps_the_old_blob
+                nothing_is_seen_of_a_put_under_way
+                of_puts_at_once_one_wins_whole
             }
         }
     };
