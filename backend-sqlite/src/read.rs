@@ -29,8 +29,13 @@ pub(crate) async fn list(backend: &SqliteBackend, query: &JobQuery) -> Result<Pa
     let statement = sqlx::query(sql).bind(after).bind(size(query.limit) + 1);
     let rows = backend.readers.fetch("list", bind_filter(statement, &query.filter)).await?;
     let more = rows.len() > query.limit;
-    let items = rows.iter().take(query.limit).map(|row| record("list", row));
-    let items = items.collect::<Result<Vec<_>>>()?;
+    let mut items =
+        rows.iter().map(|row| record("list", row)).collect::<Result<Vec<JobRecord>>>()?;
+    match query.order {
+        Order::NewestFirst => items.sort_unstable_by_key(|job| std::cmp::Reverse(job.id)),
+        Order::OldestFirst => items.sort_unstable_by_key(|job| job.id),
+    }
+    items.truncate(query.limit);
     let next = items.last().filter(|_| more).map(|job| Cursor(job.id));
     Ok(Page { items, next })
 }

@@ -1,4 +1,5 @@
 //! SQLite under the conformance suite.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,5 @@
 //! What goes wrong under the backend: a full disk, a locked database, a damaged file, callers that go away.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
 
@@ -29,7 +30,7 @@ async fn f43_a_lock_held_for_too_long_is_a_transient_error() {
     let mut other = host(&path).await;
     sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
     let new = job();
-    let error = backend.insert(&[new.clone()]).await.unwrap_err();
+    let error = backend.insert(std::slice::from_ref(&new)).await.unwrap_err();
     assert!(error.is_transient(), "{error:?}");
     assert!(
         chain(&error).contains("another process kept the database locked"),
@@ -38,7 +39,7 @@ async fn f43_a_lock_held_for_too_long_is_a_transient_error() {
     );
     assert_eq!(backend.get(new.id).await.unwrap(), None, "readers don't wait");
     sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();
-    assert_eq!(backend.insert(&[new.clone()]).await.unwrap(), [Inserted::New(new.id)]);
+    assert_eq!(backend.insert(std::slice::from_ref(&new)).await.unwrap(), [Inserted::New(new.id)]);
 }
 
 /// A lock held for a while only delays.

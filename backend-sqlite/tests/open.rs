@@ -1,4 +1,5 @@
 //! Opening: settings that are read back, errors that name the thing and the way out, a schema that collides with nobody's.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
 

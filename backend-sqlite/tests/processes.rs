@@ -1,5 +1,6 @@
 //! Several processes on one file: nobody sees "database is locked", nothing runs twice, and what a killed process leaves
 //! behind is whole. The children are this very test program, started again for one ignored test.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
 

@@ -57,14 +57,18 @@ async fn by_filter(
     let query = query.bind(after).bind(size(txn.limits.batch));
     let mut rows = txn.fetch(bind_filter(query, filter)).await?;
     let mut next = None;
-    if let Some(last) = rows.pop() {
+    // The one row without a state is the last one looked at.
+    let place = rows.iter().position(|row| matches!(txn.get::<Option<i64>>(row, 1), Ok(None)));
+    if let Some(last) = place.map(|place| rows.remove(place)) {
         let looked: i64 = txn.get(&last, 2)?;
         let id: Option<Vec<u8>> = txn.get(&last, 0)?;
         if let Some(id) = id.filter(|_| looked >= size(txn.limits.batch)) {
             next = Some(Cursor(JobId::from_slice(&id)?));
         }
     }
-    let jobs = rows.iter().map(|row| Stored::read(txn.during, row)).collect::<Result<_>>()?;
+    let mut jobs =
+        rows.iter().map(|row| Stored::read(txn.during, row)).collect::<Result<Vec<_>>>()?;
+    jobs.sort_unstable_by_key(|job| job.id);
     Ok((jobs, next))
 }
 
