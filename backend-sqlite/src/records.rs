@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::de::DeserializeOwned;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 use windlass_core::{
@@ -11,7 +12,6 @@ use windlass_core::{
 
 use crate::clock::{duration, timestamp};
 use crate::error::{map, unreadable};
-use crate::ops::claim::json;
 
 /// Reads a row whose columns are
 /// `id, state, queue, kind, priority, due_at, epoch, attempt, max_attempts, snoozes, crashes, worker, claim_id, started_at,
@@ -56,6 +56,11 @@ fn payload(encoding: i64, bytes: &[u8]) -> Result<Payload> {
     let encoding = Encoding::from_code(encoding)
         .ok_or_else(|| unreadable("a payload", "its encoding is unknown"))?;
     Ok(Payload { encoding, bytes: bytes.to_vec().into() })
+}
+
+/// Reads a JSON column; NULL is none.
+fn json<T: DeserializeOwned>(what: &'static str, text: Option<&str>) -> Result<Option<T>> {
+    text.map(|text| serde_json::from_str(text).map_err(|e| unreadable(what, e))).transpose()
 }
 
 struct Raw<'r> {

@@ -73,6 +73,16 @@ pub(crate) struct Txn<'c> {
     pending: Pending,
 }
 
+/// Jobs that came into or left a state, counted over a batch.
+#[derive(Debug, Default)]
+pub(crate) struct Tally<'a>(HashMap<(&'a str, &'a str, State), i64>);
+
+impl<'a> Tally<'a> {
+    pub(crate) fn count(&mut self, queue: &'a str, kind: &'a str, state: State, change: i64) {
+        *self.0.entry((queue, kind, state)).or_default() += change;
+    }
+}
+
 /// Where an operation started; see [`Txn::mark`].
 #[derive(Debug)]
 pub(crate) struct Mark {
@@ -181,10 +191,11 @@ impl<'c> Txn<'c> {
         *self.pending.counts.entry(key).or_default() += change;
     }
 
-    /// Counts a move from one state to another.
-    pub(crate) fn count_move(&mut self, queue: &str, kind: &str, from: State, to: State) {
-        self.count(queue, kind, from, -1);
-        self.count(queue, kind, to, 1);
+    /// Counts what a batch did.
+    pub(crate) fn count_all(&mut self, tally: Tally<'_>) {
+        for ((queue, kind, state), change) in tally.0 {
+            self.count(queue, kind, state, change);
+        }
     }
 
     /// How many jobs came to wait in a queue in this transaction, beyond what the counts table says.

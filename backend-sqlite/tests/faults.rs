@@ -5,6 +5,8 @@ mod common;
 
 use std::time::Duration;
 
+use sqlx::Connection as _;
+
 use common::{claim, completed, host, job, open, place, worker};
 use windlass_core::{
     Backend, Error, Inserted, Limits, NewJob, Queue, QueueChange, Settled, State, Store,
@@ -67,13 +69,17 @@ async fn damage_in_a_table_is_a_clear_error_and_the_writer_lives_on() {
     let (_folder, path) = place();
     let backend = open(&path).await;
     backend.insert(&(0..2_000).map(|_| job()).collect::<Vec<_>>()).await.unwrap();
+    backend.close().await.unwrap();
+    let mut conn = host(&path).await;
     let root: i64 = sqlx::query_scalar(
         "SELECT rootpage FROM sqlite_schema WHERE name = 'windlass_finished_age'",
     )
-    .fetch_one(&mut host(&path).await)
+    .fetch_one(&mut conn)
     .await
     .unwrap();
-    backend.close().await.unwrap();
+    // Everything must be in the file itself, not in the log.
+    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut conn).await.unwrap();
+    conn.close().await.unwrap();
     let mut bytes = std::fs::read(&path).unwrap();
     let page = usize::try_from(root - 1).unwrap() * 4_096;
     bytes[page..page + 4_096].fill(0x5a);

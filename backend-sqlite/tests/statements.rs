@@ -78,18 +78,22 @@ async fn f31_the_hot_statements_use_their_indexes() {
     let ready = "INDEX windlass_jobs_ready (queue=? AND lane=? AND kind=?";
     for (name, parts) in [
         ("claim_heads", &[ready][..]),
+        ("claim", &["SEARCH windlass_jobs USING PRIMARY KEY (id=?)"]),
         (
-            "claim",
+            "claim_pick",
             &[
                 ready,
                 "(queue=? AND lane=? AND kind=? AND rank=?)",
                 "SEARCH windlass_jobs USING PRIMARY KEY (id=?)",
             ],
         ),
-        ("claim_kind", &[ready, "SEARCH windlass_jobs USING PRIMARY KEY (id=?)"]),
+        ("claim_pick_kind", &[ready]),
+        ("claim_args", &["SEARCH j USING PRIMARY KEY (id=?)"]),
         ("claim_resend", &["INDEX windlass_jobs_running (worker=?)"]),
         ("settle", &["SEARCH j USING PRIMARY KEY (id=?)"]),
         ("settle_already", &["SEARCH f USING PRIMARY KEY (id=?)"]),
+        ("settle_complete", &["SEARCH j USING PRIMARY KEY (id=?)"]),
+        ("settle_complete_delete", &["SEARCH windlass_jobs USING PRIMARY KEY (id=?)"]),
         ("apply_waiting", &["SEARCH j USING PRIMARY KEY (id=?)"]),
         ("apply_final", &["SEARCH j USING PRIMARY KEY (id=?)"]),
         ("apply_final_delete", &["SEARCH windlass_jobs USING PRIMARY KEY (id=?)"]),

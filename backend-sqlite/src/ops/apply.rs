@@ -1,86 +1,15 @@
 //! Applies transitions to stored jobs: every change of state but the insert and the claim goes through here.
 
-use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
-use windlass_core::machine::{self, Facts, Transition};
-use windlass_core::{
-    AttemptError, Cause, JobId, Payload, Priority, Result, State, UniqueUntil, WorkerId,
-};
+use windlass_core::machine::{self, Transition};
+use windlass_core::{AttemptError, Cause, JobId, Payload, Result, State, UniqueUntil};
 
-use crate::batch::{Rows, ids};
+use crate::batch::{Lines, Rows, ids};
 use crate::clock::micros;
-use crate::error::{map, unreadable};
 use crate::feed::{self, Fact};
+use crate::ops::stored::Stored;
 use crate::ops::unique;
 use crate::trail;
-use crate::txn::Txn;
-
-/// What a transition needs to know of a stored job. The statements that read it select these columns in this order:
-/// `id, state, attempt, max_attempts, snoozes, crashes, cancelling, kind, queue, priority, worker, unique_key, unique_mode,
-/// unique_until, errors, changes, notes`.
-#[derive(Debug, Clone)]
-pub(crate) struct Stored {
-    pub(crate) id: JobId,
-    pub(crate) facts: Facts,
-    pub(crate) kind: String,
-    pub(crate) queue: String,
-    pub(crate) priority: Priority,
-    pub(crate) worker: Option<WorkerId>,
-    pub(crate) unique: Option<StoredUnique>,
-    pub(crate) errors: Option<String>,
-    pub(crate) changes: i64,
-    pub(crate) notes: i64,
-}
-
-/// A stored job's unique rule.
-#[derive(Debug, Clone)]
-pub(crate) struct StoredUnique {
-    pub(crate) key: String,
-    pub(crate) mode: i64,
-    pub(crate) until: Option<i64>,
-}
-
-impl Stored {
-    pub(crate) fn read(during: &'static str, row: &SqliteRow) -> Result<Self> {
-        Self::decode(row).map_err(map(during))?.ok_or_else(|| unreadable("a job", "unknown state"))
-    }
-
-    fn decode(row: &SqliteRow) -> sqlx::Result<Option<Self>> {
-        let count = |n: i64| u32::try_from(n).unwrap_or(u32::MAX);
-        let Some(state) = State::from_code(row.try_get(1)?) else { return Ok(None) };
-        let Ok(id) = JobId::from_slice(row.try_get(0)?) else { return Ok(None) };
-        let facts = Facts {
-            state,
-            attempt: count(row.try_get(2)?),
-            max_attempts: count(row.try_get(3)?),
-            snoozes: count(row.try_get(4)?),
-            crashes: count(row.try_get(5)?),
-            cancel_requested: row.try_get(6)?,
-        };
-        let worker: Option<&[u8]> = row.try_get(10)?;
-        let key: Option<String> = row.try_get(11)?;
-        let unique = match key {
-            Some(key) => Some(StoredUnique {
-                key,
-                mode: row.try_get::<Option<i64>, _>(12)?.unwrap_or(unique::FINISHED),
-                until: row.try_get(13)?,
-            }),
-            None => None,
-        };
-        Ok(Some(Self {
-            id,
-            facts,
-            kind: row.try_get(7)?,
-            queue: row.try_get(8)?,
-            priority: Priority(row.try_get(9)?),
-            worker: worker.and_then(|w| WorkerId::from_slice(w).ok()),
-            unique,
-            errors: row.try_get(14)?,
-            changes: row.try_get(15)?,
-            notes: row.try_get(16)?,
-        }))
-    }
-}
+use crate::txn::{Tally, Txn};
 
 /// One job's transition.
 #[derive(Debug)]
@@ -107,58 +36,119 @@ pub(crate) async fn apply(txn: &mut Txn<'_>, cause: Cause, steps: &[Step<'_>]) -
         return Ok(());
     }
     let seq = txn.next_seq();
-    let (mut waiting, mut finals, mut revived) = (Rows::new(), Rows::new(), Rows::new());
-    let (mut freed, mut held, mut long) = (Rows::new(), Rows::new(), Vec::new());
+    let mut writes = Writes::new();
+    let mut tally = Tally::default();
     for step in steps {
+        writes.add(txn, seq, cause, step);
+        let (job, from) = (&step.job, step.job.facts.state);
+        tally.count(&job.queue, &job.kind, from, -1);
+        tally.count(&job.queue, &job.kind, step.to.to, 1);
+    }
+    txn.count_all(tally);
+    trim(txn, &writes.long, 1).await?;
+    writes.write(txn, seq, cause).await?;
+    let body = feed::changes(cause, steps.iter().map(|step| fact(step, cause)).collect());
+    txn.emit(seq, body);
+    Ok(())
+}
+
+/// The rows of the statements that apply steps.
+struct Writes {
+    completed: Lines,
+    waiting: Rows,
+    finals: Rows,
+    revived: Rows,
+    freed: Rows,
+    held: Rows,
+    /// Jobs whose trail is full.
+    long: Vec<JobId>,
+}
+
+impl Writes {
+    fn new() -> Self {
+        let rows = Rows::new;
+        let (waiting, finals, revived) = (rows(), rows(), rows());
+        let (freed, held, long) = (rows(), rows(), Vec::new());
+        Self { completed: Lines::default(), waiting, finals, revived, freed, held, long }
+    }
+
+    fn add(&mut self, txn: &mut Txn<'_>, seq: i64, cause: Cause, step: &Step<'_>) {
         let (job, to) = (&step.job, step.to.to);
         let from = job.facts.state;
-        let change = trail::entry(
-            seq,
-            txn.now,
-            (Some(from), to),
-            step.to.attempt,
-            cause,
-            step.error.as_ref(),
-        );
-        match (from.is_final(), to.is_final()) {
-            (_, true) => {
-                final_row(txn, &mut finals, step, &change);
-                free(&mut freed, job);
-            }
-            (false, false) => waiting_row(txn, &mut waiting, step, &change),
-            (true, false) => {
-                waiting_row(txn, &mut revived, step, &change);
-                hold(&mut held, job);
-            }
-        }
         if job.changes + 1 > limit(txn) {
-            long.push(job.id);
+            self.long.push(job.id);
+        }
+        if to.is_final() {
+            free(&mut self.freed, job);
+        }
+        if is_plain(step) {
+            return completed_row(&mut self.completed, step);
+        }
+        let (attempt, error) = (step.to.attempt, step.error.as_ref());
+        let change = trail::entry(seq, txn.now, (Some(from), to), attempt, cause, error);
+        match (from.is_final(), to.is_final()) {
+            (_, true) => final_row(txn, &mut self.finals, step, &change),
+            (false, false) => waiting_row(txn, &mut self.waiting, step, &change),
+            (true, false) => {
+                waiting_row(txn, &mut self.revived, step, &change);
+                hold(&mut self.held, job, txn.now);
+            }
         }
         if to == State::Available {
             txn.wake(&job.queue);
         }
-        txn.count_move(&job.queue, &job.kind, from, to);
     }
-    trim(txn, &long, 1).await?;
-    write(txn, waiting, include_str!("../sql/apply_waiting.sql"), None).await?;
-    let moved = (
-        include_str!("../sql/apply_final.sql"),
-        Some(include_str!("../sql/apply_final_delete.sql")),
-    );
-    write(txn, finals, moved.0, moved.1).await?;
-    let moved = (
-        include_str!("../sql/apply_revived.sql"),
-        Some(include_str!("../sql/apply_revived_delete.sql")),
-    );
-    write(txn, revived, moved.0, moved.1).await?;
-    if !freed.is_empty() {
-        txn.execute(freed.query(include_str!("../sql/unique_free.sql"))).await?;
+
+    async fn write(self, txn: &mut Txn<'_>, seq: i64, cause: Cause) -> Result<()> {
+        if !self.completed.is_empty() {
+            complete(txn, self.completed, seq, cause).await?;
+        }
+        write(txn, self.waiting, include_str!("../sql/apply_waiting.sql"), None).await?;
+        let delete = Some(include_str!("../sql/apply_final_delete.sql"));
+        write(txn, self.finals, include_str!("../sql/apply_final.sql"), delete).await?;
+        let delete = Some(include_str!("../sql/apply_revived_delete.sql"));
+        write(txn, self.revived, include_str!("../sql/apply_revived.sql"), delete).await?;
+        if !self.freed.is_empty() {
+            txn.execute(self.freed.query(include_str!("../sql/unique_free.sql"))).await?;
+        }
+        if !self.held.is_empty() {
+            txn.execute(self.held.query(include_str!("../sql/unique_hold.sql"))).await?;
+        }
+        Ok(())
     }
-    if !held.is_empty() {
-        txn.execute(held.query(include_str!("../sql/unique_hold.sql"))).await?;
-    }
-    let body = feed::changes(cause, steps.iter().map(|step| fact(step, cause)).collect());
-    txn.emit(seq, body);
+}
+
+/// Whether the step is a completion by the owner that changes nothing but the state: by far the most frequent.
+fn is_plain(step: &Step<'_>) -> bool {
+    let (facts, to) = (&step.job.facts, &step.to);
+    let counters = (facts.attempt, facts.max_attempts, facts.snoozes, facts.crashes);
+    (facts.state, to.to) == (State::Running, State::Completed)
+        && step.by_owner
+        && step.error.is_none()
+        && counters == (to.attempt, to.max_attempts, to.snoozes, to.crashes)
+        && !to.next_epoch
+}
+
+fn completed_row(lines: &mut Lines, step: &Step<'_>) {
+    let line = lines.row(step.job.id.as_bytes());
+    match step.result {
+        Some(result) => line.number(result.encoding.code()).bytes(&result.bytes),
+        None => line.number(0_u8).place(0).place(0),
+    };
+}
+
+async fn complete(txn: &mut Txn<'_>, lines: Lines, seq: i64, cause: Cause) -> Result<()> {
+    let (json, blob) = lines.done();
+    let json = std::sync::Arc::<str>::from(json);
+    let (from, to) = (State::Running.code(), State::Completed.code());
+    let query = sqlx::query(include_str!("../sql/settle_complete.sql"))
+        .bind(json.clone())
+        .bind(blob)
+        .bind(txn.now)
+        .bind(format!(",[{seq},{},{from},{to},", txn.now))
+        .bind(format!(",{}]", feed::cause_code(cause)));
+    txn.execute(query).await?;
+    txn.execute(sqlx::query(include_str!("../sql/settle_complete_delete.sql")).bind(json)).await?;
     Ok(())
 }
 
@@ -256,8 +246,11 @@ fn free(rows: &mut Rows, job: &Stored) {
     }
 }
 
-fn hold(rows: &mut Rows, job: &Stored) {
+fn hold(rows: &mut Rows, job: &Stored, now: i64) {
     let Some(unique) = &job.unique else { return };
+    if unique.until.is_some_and(|until| until <= now) {
+        return;
+    }
     rows.row().text(&unique.key).id(job.id.as_bytes()).int(unique.mode).maybe_int(unique.until);
 }
 

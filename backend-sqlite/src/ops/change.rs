@@ -10,8 +10,9 @@ use windlass_core::{
 use crate::batch::{Query, Rows, ids, size, texts};
 use crate::clock::timestamp;
 use crate::feed::{self, Fact};
-use crate::ops::apply::{Step, Stored, apply};
+use crate::ops::apply::{Step, apply};
 use crate::ops::insert::check_start;
+use crate::ops::stored::Stored;
 use crate::ops::unique;
 use crate::txn::Txn;
 

@@ -10,11 +10,13 @@ use windlass_core::{
 use crate::batch::{Rows, ids, size, texts};
 use crate::clock::{micros, timestamp};
 use crate::feed::{self, Fact};
-use crate::ops::apply::{Stored, stored_until, trim};
+use crate::ops::apply::{stored_until, trim};
 use crate::ops::blobs::{self, References};
+use crate::ops::shapes::Shapes;
+use crate::ops::stored::Stored;
 use crate::ops::unique::{self, Holder};
 use crate::trail;
-use crate::txn::Txn;
+use crate::txn::{Tally, Txn};
 
 /// Inserts the jobs of one call: all, or none and an error.
 pub(crate) async fn insert(txn: &mut Txn<'_>, jobs: &[NewJob]) -> Result<Vec<Inserted>> {
@@ -140,21 +142,28 @@ impl<'a> Intake<'a> {
         }
         let jobs = std::mem::take(&mut self.new);
         let seq = txn.next_seq();
-        let (mut rows, mut keys, mut facts) = (Rows::new(), Rows::new(), Vec::new());
-        let mut blobs = References::new();
+        let mut shapes = Shapes::default();
+        let (mut rows, mut keys, mut blobs) = (Rows::new(), Rows::new(), References::new());
+        let (mut facts, mut tally) = (Vec::with_capacity(jobs.len()), Tally::default());
         for job in &jobs {
-            blobs.add(job.id, &job.blobs);
-            let to = row(txn, &mut rows, job.id, job);
-            facts.push(Fact { to, ..fact(job) });
-            txn.count(job.queue.as_str(), job.kind.as_str(), to, 1);
+            let to = match shapes.take(txn, job) {
+                true => State::Available,
+                false => row(txn, &mut rows, job.id, job),
+            };
             if let Some(rule) = &job.unique {
                 let (mode, until) = stored_until(rule.until, txn.now);
                 keys.row().text(rule.key.as_str()).id(job.id.as_bytes()).int(mode).maybe_int(until);
             }
+            blobs.add(job.id, &job.blobs);
+            tally.count(job.queue.as_str(), job.kind.as_str(), to, 1);
+            facts.push(Fact { to, ..fact(job) });
         }
-        let trail = format!("[{seq},{},-1,", txn.now);
-        let query = rows.query_with_bytes(include_str!("../sql/insert.sql"));
-        txn.execute(query.bind(txn.now).bind(trail)).await?;
+        txn.count_all(tally);
+        shapes.write(txn, seq).await?;
+        if !rows.is_empty() {
+            let query = rows.query_with_bytes(include_str!("../sql/insert.sql"));
+            txn.execute(query.bind(txn.now).bind(format!("[{seq},{},-1,", txn.now))).await?;
+        }
         if !keys.is_empty() {
             txn.execute(keys.query(include_str!("../sql/unique_hold.sql"))).await?;
         }

@@ -6,7 +6,8 @@ use windlass_core::{Cause, DEADLINE_GRACE, JobId, Maintained, Result};
 use crate::batch::{Query, size};
 use crate::clock::{duration, micros};
 use crate::error;
-use crate::ops::apply::{Step, Stored, apply};
+use crate::ops::apply::{Step, apply};
+use crate::ops::stored::Stored;
 use crate::ops::unique;
 use crate::txn::Txn;
 

@@ -6,7 +6,7 @@ use windlass_core::limits::cut;
 use windlass_core::{Error, EventBody, JobId, Limits, Note, Result};
 
 use crate::batch::{Rows, size};
-use crate::ops::apply::Stored;
+use crate::ops::stored::Stored;
 use crate::txn::Txn;
 
 /// Cuts messages to the limit and refuses what can't be cut.

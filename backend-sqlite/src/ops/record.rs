@@ -3,9 +3,9 @@
 use windlass_core::{Error, JobId, LeaseKey, Note, Record, Recorded, Result};
 
 use crate::batch::{ids, size};
-use crate::ops::apply::Stored;
 use crate::ops::notes::{self, Added};
 use crate::ops::settle;
+use crate::ops::stored::Stored;
 use crate::txn::Txn;
 
 /// Adds records; each is applied whole, or not at all and the answer says so.

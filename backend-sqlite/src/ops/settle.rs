@@ -9,10 +9,11 @@ use windlass_core::{
     Settlement, State,
 };
 
-use crate::batch::Rows;
+use crate::batch::Lines;
 use crate::clock::timestamp;
-use crate::ops::apply::{Step, Stored, apply};
+use crate::ops::apply::{Step, apply};
 use crate::ops::blobs::{self, References};
+use crate::ops::stored::Stored;
 use crate::ops::{insert, notes};
 use crate::txn::Txn;
 
@@ -67,22 +68,18 @@ pub(crate) async fn running(
     txn: &mut Txn<'_>,
     keys: &[LeaseKey],
 ) -> Result<HashMap<LeaseKey, Stored>> {
-    let query = fences(keys.iter()).query(include_str!("../sql/settle.sql"));
+    let query = sqlx::query(include_str!("../sql/settle.sql")).bind(fences(keys.iter()));
     let rows = txn.fetch(query).await?;
-    let job = |row| {
-        let key: i64 = txn.get(row, 17)?;
-        let key = usize::try_from(key).ok().and_then(|n| keys.get(n)).copied();
-        Ok(key.zip(Some(Stored::read(txn.during, row)?)))
-    };
-    rows.iter().filter_map(|row| job(row).transpose()).collect()
+    let Some(row) = rows.first() else { return Ok(HashMap::new()) };
+    Stored::read_json(txn.get(row, 0)?, keys)
 }
 
-fn fences<'a>(keys: impl Iterator<Item = &'a LeaseKey>) -> Rows {
-    let mut rows = Rows::new();
+fn fences<'a>(keys: impl Iterator<Item = &'a LeaseKey>) -> String {
+    let mut lines = Lines::default();
     for key in keys {
-        rows.row().id(key.job.as_bytes()).int(key.epoch.0).id(key.claim_id.as_bytes());
+        lines.row(key.job.as_bytes()).id(key.claim_id.as_bytes()).number(key.epoch.0);
     }
-    rows
+    lines.done().0
 }
 
 /// Answers for jobs that don't run under their key.
@@ -94,7 +91,8 @@ async fn already(
     if keys.is_empty() {
         return Ok(());
     }
-    let query = fences(keys.iter().copied()).query(include_str!("../sql/settle_already.sql"));
+    let query = sqlx::query(include_str!("../sql/settle_already.sql"));
+    let query = query.bind(fences(keys.iter().copied()));
     for row in txn.fetch(query).await? {
         let job = JobId::from_slice(&txn.get::<Vec<u8>>(&row, 0)?)?;
         if let Some(state) = State::from_code(txn.get(&row, 1)?) {

@@ -7,7 +7,8 @@ use windlass_core::{AttemptError, Cause, FailureKind, JobId, Result, State};
 
 use crate::batch::ids;
 use crate::clock::timestamp;
-use crate::ops::apply::{Step, Stored, apply};
+use crate::ops::apply::{Step, apply};
+use crate::ops::stored::Stored;
 use crate::txn::Txn;
 
 /// Stored modes of a unique key.

@@ -1,4 +1,5 @@
--- ?1 worker, ?2 claim id: what an earlier sending of the same claim took
-SELECT id, epoch, kind, queue, encoding, args, meta, tags, priority, attempt, max_attempts, snoozes, crashes, timeout,
-    progress, created_at, due_at, rank, changes, unique_key, unique_mode
+-- ?1 worker, ?2 claim id: what an earlier sending of the same claim took, as in claim_pick.sql
+SELECT json_group_array(json_array(hex(id), epoch, kind, queue, encoding, iif(length(args) <= 4096, hex(args), NULL), meta, tags, priority,
+    attempt, max_attempts, snoozes, crashes, timeout, progress, created_at, due_at, rank, changes,
+    iif(unique_mode = 0, unique_key, NULL)))
 FROM windlass_jobs WHERE state = 3 AND worker = ?1 AND claim_id = ?2

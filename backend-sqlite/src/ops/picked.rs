@@ -1,0 +1,140 @@
+//! Reads the jobs that a claim picks: one JSON text for all of them.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use windlass_core::{
+    ClaimRequest, Encoding, Epoch, JobId, JobRecord, Kind, Lease, LeaseKey, Payload, Priority,
+    QueueName, Result,
+};
+
+use crate::clock::{duration, timestamp};
+use crate::error::unreadable;
+
+/// A job that a claim takes.
+pub(crate) struct Taken {
+    pub(crate) lease: Lease,
+    pub(crate) rank: i64,
+    /// State changes in its trail, the claim among them.
+    pub(crate) changes: i64,
+    /// The unique key that the start frees.
+    pub(crate) frees: Option<String>,
+}
+
+/// The columns of `claim_pick.sql`.
+#[derive(Deserialize)]
+struct Json<'a>(
+    #[serde(borrow)] Cow<'a, str>,
+    u32,
+    #[serde(borrow)] Cow<'a, str>,
+    #[serde(borrow)] Cow<'a, str>,
+    i64,
+    #[serde(borrow)] Option<Cow<'a, str>>,
+    #[serde(borrow)] Option<Cow<'a, str>>,
+    #[serde(borrow)] Option<Cow<'a, str>>,
+    i16,
+    u32,
+    u32,
+    u32,
+    u32,
+    Option<i64>,
+    #[serde(borrow)] Option<Cow<'a, str>>,
+    i64,
+    i64,
+    Option<i64>,
+    i64,
+    Option<String>,
+);
+
+/// Reads jobs. Their columns are as before the claim when they are `fresh`. Also answers which of them have args
+/// so large that they must be read by themselves.
+pub(crate) fn read(
+    json: &str,
+    request: &ClaimRequest,
+    fresh: bool,
+) -> Result<(Vec<Taken>, Vec<usize>)> {
+    let jobs: Vec<Json<'_>> = serde_json::from_str(json).map_err(|e| unreadable("jobs", e))?;
+    let mut names = Names::default();
+    let (mut taken, mut large) = (Vec::with_capacity(jobs.len()), Vec::new());
+    for job in jobs {
+        if job.5.is_none() {
+            large.push(taken.len());
+        }
+        taken.push(one(job, request, u32::from(fresh), &mut names)?);
+    }
+    Ok((taken, large))
+}
+
+fn one(job: Json<'_>, request: &ClaimRequest, step: u32, names: &mut Names) -> Result<Taken> {
+    let id: JobId = job.0.parse()?;
+    let encoding = Encoding::from_code(job.4)
+        .ok_or_else(|| unreadable("args", "their encoding is unknown"))?;
+    let bytes = job.5.as_deref().map(unhex).transpose()?.unwrap_or_default();
+    let (kind, queue) = (names.kind(&job.2)?, names.queue(&job.3)?);
+    let args = Payload { encoding, bytes: bytes.into() };
+    let mut record = JobRecord::new(id, kind, queue, args, timestamp(job.15));
+    record.meta = json_or("metadata", job.6.as_deref(), BTreeMap::new)?;
+    record.tags = json_or("tags", job.7.as_deref(), Vec::new)?;
+    record.progress = json_or("progress", job.14.as_deref(), || None)?;
+    record.priority = Priority(job.8);
+    record.attempt = job.9.saturating_add(step);
+    (record.max_attempts, record.snoozes, record.crashes) = (job.10, job.11, job.12);
+    record.timeout = job.13.map(duration);
+    record.due_at = timestamp(job.16);
+    let epoch = Epoch(job.1.saturating_add(step));
+    let key = LeaseKey { job: id, epoch, claim_id: request.claim_id };
+    Ok(Taken {
+        lease: Lease::of(&record, key),
+        rank: job.17.unwrap_or(0),
+        changes: job.18 + i64::from(step),
+        frees: job.19,
+    })
+}
+
+fn json_or<T: DeserializeOwned>(
+    what: &'static str,
+    text: Option<&str>,
+    none: impl FnOnce() -> T,
+) -> Result<T> {
+    match text {
+        Some(text) => serde_json::from_str(text).map_err(|e| unreadable(what, e)),
+        None => Ok(none()),
+    }
+}
+
+fn unhex(text: &str) -> Result<Vec<u8>> {
+    let digit = |c: u8| char::from(c).to_digit(16).and_then(|d| u8::try_from(d).ok());
+    let pairs = text.as_bytes().chunks_exact(2);
+    let bytes: Option<Vec<u8>> =
+        pairs.map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?)).collect();
+    bytes.ok_or_else(|| unreadable("args", "they are not hexadecimal"))
+}
+
+/// Names repeat within a claim: each is parsed once.
+#[derive(Default)]
+struct Names {
+    kinds: Vec<Kind>,
+    queues: Vec<QueueName>,
+}
+
+impl Names {
+    fn kind(&mut self, text: &str) -> Result<Kind> {
+        if let Some(known) = self.kinds.iter().find(|kind| kind.as_str() == text) {
+            return Ok(known.clone());
+        }
+        let kind = Kind::new(text)?;
+        self.kinds.push(kind.clone());
+        Ok(kind)
+    }
+
+    fn queue(&mut self, text: &str) -> Result<QueueName> {
+        if let Some(known) = self.queues.iter().find(|queue| queue.as_str() == text) {
+            return Ok(known.clone());
+        }
+        let queue = QueueName::new(text)?;
+        self.queues.push(queue.clone());
+        Ok(queue)
+    }
+}

@@ -1,0 +1,136 @@
+//! What transitions need to know of stored jobs.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
+use windlass_core::machine::Facts;
+use windlass_core::{JobId, LeaseKey, Priority, Result, State, WorkerId};
+
+use crate::error::{map, unreadable};
+use crate::ops::unique;
+
+/// What a transition needs to know of a stored job. The statements that read it select these columns in this order:
+/// `id, state, attempt, max_attempts, snoozes, crashes, cancelling, kind, queue, priority, worker, unique_key, unique_mode,
+/// unique_until, errors, changes, notes`.
+#[derive(Debug, Clone)]
+pub(crate) struct Stored {
+    pub(crate) id: JobId,
+    pub(crate) facts: Facts,
+    pub(crate) kind: String,
+    pub(crate) queue: String,
+    pub(crate) priority: Priority,
+    pub(crate) worker: Option<WorkerId>,
+    pub(crate) unique: Option<StoredUnique>,
+    pub(crate) errors: Option<String>,
+    pub(crate) changes: i64,
+    pub(crate) notes: i64,
+}
+
+/// A stored job's unique rule.
+#[derive(Debug, Clone)]
+pub(crate) struct StoredUnique {
+    pub(crate) key: String,
+    pub(crate) mode: i64,
+    pub(crate) until: Option<i64>,
+}
+
+impl Stored {
+    pub(crate) fn read(during: &'static str, row: &SqliteRow) -> Result<Self> {
+        Self::decode(row).map_err(map(during))?.ok_or_else(|| unreadable("a job", "unknown state"))
+    }
+
+    fn decode(row: &SqliteRow) -> sqlx::Result<Option<Self>> {
+        let count = |n: i64| u32::try_from(n).unwrap_or(u32::MAX);
+        let Some(state) = State::from_code(row.try_get(1)?) else { return Ok(None) };
+        let Ok(id) = JobId::from_slice(row.try_get(0)?) else { return Ok(None) };
+        let facts = Facts {
+            state,
+            attempt: count(row.try_get(2)?),
+            max_attempts: count(row.try_get(3)?),
+            snoozes: count(row.try_get(4)?),
+            crashes: count(row.try_get(5)?),
+            cancel_requested: row.try_get(6)?,
+        };
+        let worker: Option<&[u8]> = row.try_get(10)?;
+        let key: Option<String> = row.try_get(11)?;
+        let unique = match key {
+            Some(key) => Some(StoredUnique {
+                key,
+                mode: row.try_get::<Option<i64>, _>(12)?.unwrap_or(unique::FINISHED),
+                until: row.try_get(13)?,
+            }),
+            None => None,
+        };
+        Ok(Some(Self {
+            id,
+            facts,
+            kind: row.try_get(7)?,
+            queue: row.try_get(8)?,
+            priority: Priority(row.try_get(9)?),
+            worker: worker.and_then(|w| WorkerId::from_slice(w).ok()),
+            unique,
+            errors: row.try_get(14)?,
+            changes: row.try_get(15)?,
+            notes: row.try_get(16)?,
+        }))
+    }
+}
+
+/// A job as `settle.sql` gives it: the number of its key, then the columns but for the id.
+#[derive(Deserialize)]
+struct Json(
+    usize,
+    i64,
+    u32,
+    u32,
+    u32,
+    u32,
+    u8,
+    String,
+    String,
+    i16,
+    String,
+    Option<String>,
+    Option<i64>,
+    Option<i64>,
+    Option<String>,
+    i64,
+    i64,
+);
+
+impl Stored {
+    /// Reads the one row of `settle.sql`.
+    pub(crate) fn read_json(json: &str, keys: &[LeaseKey]) -> Result<HashMap<LeaseKey, Self>> {
+        let rows: Vec<Json> = serde_json::from_str(json).map_err(|e| unreadable("jobs", e))?;
+        let mut jobs = HashMap::with_capacity(rows.len());
+        for row in rows {
+            let missing = || unreadable("a job", "unknown state");
+            let key = *keys.get(row.0).ok_or_else(missing)?;
+            let facts = Facts {
+                state: State::from_code(row.1).ok_or_else(missing)?,
+                attempt: row.2,
+                max_attempts: row.3,
+                snoozes: row.4,
+                crashes: row.5,
+                cancel_requested: row.6 != 0,
+            };
+            let (mode, until) = (row.12.unwrap_or(unique::FINISHED), row.13);
+            let job = Self {
+                id: key.job,
+                facts,
+                kind: row.7,
+                queue: row.8,
+                priority: Priority(row.9),
+                worker: row.10.parse().ok(),
+                unique: row.11.map(|key| StoredUnique { key, mode, until }),
+                errors: row.14,
+                changes: row.15,
+                notes: row.16,
+            };
+            jobs.insert(key, job);
+        }
+        Ok(jobs)
+    }
+}

@@ -1,0 +1,2 @@
+-- ?1 ids
+SELECT j.id, j.args FROM json_each(?1) AS e CROSS JOIN windlass_jobs AS j ON j.id = unhex(e.value)
