@@ -64,8 +64,7 @@ impl SqliteBackend {
 
     /// The time by the database's clock, as a reader sees it.
     pub(crate) async fn now(&self, during: &'static str) -> Result<i64> {
-        let rows =
-            self.readers.fetch(during, sqlx::query(include_str!("sql/tick.sql"))).await?;
+        let rows = self.readers.fetch(during, sqlx::query(include_str!("sql/tick.sql"))).await?;
         let stored = match rows.first() {
             Some(row) => Tick::read(row).map_err(error::map(during))?.now,
             None => 0,

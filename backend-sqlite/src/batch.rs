@@ -183,10 +183,7 @@ mod tests {
         let value: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!(
             value,
-            serde_json::json!([
-                ["ab".repeat(16), -3, null, "a\"b\\\n\u{1}é", 1, 2],
-                [3, 1, null]
-            ])
+            serde_json::json!([["ab".repeat(16), -3, null, "a\"b\\\n\u{1}é", 1, 2], [3, 1, null]])
         );
         assert_eq!(blob, b"xyz");
         assert_eq!(Rows::new().done().0, "[]");

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use windlass_core::{
-    BlobKey, Change, Changed, ClaimRequest, Claimed, Cursor, Heartbeat, JobId, LeaseKey, Maintained,
-    Note, Pruned, QueueChange, QueueName, QueueSettings, Record, Recorded, Result, Retention, Selector,
-    Settled, Settlement, WorkerId, WorkerInfo, WorkerLease,
+    BlobKey, Change, Changed, ClaimRequest, Claimed, Cursor, Heartbeat, JobId, LeaseKey,
+    Maintained, Note, Pruned, QueueChange, QueueName, QueueSettings, Record, Recorded, Result,
+    Retention, Selector, Settled, Settlement, WorkerId, WorkerInfo, WorkerLease,
 };
 
 use crate::ops;

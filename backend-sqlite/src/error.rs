@@ -47,12 +47,20 @@ pub(crate) fn map(during: &'static str) -> impl Fn(sqlx::Error) -> Error {
 pub(crate) fn translate(during: &'static str, error: impl Into<Arc<sqlx::Error>>) -> Error {
     let error = error.into();
     let hint = match code(&error) {
-        Some(BUSY | LOCKED) => "another process kept the database locked for longer than the busy timeout",
+        Some(BUSY | LOCKED) => {
+            "another process kept the database locked for longer than the busy timeout"
+        }
         Some(FULL) => "the disk is full, or the database has reached its largest size: make room",
         Some(IOERR) => "the disk or file system failed under the database file",
-        Some(READONLY) => "the database file or its folder is read-only: give this process write access",
-        Some(CANTOPEN) => "the database file can't be opened: check that its folder exists and is writable",
-        Some(PROTOCOL) => "the locks of the write-ahead log are in dispute; network file systems cause this",
+        Some(READONLY) => {
+            "the database file or its folder is read-only: give this process write access"
+        }
+        Some(CANTOPEN) => {
+            "the database file can't be opened: check that its folder exists and is writable"
+        }
+        Some(PROTOCOL) => {
+            "the locks of the write-ahead log are in dispute; network file systems cause this"
+        }
         Some(NOMEM) => "memory is short",
         Some(INTERRUPT) => "the statement was interrupted",
         Some(CORRUPT) => {
@@ -63,7 +71,9 @@ pub(crate) fn translate(during: &'static str, error: impl Into<Arc<sqlx::Error>>
     };
     let lasting = match code(&error) {
         Some(CORRUPT | NOTADB) => true,
-        Some(BUSY | LOCKED | FULL | IOERR | READONLY | CANTOPEN | PROTOCOL | NOMEM | INTERRUPT) => false,
+        Some(BUSY | LOCKED | FULL | IOERR | READONLY | CANTOPEN | PROTOCOL | NOMEM | INTERRUPT) => {
+            false
+        }
         Some(_) => true,
         None => !matches!(*error, sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed),
     };

@@ -209,7 +209,14 @@ impl Entry {
     }
 
     fn event(&self, job: JobId, kind: Kind, queue: QueueName, body: EventBody) -> Event {
-        Event { position: Self::position(self.seq, job), at: timestamp(self.at), job, kind, queue, body }
+        Event {
+            position: Self::position(self.seq, job),
+            at: timestamp(self.at),
+            job,
+            kind,
+            queue,
+            body,
+        }
     }
 }
 
@@ -239,10 +246,8 @@ mod tests {
             worker,
             error,
         };
-        let body = changes(
-            Cause::Settled,
-            vec![fact(b, Some(worker), Some(&error)), fact(a, None, None)],
-        );
+        let body =
+            changes(Cause::Settled, vec![fact(b, Some(worker), Some(&error)), fact(a, None, None)]);
         let events = Entry { seq: 7, at: 5, job: None, body }.events().unwrap();
         assert_eq!(events.iter().map(|e| e.job).collect::<Vec<_>>(), [a, b]);
         let EventBody::State { worker: w, error: e, from, to, .. } = &events[1].body else {

@@ -117,20 +117,27 @@ pub(crate) async fn preflight(options: &SqliteOptions) -> Result<()> {
 fn check_path(path: &Path, create: bool) -> Result<()> {
     let name = path.display();
     if path.is_dir() {
-        return Err(config(format!("`{name}` is a folder: name a file in it, such as `{name}/jobs.db`")));
+        return Err(config(format!(
+            "`{name}` is a folder: name a file in it, such as `{name}/jobs.db`"
+        )));
     }
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
     if !folder.is_dir() {
-        return Err(config(format!("the folder `{}` does not exist: create it first", folder.display())));
+        return Err(config(format!(
+            "the folder `{}` does not exist: create it first",
+            folder.display()
+        )));
     }
     match std::fs::OpenOptions::new().read(true).write(true).open(path) {
         Ok(_) => {}
         Err(e) if e.kind() == std::io::ErrorKind::NotFound && create => {}
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            return Err(config(format!("the database `{name}` does not exist: create it, or use `mode=rwc`")));
+            return Err(config(format!(
+                "the database `{name}` does not exist: create it, or use `mode=rwc`"
+            )));
         }
         Err(e) => {
             return Err(config(format!(

@@ -5,8 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sqlx::Row as _;
 use windlass_core::{
-    ClaimRequest, Claimed, Heartbeat, LeaseKey, Maintained, Queue, QueueName, Record, Recorded, Result,
-    Settled, Settlement, Wake, WorkerId, WorkerInfo, WorkerLease,
+    ClaimRequest, Claimed, Heartbeat, LeaseKey, Maintained, Queue, QueueName, Record, Recorded,
+    Result, Settled, Settlement, Wake, WorkerId, WorkerInfo, WorkerLease,
 };
 
 use crate::SqliteBackend;

@@ -160,9 +160,7 @@ pub(crate) async fn stats(backend: &SqliteBackend, query: &StatsQuery) -> Result
     for row in backend.readers.fetch("stats", counts).await? {
         stats.counts.push(count(&row)?);
     }
-    stats.counts.sort_by(|a, b| {
-        (&a.queue, &a.kind, a.state).cmp(&(&b.queue, &b.kind, b.state))
-    });
+    stats.counts.sort_by(|a, b| (&a.queue, &a.kind, a.state).cmp(&(&b.queue, &b.kind, b.state)));
     let ages = sqlx::query(include_str!("sql/stats_ages.sql")).bind(now).bind(queues);
     for row in backend.readers.fetch("stats", ages).await? {
         stats.ages.push(age(&row)?);

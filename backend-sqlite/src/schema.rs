@@ -3,8 +3,8 @@
 use sqlx::SqliteConnection;
 use windlass_core::Result;
 
-use crate::options::{SqliteOptions, config};
 use crate::open::explain;
+use crate::options::{SqliteOptions, config};
 
 /// The versions, oldest first. A published one is never edited; a change is a new one.
 const VERSIONS: [&str; 1] =
@@ -24,10 +24,11 @@ async fn run(conn: &mut SqliteConnection, options: &SqliteOptions) -> Result<()>
     let failed = |e| explain(&options.path, e);
     sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut *conn).await.map_err(failed)?;
     sqlx::raw_sql(include_str!("sql/migrations.sql")).execute(&mut *conn).await.map_err(failed)?;
-    let found: i64 = sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM windlass_migrations")
-        .fetch_one(&mut *conn)
-        .await
-        .map_err(failed)?;
+    let found: i64 =
+        sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM windlass_migrations")
+            .fetch_one(&mut *conn)
+            .await
+            .map_err(failed)?;
     let known = i64::try_from(VERSIONS.len()).unwrap_or(i64::MAX);
     if found > known {
         return Err(config(format!(

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use windlass_core::{
-    BlobKey, Change, Changed, Cursor, Error, EventFilter, EventPage, Inserted, JobId, JobQuery, JobRecord, NewJob, Note,
-    Page, Position, Pruned, QueueChange, QueueName, QueueSettings, Result, Retention, Selector, Start, Stats,
-    StatsQuery, Store, WorkerRecord,
+    BlobKey, Change, Changed, Cursor, Error, EventFilter, EventPage, Inserted, JobId, JobQuery,
+    JobRecord, NewJob, Note, Page, Position, Pruned, QueueChange, QueueName, QueueSettings, Result,
+    Retention, Selector, Start, Stats, StatsQuery, Store, WorkerRecord,
 };
 
 use crate::SqliteBackend;

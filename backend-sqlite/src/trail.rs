@@ -44,7 +44,12 @@ fn by_claimer(code: u64) -> bool {
 }
 
 /// Reads the trail of a job.
-pub(crate) fn events(trail: &str, job: JobId, kind: &Kind, queue: &QueueName) -> Result<Vec<Event>> {
+pub(crate) fn events(
+    trail: &str,
+    job: JobId,
+    kind: &Kind,
+    queue: &QueueName,
+) -> Result<Vec<Event>> {
     let mut claimer = None;
     parse(trail)?
         .into_iter()

@@ -14,7 +14,11 @@ const GENERIC: i32 = 1;
 impl Transactional for SqliteBackend {
     type Conn = SqliteConnection;
 
-    async fn insert_in(&self, conn: &mut SqliteConnection, jobs: &[NewJob]) -> Result<Vec<Inserted>> {
+    async fn insert_in(
+        &self,
+        conn: &mut SqliteConnection,
+        jobs: &[NewJob],
+    ) -> Result<Vec<Inserted>> {
         self.options.limits.check_insert(jobs)?;
         let mut step = Step::begin("insert_in", conn).await?;
         let answer = async {

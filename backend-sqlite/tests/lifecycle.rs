@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use windlass_core::{
-    AttemptOutcome, ClaimRequest, Inserted, Kind, KindSlots, NewJob, Payload, Queue, QueueName, QueueSlots, Settled,
-    Settlement, State, Store, WorkerInfo,
+    AttemptOutcome, ClaimRequest, Inserted, Kind, KindSlots, NewJob, Payload, Queue, QueueName,
+    QueueSlots, Settled, Settlement, State, Store, WorkerInfo,
 };
 use windlass_sqlite::{SqliteBackend, SqliteOptions};
 
 #[tokio::test]
 async fn a_job_runs_from_insert_to_completion() {
     let folder = tempfile::tempdir().unwrap();
-    let backend = SqliteBackend::open(SqliteOptions::new(folder.path().join("jobs.db"))).await.unwrap();
+    let backend =
+        SqliteBackend::open(SqliteOptions::new(folder.path().join("jobs.db"))).await.unwrap();
     let (kind, queue) = (Kind::new("k").unwrap(), QueueName::new("q").unwrap());
     let job = NewJob::new(kind.clone(), queue.clone(), Payload::json(&"args").unwrap());
     assert_eq!(backend.insert(&[job.clone()]).await.unwrap(), [Inserted::New(job.id)]);

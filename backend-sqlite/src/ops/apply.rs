@@ -113,7 +113,12 @@ pub(crate) async fn apply(txn: &mut Txn<'_>, cause: Cause, steps: &[Step<'_>]) -
         let (job, to) = (&step.job, step.to.to);
         let from = job.facts.state;
         let change = trail::entry(
-            seq, txn.now, (Some(from), to), step.to.attempt, cause, step.error.as_ref(),
+            seq,
+            txn.now,
+            (Some(from), to),
+            step.to.attempt,
+            cause,
+            step.error.as_ref(),
         );
         match (from.is_final(), to.is_final()) {
             (_, true) => {

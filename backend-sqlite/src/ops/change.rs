@@ -25,7 +25,9 @@ pub(crate) async fn change(
     let (jobs, next) = match target {
         Selector::Filter(filter) => by_filter(txn, filter, after).await?,
         Selector::Ids(list) => (by_ids(txn, list, after).await?, None),
-        _ => return Err(windlass_core::Error::invalid("selector", "this backend does not know it")),
+        _ => {
+            return Err(windlass_core::Error::invalid("selector", "this backend does not know it"));
+        }
     };
     let count = match change {
         Change::Delete => delete(txn, &jobs).await?,
@@ -87,7 +89,8 @@ async fn transit(txn: &mut Txn<'_>, jobs: Vec<Stored>, change: &Change) -> Resul
         if job.facts.state.is_final()
             && let Some(unique) = &job.unique
             && unique.until.is_none_or(|until| until > txn.now)
-            && (taken.contains(&(unique.key.clone(), job.id)) || !revived.insert(unique.key.clone()))
+            && (taken.contains(&(unique.key.clone(), job.id))
+                || !revived.insert(unique.key.clone()))
         {
             continue;
         }

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 use windlass_core::{
-    Cause, ClaimRequest, Claimed, Encoding, Epoch, Error, JobId, JobRecord, Kind, Lane, Lease, LeaseKey,
-    Payload, Priority, QueueName, QueueSlots, Result, State,
+    Cause, ClaimRequest, Claimed, Encoding, Epoch, Error, JobId, JobRecord, Kind, Lane, Lease,
+    LeaseKey, Payload, Priority, QueueName, QueueSlots, Result, State,
 };
 
 use crate::batch::{Rows, texts};
@@ -110,7 +110,8 @@ async fn take(
     };
     let (from, to) = (State::Available.code(), State::Running.code());
     let before = format!(",[{seq},{},{from},{to},", txn.now);
-    let after = format!(",{},\"{}\"]", cause_code(Cause::Claimed), request.worker.as_uuid().simple());
+    let after =
+        format!(",{},\"{}\"]", cause_code(Cause::Claimed), request.worker.as_uuid().simple());
     let query = sqlx::query(sql)
         .bind(slots.queue.as_str().to_owned())
         .bind(i64::from(request.lane == Lane::Quarantine))

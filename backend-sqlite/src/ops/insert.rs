@@ -3,16 +3,14 @@
 use std::collections::{HashMap, HashSet};
 
 use windlass_core::machine;
-use windlass_core::{
-    Cause, Error, Inserted, JobId, NewJob, OnConflict, Result, State, UniqueKey,
-};
+use windlass_core::{Cause, Error, Inserted, JobId, NewJob, OnConflict, Result, State, UniqueKey};
 
 use crate::batch::{Rows, ids, size, texts};
 use crate::clock::{micros, timestamp};
 use crate::feed::{self, Fact};
 use crate::ops::apply::{Stored, stored_until, trim};
-use crate::ops::unique::{self, Holder};
 use crate::ops::blobs::{self, References};
+use crate::ops::unique::{self, Holder};
 use crate::trail;
 use crate::txn::Txn;
 
@@ -73,7 +71,8 @@ struct Intake<'a> {
 impl<'a> Intake<'a> {
     async fn look(txn: &mut Txn<'_>, list: String) -> Result<Self> {
         let mut intake = Self::default();
-        let rows = txn.fetch(sqlx::query(include_str!("../sql/insert_look.sql")).bind(list)).await?;
+        let rows =
+            txn.fetch(sqlx::query(include_str!("../sql/insert_look.sql")).bind(list)).await?;
         for row in rows {
             if let Some(id) = txn.get::<Option<Vec<u8>>>(&row, 0)? {
                 intake.known.insert(JobId::from_slice(&id)?);
@@ -206,7 +205,6 @@ fn row(txn: &mut Txn<'_>, rows: &mut Rows, id: JobId, job: &NewJob) -> State {
     state
 }
 
-
 /// Gives the contents of a new job to the waiting holder of its unique key.
 async fn replace(
     txn: &mut Txn<'_>,
@@ -215,7 +213,8 @@ async fn replace(
     intake: &mut Intake<'_>,
 ) -> Result<()> {
     let list = ids([holder.as_bytes()]);
-    let found = txn.fetch(sqlx::query(include_str!("../sql/stored.sql")).bind(list.clone())).await?;
+    let found =
+        txn.fetch(sqlx::query(include_str!("../sql/stored.sql")).bind(list.clone())).await?;
     let Some(found) = found.first() else {
         return Err(Error::NotFound { what: format!("job {holder}").into() });
     };

@@ -223,7 +223,11 @@ async fn try_apply(
     // After the parents, so that a follow-up may take over the unique key of its parent.
     let refusal = match insert::insert(txn, &follow_ups).await {
         Ok(_) => None,
-        Err(refusal @ (Error::QueueFull { .. } | Error::LimitExceeded { .. } | Error::Invalid { .. })) => {
+        Err(
+            refusal @ (Error::QueueFull { .. }
+            | Error::LimitExceeded { .. }
+            | Error::Invalid { .. }),
+        ) => {
             txn.execute(sqlx::query("ROLLBACK TO windlass_follow_ups")).await?;
             txn.reset(mark);
             Some(refusal)

@@ -37,10 +37,7 @@ pub(crate) async fn holders(txn: &mut Txn<'_>, keys: String) -> Result<HashMap<S
     Ok(read(txn, keys).await?.0)
 }
 
-async fn read(
-    txn: &mut Txn<'_>,
-    keys: String,
-) -> Result<(HashMap<String, Holder>, Vec<JobId>)> {
+async fn read(txn: &mut Txn<'_>, keys: String) -> Result<(HashMap<String, Holder>, Vec<JobId>)> {
     let query = sqlx::query(include_str!("../sql/unique_holders.sql")).bind(keys);
     let (mut held, mut lost) = (HashMap::new(), Vec::new());
     for row in txn.fetch(query.bind(txn.now)).await? {
