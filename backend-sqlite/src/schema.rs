@@ -7,7 +7,8 @@ use crate::open::explain;
 use crate::options::{SqliteOptions, config};
 
 /// The versions, oldest first. A published one is never edited; a change is a new one.
-const VERSIONS: [&str; 1] = [include_str!("sql/schema_1.sql")];
+const VERSIONS: [&str; 1] =
+    [concat!(include_str!("sql/schema_1.sql"), include_str!("sql/schema_1_blobs.sql"))];
 
 /// Brings the schema up to date, in one transaction.
 pub(crate) async fn migrate(conn: &mut SqliteConnection, options: &SqliteOptions) -> Result<()> {

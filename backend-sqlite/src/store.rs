@@ -15,6 +15,7 @@ use crate::calls::{Append, BlobsDeleted, ChangeJobs, ConfigureQueue, Prune, Stag
 use crate::ops::settings;
 use crate::read;
 use crate::records::record;
+use crate::storage::SqliteStorage;
 
 #[async_trait]
 impl Store for SqliteBackend {
@@ -127,7 +128,10 @@ impl Store for SqliteBackend {
     }
 
     async fn prune(&self, retention: &Retention, limit: u32) -> Result<Pruned> {
-        self.writer.call(Prune { retention: retention.clone(), limit }).await
+        let pruned = self.writer.call(Prune { retention: retention.clone(), limit }).await?;
+        // What dead uploads left has no other regular visitor.
+        SqliteStorage::new(self).sweep().await;
+        Ok(pruned)
     }
 
     async fn blobs_deleted(&self, keys: &[BlobKey]) -> Result<()> {

@@ -1,0 +1,1 @@
+INSERT INTO windlass_blob_trash (due_at) VALUES (?1) RETURNING id

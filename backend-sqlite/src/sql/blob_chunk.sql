@@ -1,0 +1,1 @@
+INSERT INTO windlass_blob_chunks (at, bytes) VALUES (?1, ?2)

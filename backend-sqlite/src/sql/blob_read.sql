@@ -1,0 +1,1 @@
+SELECT bytes FROM windlass_blob_chunks WHERE at = ?1

@@ -1,0 +1,1 @@
+DELETE FROM windlass_blob_trash WHERE id = ?1

@@ -1,0 +1,1 @@
+INSERT INTO windlass_blob_trash (id, due_at) SELECT id, 0 FROM windlass_blobs WHERE key = ?1
