@@ -1,1 +1,47 @@
-//! Windlass.
+//! Durable background jobs inside a Rust application: the same semantics on every backend, chosen by a URL.
+//!
+//! ```
+//! use serde::{Deserialize, Serialize};
+//! use windlass::{Context, Job, Outcome, Worker};
+//!
+//! #[derive(Job, Serialize, Deserialize)]
+//! #[job(kind = "greet", output = String)]
+//! struct Greet {
+//!     name: String,
+//! }
+//!
+//! async fn greet(job: Greet, cx: Context) -> Outcome<String> {
+//!     Ok(format!("Hello, {}! (attempt {})", job.name, cx.attempt()))
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = windlass::connect("memory:").await?;
+//! let worker = Worker::new(&client).register(greet).queue("default", 8).start()?;
+//!
+//! let job = client.enqueue(Greet { name: "world".into() }).await?;
+//! assert_eq!(job.result().await?, "Hello, world! (attempt 1)");
+//!
+//! worker.shutdown();
+//! worker.join().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Features
+//!
+//! | feature | adds |
+//! |---|---|
+//! | (none) | the client, the worker, `#[derive(Job)]`, and the memory backend for tests: `memory:` |
+//! | `sqlite` | the SQLite backend, one file and nothing to install: `sqlite:jobs.db` |
+//! | `object-store` | blobs in a folder, S3 and its look-alikes, GCS or Azure, through the crate `object_store` |
+#![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod connect;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
+pub use connect::{connect, connect_with};
+pub use windlass_core::*;
+pub use windlass_macros::Job;

@@ -25,6 +25,11 @@ use crate::{NewJob, Priority, Result, Unique};
 ///     type Output = String;
 /// }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a job",
+    label = "not a job",
+    note = "put `#[derive(Job, Serialize, Deserialize)]` on the type, or implement `Job` by hand"
+)]
 pub trait Job: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// The kind: the name under which jobs are stored and handlers found. Keep it when the type is renamed.
     const KIND: &'static str;
@@ -93,6 +98,13 @@ impl Backoff {
     #[must_use]
     pub fn fixed(delay: Duration) -> Self {
         Self { base: delay, factor: 1.0, max: delay, ..Self::default() }
+    }
+
+    /// Growing by another factor; one below 1 is taken as 1.
+    #[must_use]
+    pub fn with_factor(mut self, factor: f64) -> Self {
+        self.factor = factor.max(1.0);
+        self
     }
 
     /// With another share of randomness; values outside 0 to 1 are taken as the nearest of the two.

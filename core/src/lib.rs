@@ -19,9 +19,13 @@ pub mod queue;
 pub mod retention;
 pub mod storage;
 pub mod store;
+pub mod worker;
 
 pub use backend::{Backend, Capabilities, Transactional};
-pub use client::Client;
+pub use client::{
+    BlobSource, Client, Draft, Enqueue, Followed, Handle, IntoDraft, NoResult, PrunedAll, PutBlob,
+    ResultOf, Since,
+};
 pub use definition::{Backoff, Job, Outcome, Stop};
 pub use error::{Error, Result};
 pub use jiff::Timestamp;
@@ -32,3 +36,6 @@ pub use queue::*;
 pub use retention::Retention;
 pub use storage::{Blob, BlobKey, BlobMeta, MemoryStorage, Storage};
 pub use store::*;
+pub use worker::{
+    CancelCause, Context, Handler, RunningWorker, Worker, WorkerOptions, WorkerStats,
+};

@@ -59,4 +59,10 @@ impl Blobs {
             self.doomed.remove(key);
         }
     }
+
+    #[cfg(test)]
+    pub(super) fn fit(&self, refs: &BTreeMap<BlobKey, u64>) -> bool {
+        let free = |key| !refs.contains_key(key);
+        self.refs == *refs && self.staged.keys().all(free) && self.doomed.iter().all(free)
+    }
 }

@@ -14,6 +14,7 @@ use crate::{JobId, Kind, Lane, Priority, QueueName, State, WorkerId};
 pub(super) type ReadyKey = (Priority, u64, JobId);
 
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(PartialEq))]
 pub(super) struct Index {
     /// Available jobs, apart per kind: those of unknown kinds are never in front.
     ready: HashMap<QueueName, HashMap<(Lane, Kind), BTreeSet<ReadyKey>>>,
@@ -60,6 +61,9 @@ impl Index {
             && let Some(waiting) = self.waiting.get_mut(&job.queue)
         {
             *waiting -= 1;
+            if *waiting == 0 {
+                self.waiting.remove(&job.queue);
+            }
         }
         match job.state {
             State::Blocked => {}
@@ -71,6 +75,9 @@ impl Index {
             State::Completed | State::Cancelled | State::Discarded => {
                 if let Some(jobs) = self.finished.get_mut(&job.state) {
                     jobs.remove(&(finish(row), job.id));
+                    if jobs.is_empty() {
+                        self.finished.remove(&job.state);
+                    }
                 }
             }
         }

@@ -86,4 +86,10 @@ impl Locks {
             self.windows.remove(&(until, key.clone()));
         }
     }
+
+    /// The holder of a key that no window ends.
+    #[cfg(test)]
+    pub(super) fn lasting_holder(&self, key: &UniqueKey) -> Option<JobId> {
+        self.held.get(key).filter(|lock| lock.until.is_none()).map(|lock| lock.job)
+    }
 }
