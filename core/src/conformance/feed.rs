@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::Harness;
 use super::support::*;
 use crate::{
-    Backend, Event, EventBody, EventFilter, LogLevel, Note, Position, Record, Retention,
-    State, Store,
+    Backend, Event, EventBody, EventFilter, LogLevel, Note, Position, Record, Retention, State,
+    Store,
 };
 
 /// Reads on from a position to the end of what is there.

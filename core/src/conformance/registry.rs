@@ -571,7 +571,33 @@ macro_rules! __conformance_transactional_cases {
 macro_rules! __conformance_storage_cases {
     ($then:ident) => {
         $then! {
-
+            storage_list {
+                list_is_in_byte_order
+                pages_follow_one_another
+                a_prefix_is_any_text
+                keys_come_back_as_they_went_in
+            }
+            storage_read {
+                an_unknown_key_is_not_found
+                head_get_and_list_tell_the_same
+                delete_may_be_repeated_and_takes_nothing_else
+                many_are_deleted_at_once
+                an_open_read_never_mixes_two_blobs
+                a_dropped_read_is_in_nobodys_way
+                presign_gives_a_url_or_says_that_it_cannot
+            }
+            storage_write {
+                put_answers_the_length_and_get_gives_the_bytes
+                a_blob_of_zero_bytes_is_a_blob
+                chunks_of_any_size_make_the_same_blob
+                put_replaces_a_blob_whole
+                a_failing_stream_leaves_no_blob
+                a_failing_stream_keeps_the_old_blob
+                a_dropped_put_leaves_no_blob
+                a_dropped_put_keeps_the_old_blob
+                nothing_is_seen_of_a_put_under_way
+                of_puts_at_once_one_wins_whole
+            }
         }
     };
 }

@@ -27,12 +27,18 @@ pub async fn a_wait_ends_with_its_time<H: Harness>(h: H) {
 
 pub async fn an_insert_wakes<H: Harness>(h: H) {
     let b = h.backend();
-    wakes(b.clone(), || async { let _ = insert(&*b, job()).await; }).await;
+    wakes(b.clone(), || async {
+        let _ = insert(&*b, job()).await;
+    })
+    .await;
 }
 
 pub async fn an_insert_through_another_handle_wakes<H: Harness>(h: H) {
     let Some(second) = h.second().await else { return };
-    wakes(h.backend(), || async { let _ = insert(&*second, job()).await; }).await;
+    wakes(h.backend(), || async {
+        let _ = insert(&*second, job()).await;
+    })
+    .await;
 }
 
 pub async fn a_promotion_wakes<H: Harness>(h: H) {
@@ -87,7 +93,10 @@ pub async fn changed_settings_wake<H: Harness>(h: H) {
         n += 1;
         let change = QueueChange::default().concurrency(Some(n));
         let b = b.clone();
-        async move { assert_eq!(b.configure_queue(&queue(Q), &change).await.unwrap().concurrency, change.concurrency.flatten()) }
+        async move {
+            let settings = b.configure_queue(&queue(Q), &change).await.unwrap();
+            assert_eq!(settings.concurrency, change.concurrency.flatten());
+        }
     })
     .await;
 }
@@ -116,7 +125,10 @@ pub async fn a_dropped_wait_leaves_nothing_behind<H: Harness>(h: H) {
         // A spurious hint may end it first.
         tokio::time::timeout(ms(1), b.wait(&queues, HOUR)).await.ok();
     }
-    wakes(b.clone(), || async { let _ = insert(&*b, job()).await; }).await;
+    wakes(b.clone(), || async {
+        let _ = insert(&*b, job()).await;
+    })
+    .await;
 }
 
 /// The waiters of the feed.
