@@ -218,6 +218,63 @@ async fn hints_come_for_the_queues_waited_for() {
     assert!(inserted.unwrap()[0].is_new());
 }
 
+/// F6: the id of an incarnation is used up, even when nobody remembers its jobs.
+#[tokio::test]
+async fn f06_a_worker_id_is_never_used_again() {
+    let backend = MemoryBackend::new();
+    let worker = || WorkerInfo::new("test", Duration::from_secs(60), Vec::new());
+    let (lapsed, left) = (worker(), worker());
+    backend.register(&lapsed).await.unwrap();
+    backend.register(&left).await.unwrap();
+    backend.deregister(left.id).await.unwrap();
+    backend.advance(Duration::from_secs(61));
+    assert_eq!(backend.maintain(9).await.unwrap().workers_removed, 1);
+    for info in [lapsed, left] {
+        let again = backend.register(&info).await;
+        assert!(matches!(again, Err(Error::WorkerExpired { worker }) if worker == info.id));
+    }
+}
+
+#[tokio::test]
+async fn the_oldest_finish_is_pruned_first_whatever_its_state() {
+    let backend = MemoryBackend::new();
+    let mut jobs = Vec::new();
+    for outcome in [State::Discarded, State::Completed, State::Cancelled, State::Completed] {
+        let job = NewJob { start: Start::Now, unique: None, ..some_job() };
+        backend.insert(std::slice::from_ref(&job)).await.unwrap();
+        finish(&backend, job.id, outcome).await;
+        backend.advance(Duration::from_secs(1));
+        jobs.push(job.id);
+    }
+    let mut retention = Retention::default();
+    let second = Some(Duration::from_secs(1));
+    (retention.completed, retention.cancelled, retention.discarded) = (second, second, second);
+    for (pruned, id) in jobs.iter().enumerate() {
+        assert!(backend.get(*id).await.unwrap().is_some());
+        let done = backend.prune(&retention, 1).await.unwrap();
+        assert_eq!((done.jobs, done.more), (1, pruned < 3));
+        assert_eq!(backend.get(*id).await.unwrap(), None, "in the order of their finish");
+    }
+}
+
+async fn finish(backend: &MemoryBackend, id: JobId, state: State) {
+    let worker = WorkerInfo::new("test", Duration::from_secs(60), Vec::new());
+    backend.register(&worker).await.unwrap();
+    let queues = [0, 1].map(|n| QueueSlots { queue: queue(n), limit: 1 });
+    let kinds = [0, 1, 2].map(|n| KindSlots { kind: kind(n), limit: None });
+    let request = ClaimRequest::new(worker.id, queues.into(), kinds.into());
+    let claimed = backend.claim(&request).await.unwrap();
+    let failure = Failure { kind: FailureKind::Error, message: "it failed".into() };
+    let outcome = match state {
+        State::Completed => AttemptOutcome::Completed { result: None, blobs: Vec::new() },
+        State::Cancelled => AttemptOutcome::Cancelled { failure },
+        _ => AttemptOutcome::Discarded { failure },
+    };
+    let key = claimed.leases[0].key;
+    let settled = backend.settle(&[Settlement::new(key, outcome)]).await.unwrap();
+    assert_eq!((key.job, settled), (id, vec![Settled::Applied { state }]));
+}
+
 #[tokio::test]
 async fn everything_fits_together_after_any_calls() {
     let seed = fastrand::u64(..);

@@ -25,6 +25,8 @@ mod settle;
 mod shared;
 mod slots;
 mod stats;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;

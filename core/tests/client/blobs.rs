@@ -97,6 +97,17 @@ async fn large_args_go_to_the_storage_and_come_back_by_themselves() {
 }
 
 #[tokio::test]
+async fn large_args_whose_insert_fails_leave_nothing_behind() {
+    let client = Client::new(Arc::new(Flaky::default()));
+    client.backend().next("insert", Fault::Broken);
+    assert!(client.enqueue(mail(&"x".repeat(300 << 10))).await.is_err());
+    assert_eq!(stored(&client).await, 1);
+    client.backend().advance(DAY * 2);
+    assert_eq!(client.prune(&Retention::default()).await.unwrap().blobs, 1);
+    assert_eq!(stored(&client).await, 0);
+}
+
+#[tokio::test]
 async fn args_above_every_limit_are_refused_with_a_way_out() {
     let mut limits = Limits::default();
     (limits.inline_args, limits.payload) = (100, 1_000);
