@@ -94,10 +94,8 @@ pub async fn changed_settings_wake<H: Harness>(h: H) {
         let change = QueueChange::default().concurrency(Some(n));
         let b = b.clone();
         async move {
-            assert_eq!(
-                b.configure_queue(&queue(Q), &change).await.unwrap().concurrency,
-                change.concurrency.flatten()
-            )
+            let settings = b.configure_queue(&queue(Q), &change).await.unwrap();
+            assert_eq!(settings.concurrency, change.concurrency.flatten());
         }
     })
     .await;
