@@ -145,6 +145,39 @@ async fn a_kind_runs_no_more_at_once_than_its_concurrency() {
     assert_eq!(alphas.most(), 2);
 }
 
+/// A freed slot of a kind at its limit is taken again at once, even when its queue has others.
+#[tokio::test(start_paused = true)]
+async fn a_freed_slot_of_a_kind_is_taken_again_without_waiting_for_a_poll() {
+    let (memory, client) = paused();
+    let gate = Gate::new();
+    let pass = gate.clone();
+    let ids = many(&memory, 6, Alpha).await;
+    let _worker = simulated(&client)
+        .options(|o| {
+            o.poll_min = 3_600 * SECOND;
+            o.poll_max = 3_600 * SECOND;
+            o.quarantine = 3_600 * SECOND;
+        })
+        .register(move |_: Alpha, _| {
+            let gate = pass.clone();
+            async move {
+                gate.pass().await;
+                Ok(0)
+            }
+        })
+        .register(|_: Beta, _| async { Ok(0) })
+        .kind_concurrency::<Alpha>(2)
+        .queue("main", 5)
+        .start()
+        .unwrap();
+    gate.settles_at(2).await;
+    let begin = Instant::now();
+    gate.let_in(100);
+    all_completed(&memory, &ids).await;
+    assert!(begin.elapsed() < 10 * SECOND, "{:?}", begin.elapsed());
+    assert_eq!(gate.most(), 2);
+}
+
 fn gated(client: &Client<MemoryBackend>, gate: &Gate, n: u32) -> Worker {
     let gate = gate.clone();
     simulated(client)
