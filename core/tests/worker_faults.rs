@@ -1,4 +1,5 @@
 //! The worker against a backend that loses replies, fails, or says unexpected things. Paused time throughout.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests, too
 
 mod worker_support;
 

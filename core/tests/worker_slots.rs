@@ -1,4 +1,5 @@
 //! How many jobs run at once, and which: limits per queue and kind, settings at run time, the quarantine lane.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests, too
 
 mod worker_support;
 
@@ -196,9 +197,12 @@ async fn a_queue_is_resized_at_run_time() {
     let (memory, client) = paused();
     let gate = Gate::new();
     let ids = many(&memory, 20, Alpha).await;
-    let _worker = gated(&client, &gate, 2).start().unwrap();
+    let worker = gated(&client, &gate, 2).start().unwrap();
     let size = |n| QueueChange::default().concurrency(n);
     gate.settles_at(2).await;
+    // F12: what sits in its slot can be seen.
+    let stats = worker.stats();
+    assert!(stats.running == 2 && stats.oldest_running >= Some(30 * SECOND), "{stats:?}");
     memory.configure_queue(&queue("main"), &size(Some(5))).await.unwrap();
     gate.settles_at(5).await;
     memory.configure_queue(&queue("main"), &size(Some(1))).await.unwrap();
