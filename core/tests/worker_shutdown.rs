@@ -1,4 +1,5 @@
 //! The end of a worker: draining, releasing, and bounded time whatever the backend does.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests, too
 
 mod worker_support;
 
