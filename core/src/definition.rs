@@ -95,6 +95,13 @@ impl Backoff {
         Self { base: delay, factor: 1.0, max: delay, ..Self::default() }
     }
 
+    /// Growing by another factor; one below 1 is taken as 1.
+    #[must_use]
+    pub fn with_factor(mut self, factor: f64) -> Self {
+        self.factor = factor.max(1.0);
+        self
+    }
+
     /// With another share of randomness; values outside 0 to 1 are taken as the nearest of the two.
     #[must_use]
     pub fn with_jitter(mut self, jitter: f64) -> Self {

@@ -7,24 +7,31 @@
 
 pub mod backend;
 pub mod client;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod definition;
 pub mod error;
 pub mod job;
 pub mod limits;
 pub mod machine;
+pub mod memory;
 pub mod queue;
 pub mod retention;
 pub mod storage;
 pub mod store;
 
 pub use backend::{Backend, Capabilities, Transactional};
-pub use client::Client;
+pub use client::{
+    BlobSource, Client, Draft, Enqueue, Followed, Handle, IntoDraft, NoResult, PrunedAll, PutBlob,
+    ResultOf, Since,
+};
 pub use definition::{Backoff, Job, Outcome, Stop};
 pub use error::{Error, Result};
 pub use jiff::Timestamp;
 pub use job::*;
 pub use limits::Limits;
+pub use memory::MemoryBackend;
 pub use queue::*;
 pub use retention::Retention;
-pub use storage::{Blob, BlobKey, BlobMeta, Storage};
+pub use storage::{Blob, BlobKey, BlobMeta, MemoryStorage, Storage};
 pub use store::*;

@@ -242,3 +242,6 @@ pub fn after_failure(
         AttemptOutcome::Retry { delay, failure }
     }
 }
+
+#[cfg(test)]
+mod tests;

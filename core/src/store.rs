@@ -226,6 +226,29 @@ impl Default for JobQuery {
     }
 }
 
+impl JobQuery {
+    /// Lowest id first.
+    #[must_use]
+    pub fn oldest_first(mut self) -> Self {
+        self.order = Order::OldestFirst;
+        self
+    }
+
+    /// Going on where an earlier page ended.
+    #[must_use]
+    pub fn after(mut self, cursor: Option<Cursor>) -> Self {
+        self.after = cursor;
+        self
+    }
+
+    /// At most so many per page.
+    #[must_use]
+    pub fn limit(mut self, limit: usize) -> Self {
+        self.limit = limit;
+        self
+    }
+}
+
 impl From<JobFilter> for JobQuery {
     fn from(filter: JobFilter) -> Self {
         Self { filter, ..Self::default() }

@@ -1,9 +1,31 @@
 //! What a host application holds: [`Client`].
 
+mod blobs;
+mod control;
+mod draft;
+mod enqueue;
+mod follow;
+mod handle;
+mod inspect;
+mod options;
+mod prune;
+mod retry;
+mod transactional;
+mod unique;
+
+pub use blobs::{BLOB_TTL, BlobSource, PutBlob};
+pub use draft::{Draft, IntoDraft};
+pub use enqueue::Enqueue;
+pub use follow::{Followed, Since};
+pub use handle::{Handle, NoResult, ResultOf};
+pub use prune::PrunedAll;
+
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use crate::{Backend, Limits, Storage};
+use draft::Options;
+
+use crate::{Backend, Capabilities, Error, Limits, Result, Storage};
 
 /// A handle on the job store; cheap to clone. Enqueues, reads, changes and follows jobs.
 ///
@@ -53,6 +75,28 @@ impl<B: Backend + ?Sized> Client<B> {
     pub fn limits(&self) -> &Limits {
         self.backend.limits()
     }
+
+    /// What the backend can do beyond the contract.
+    #[must_use]
+    pub fn capabilities(&self) -> Capabilities {
+        self.backend.capabilities()
+    }
+
+    /// Answers when the backend can be reached and written. For health checks.
+    ///
+    /// # Errors
+    /// When it can't.
+    pub async fn ping(&self) -> Result<()> {
+        self.backend.ping().await
+    }
+
+    /// Finishes what is under way and closes the backend, for every client and worker on it.
+    ///
+    /// # Errors
+    /// When the backend fails on the way.
+    pub async fn close(&self) -> Result<()> {
+        self.backend.close().await
+    }
 }
 
 impl<B: Backend> Client<B> {
@@ -61,4 +105,9 @@ impl<B: Backend> Client<B> {
     pub fn erase(&self) -> Client {
         Client { backend: self.backend.clone(), storage: self.storage.clone() }
     }
+}
+
+/// A backend gave fewer answers than it was asked for.
+fn silent(during: &'static str) -> Error {
+    Error::Backend { backend: "backend", during, source: "it gave no answer".into() }
 }

@@ -218,6 +218,41 @@ pub struct EventFilter {
 }
 
 impl EventFilter {
+    /// Only events of this job; a further call adds one.
+    #[must_use]
+    pub fn job(mut self, id: JobId) -> Self {
+        self.jobs.push(id);
+        self
+    }
+
+    /// Only events of jobs in this queue; a further call adds one.
+    #[must_use]
+    pub fn queue(mut self, queue: QueueName) -> Self {
+        self.queues.push(queue);
+        self
+    }
+
+    /// Only events of jobs of this kind; a further call adds one.
+    #[must_use]
+    pub fn kind(mut self, kind: Kind) -> Self {
+        self.kinds.push(kind);
+        self
+    }
+
+    /// Of state changes only those into these states.
+    #[must_use]
+    pub fn to(mut self, states: impl IntoIterator<Item = State>) -> Self {
+        self.to.extend(states);
+        self
+    }
+
+    /// Leaves out progress, log lines and host events.
+    #[must_use]
+    pub fn states_only(mut self) -> Self {
+        self.states_only = true;
+        self
+    }
+
     /// Whether an event passes.
     #[must_use]
     pub fn matches(&self, event: &Event) -> bool {

@@ -1,5 +1,6 @@
 //! Keys of blobs.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -37,9 +38,23 @@ impl BlobKey {
         Ok(Self(Arc::from(text)))
     }
 
+    /// A key that nobody has used yet: `prefix`, a slash and a new UUIDv7.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when the prefix can't be the start of a key.
+    pub fn fresh(prefix: impl AsRef<str>) -> Result<Self> {
+        Self::new(format!("{}/{}", prefix.as_ref(), uuid::Uuid::now_v7()))
+    }
+
     /// The key as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for BlobKey {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }

@@ -1,10 +1,28 @@
 //! Where the bytes are that are too big for a row: the trait [`Storage`], its keys, and [`Blob`].
 
 mod blob;
+mod digest;
+mod file;
+mod io;
 mod key;
+mod memory;
+#[cfg(feature = "object-store")]
+mod object;
+#[cfg(feature = "object-store")]
+mod object_error;
+#[cfg(feature = "object-store")]
+mod object_upload;
+mod offload;
+mod refs;
 
 pub use blob::Blob;
+pub use io::{open_blob, put_blob, put_bytes, put_file, read_blob};
 pub use key::BlobKey;
+pub use memory::MemoryStorage;
+#[cfg(feature = "object-store")]
+pub use object::{ObjectStorage, Presigner};
+pub use offload::{load, offload};
+pub use refs::blobs_in;
 
 use std::fmt::{self, Debug};
 use std::time::Duration;
@@ -22,11 +40,13 @@ pub type ByteStream = BoxStream<'static, Result<Bytes>>;
 /// Named blobs of bytes.
 ///
 /// Blobs are written whole or not at all: nobody ever reads half a blob under its key. What is here is the
-/// least that an implementor must give; checksums and conveniences are on [`Blob`] and [`Client`](crate::Client).
+/// least that an implementor must give; checksums and conveniences are the functions of this module
+/// and the methods of [`Client`](crate::Client).
 #[async_trait]
 pub trait Storage: Debug + Send + Sync + 'static {
-    /// Stores a blob, replacing one of the same key, and answers its length. When the stream fails or the
-    /// future is dropped, the key is as it was before.
+    /// Stores a blob, replacing one of the same key, and answers its length. When the stream fails, or the
+    /// future is dropped before the stream has ended, the key is as it was before. Dropped later, while the
+    /// blob is made visible, the key may have the old or the new blob.
     async fn put(&self, key: &BlobKey, body: ByteStream) -> Result<u64>;
 
     /// Opens a blob.

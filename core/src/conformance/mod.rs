@@ -1,0 +1,65 @@
+//! The conformance suite: what every backend is held to, one file per behaviour, one case per statement.
+//!
+//! A backend implements [`Harness`] in a test target and names it in one line per macro; each case becomes a
+//! test of its own, named after file and behaviour:
+//!
+//! ```ignore
+//! windlass_core::conformance!(MyHarness);
+//! windlass_core::conformance_transactional!(MyHarness);
+//! windlass_core::conformance_storage!(MyStorageHarness);
+//! ```
+//!
+//! What a backend can't pass is skipped in plain sight: the test stays in the list, ignored, with its reason.
+//!
+//! ```ignore
+//! windlass_core::conformance!(MyHarness, skip: { wake::an_insert_wakes_a_waiter => "it polls only" });
+//! ```
+//!
+//! **Time.** Cases never assume what the clock shows. What must expire gets a short span and
+//! [`Harness::advance`]; what must not expire gets an hour.
+//!
+//! **A new case** is an `async fn` in the file of its behaviour and a line in the list in `list.rs`; the compiler reports
+//! a case that is missing from the list as dead code.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a case fails by panicking")]
+#![allow(missing_docs, reason = "the name of a case is its statement")]
+
+mod harness;
+#[macro_use]
+mod list;
+mod support;
+
+mod batch_insert;
+mod claim;
+mod claim_kinds;
+mod claim_order;
+mod fence;
+mod idempotent_insert;
+mod insert;
+mod settle_batch;
+mod settle_outcomes;
+
+pub use harness::{Harness, StorageHarness, TransactionalHarness, run, run_storage};
+
+macro_rules! publish {
+    ($($module:ident { $($case:ident)* })*) => {
+        $(
+            pub mod $module {
+                pub use super::super::$module::{$($case),*};
+            }
+        )*
+    };
+}
+
+/// The cases as functions, for the macros and for who wants to run a single one.
+pub mod cases {
+    __conformance_cases!(publish);
+}
+
+macro_rules! names {
+    ($($module:ident { $($case:ident)* })*) => {
+        &[$($(concat!(stringify!($module), "::", stringify!($case))),*),*]
+    };
+}
+
+/// The names of all cases that [`conformance!`](crate::conformance!) generates.
+pub const CASES: &[&str] = __conformance_cases!(names);

@@ -1,0 +1,67 @@
+//! The account of blobs: who refers to them, which are staged, which are to be deleted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use crate::BlobKey;
+
+#[derive(Debug, Default)]
+pub(super) struct Blobs {
+    /// How many jobs refer to a key. A key in both args and result of a job counts twice.
+    refs: BTreeMap<BlobKey, u64>,
+    /// Announced keys that no job has referred to since, and until when they are kept.
+    staged: BTreeMap<BlobKey, Timestamp>,
+    /// Keys to delete, until the deletion is confirmed.
+    doomed: BTreeSet<BlobKey>,
+}
+
+impl Blobs {
+    /// A key about to be written again is not to be deleted under the writer's hands.
+    pub(super) fn stage(&mut self, key: &BlobKey, until: Timestamp) {
+        if self.refs.contains_key(key) {
+            return;
+        }
+        self.doomed.remove(key);
+        let kept = self.staged.entry(key.clone()).or_insert(until);
+        *kept = until.max(*kept);
+    }
+
+    pub(super) fn refer<'a>(&mut self, keys: impl IntoIterator<Item = &'a BlobKey>) {
+        for key in keys {
+            self.staged.remove(key);
+            self.doomed.remove(key);
+            *self.refs.entry(key.clone()).or_default() += 1;
+        }
+    }
+
+    pub(super) fn release<'a>(&mut self, keys: impl IntoIterator<Item = &'a BlobKey>) {
+        for key in keys {
+            let Some(refs) = self.refs.get_mut(key) else { continue };
+            *refs -= 1;
+            if *refs == 0 {
+                self.refs.remove(key);
+                self.doomed.insert(key.clone());
+            }
+        }
+    }
+
+    /// Names at most `limit` keys to delete.
+    pub(super) fn condemned(&mut self, now: Timestamp, limit: usize) -> Vec<BlobKey> {
+        let expired = self.staged.extract_if(.., |_, until| *until <= now);
+        self.doomed.extend(expired.map(|(key, _)| key));
+        self.doomed.iter().take(limit).cloned().collect()
+    }
+
+    /// A key that was staged or referred to meanwhile is no longer doomed and stays in the account.
+    pub(super) fn deleted(&mut self, keys: &[BlobKey]) {
+        for key in keys {
+            self.doomed.remove(key);
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn refs(&self) -> &BTreeMap<BlobKey, u64> {
+        &self.refs
+    }
+}
