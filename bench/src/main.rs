@@ -50,7 +50,7 @@ async fn main() -> Result<()> {
             };
             let client = windlass::connect(&url).await?;
             values.push(measure(workload, &client, &url, &sizes).await?);
-            client.backend().close().await?;
+            client.close().await?;
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         let names: &[&str] = if *unit == "ms" { &[" p50", " p99"] } else { &[""] };

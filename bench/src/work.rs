@@ -94,7 +94,7 @@ pub async fn drain(client: &Client, jobs: u64) -> Result<f64> {
     loop {
         tokio::time::sleep(Duration::from_millis(5)).await;
         if done.load(Ordering::Relaxed) >= jobs {
-            let stats = client.stats(&Default::default()).await?;
+            let stats = client.stats().await?;
             if stats.in_state(windlass::State::Completed) == jobs {
                 break;
             }

@@ -22,7 +22,7 @@ use futures_util::StreamExt;
 use indicatif::{ProgressBar, ProgressStyle};
 use process::{App, ProcessFile};
 use summary::Summary;
-use windlass::{Client, Draft, EventFilter, From as StartFrom, JobId, JobQuery, State, Worker};
+use windlass::{Client, Draft, EventFilter, JobId, JobQuery, Since, State, Worker};
 
 type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
 
@@ -78,10 +78,8 @@ async fn run(args: Args) -> Result<Summary> {
 
     let files = if args.files.is_empty() { own_documents()? } else { args.files };
     // Followed from before the first job, so that no news is missed.
-    let mut news = client.subscribe(
-        EventFilter::default().to(State::FINAL).queue("files".parse()?),
-        StartFrom::Now,
-    );
+    let finals = EventFilter::default().to(State::FINAL);
+    let mut news = client.subscribe(finals, Since::Now).await?;
     enqueue(&client, &files).await?;
 
     let worker = Worker::new(&client)
@@ -95,7 +93,7 @@ async fn run(args: Args) -> Result<Summary> {
 
     let bar = progress_bar(args.json);
     loop {
-        let stats = client.stats(&Default::default()).await?;
+        let stats = client.stats().await?;
         let finished = State::FINAL.iter().map(|state| stats.in_state(*state)).sum();
         let all = stats.counts.iter().map(|count| count.jobs).sum();
         bar.set_length(all);
@@ -116,7 +114,7 @@ async fn run(args: Args) -> Result<Summary> {
 
     let summary = Summary::collect(&client, &dir).await?;
     summary.write(&dir.join("result.json"))?;
-    client.backend().close().await?;
+    client.close().await?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&summary)?);
     } else {
@@ -141,7 +139,7 @@ async fn enqueue(client: &Client, files: &[PathBuf]) -> Result<()> {
         }
         let folder = process::folder_name(&path, &mut folders);
         // A file that can't be read now becomes a job as well: its handler tries again.
-        let blob = client.put_file(&path).await.ok();
+        let blob = client.put_blob(path.as_path()).await.ok();
         client.enqueue(Draft::new(ProcessFile { path, folder, blob }).id(id)).await?;
     }
     Ok(())

@@ -66,7 +66,7 @@ pub async fn process_file(job: ProcessFile, cx: Context<App>) -> Outcome<FileRes
     fs::create_dir_all(&work)?;
     let blob = match &job.blob {
         Some(blob) => blob.clone(),
-        None => cx.client().put_file(&job.path).await?,
+        None => cx.client().put_blob(job.path.as_path()).await?,
     };
     let mut body = cx.client().open_blob(&blob).await?.stream;
     let mut copy = tokio::fs::File::create(work.join("input")).await?;
