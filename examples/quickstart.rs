@@ -15,11 +15,11 @@ async fn greet(job: Greet, cx: Context) -> Outcome<String> {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let client = windlass::connect("sqlite:quickstart.db").await?;
-    let worker = Worker::new(&client).register(greet).queue("default", 8).start().await?;
+    let worker = Worker::new(&client).register(greet).queue("default", 8).start()?;
 
     let job = client.enqueue(Greet { name: "world".into() }).await?;
     println!("{}", job.result().await?);
 
-    worker.shutdown().await?;
+    worker.stop().await?;
     Ok(())
 }

@@ -89,7 +89,7 @@ pub async fn drain(client: &Client, jobs: u64) -> Result<f64> {
     }
     let started = Instant::now();
     let worker =
-        Worker::new(client).state(done.clone()).register(noop).queue("default", 100).start().await?;
+        Worker::new(client).state(done.clone()).register(noop).queue("default", 100).start()?;
     // Done when the store says so, not when the handlers have run.
     loop {
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -101,7 +101,7 @@ pub async fn drain(client: &Client, jobs: u64) -> Result<f64> {
         }
     }
     let rate = jobs as f64 / started.elapsed().as_secs_f64();
-    worker.shutdown().await?;
+    worker.stop().await?;
     Ok(rate)
 }
 
@@ -112,14 +112,14 @@ async fn stamp(job: Stamp, cx: Context<mpsc::UnboundedSender<f64>>) -> Outcome {
 
 pub async fn latency(client: &Client, samples: usize) -> Result<Vec<f64>> {
     let (tx, mut rx) = mpsc::unbounded_channel();
-    let worker = Worker::new(client).state(tx).register(stamp).queue("default", 8).start().await?;
+    let worker = Worker::new(client).state(tx).register(stamp).queue("default", 8).start()?;
     let mut seen = Vec::with_capacity(samples);
     for _ in 0..samples {
         tokio::time::sleep(Duration::from_millis(5)).await;
         client.enqueue(Stamp { sent_at: nanos() }).await?;
         seen.push(rx.recv().await.ok_or("the worker ended")?);
     }
-    worker.shutdown().await?;
+    worker.stop().await?;
     Ok(percentiles(seen))
 }
 
@@ -155,7 +155,7 @@ pub async fn latency_across(client: &Client, url: &str, samples: usize) -> Resul
 pub async fn latency_child(url: &str) -> Result<()> {
     let client = windlass::connect(url).await?;
     let (tx, mut rx) = mpsc::unbounded_channel();
-    let worker = Worker::new(&client).state(tx).register(stamp).queue("default", 8).start().await?;
+    let worker = Worker::new(&client).state(tx).register(stamp).queue("default", 8).start()?;
     let stdin = tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()));
     let print = async {
         while let Some(latency) = rx.recv().await {
@@ -166,7 +166,7 @@ pub async fn latency_child(url: &str) -> Result<()> {
         _ = stdin => {}
         () = print => {}
     }
-    worker.shutdown().await?;
+    worker.stop().await?;
     Ok(())
 }
 

@@ -19,6 +19,7 @@ pub mod queue;
 pub mod retention;
 pub mod storage;
 pub mod store;
+pub mod worker;
 
 pub use backend::{Backend, Capabilities, Transactional};
 pub use client::{
@@ -35,3 +36,6 @@ pub use queue::*;
 pub use retention::Retention;
 pub use storage::{Blob, BlobKey, BlobMeta, MemoryStorage, Storage};
 pub use store::*;
+pub use worker::{
+    CancelCause, Context, Handler, RunningWorker, Worker, WorkerOptions, WorkerStats,
+};

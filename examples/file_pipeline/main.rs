@@ -87,9 +87,8 @@ async fn run(args: Args) -> Result<Summary> {
         .register(process::process_file)
         .queue("files", args.concurrency)
         // After a crash the jobs of the dead process are taken up again when its lease has run out.
-        .lease(Duration::from_secs(5), Duration::from_secs(1))
-        .start()
-        .await?;
+        .options(|o| (o.lease, o.heartbeat) = (Duration::from_secs(5), Duration::from_secs(1)))
+        .start()?;
 
     let bar = progress_bar(args.json);
     loop {
@@ -104,13 +103,13 @@ async fn run(args: Args) -> Result<Summary> {
         tokio::select! {
             _ = tokio::time::timeout(Duration::from_millis(500), news.next()) => {}
             _ = tokio::signal::ctrl_c() => {
-                worker.shutdown().await?;
+                worker.stop().await?;
                 return Err(format!("interrupted; `--dir {}` goes on from here", dir.display()).into());
             }
         }
     }
     bar.finish_and_clear();
-    worker.shutdown().await?;
+    worker.stop().await?;
 
     let summary = Summary::collect(&client, &dir).await?;
     summary.write(&dir.join("result.json"))?;

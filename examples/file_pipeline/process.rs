@@ -75,10 +75,10 @@ pub async fn process_file(job: ProcessFile, cx: Context<App>) -> Outcome<FileRes
     }
     copy.flush().await?;
     drop(copy);
-    cx.progress(1, Some(3));
+    cx.progress((1, 3));
     let result =
         tokio::task::spawn_blocking(move || make_artifacts(job.path, &work, &target)).await??;
-    cx.progress(3, Some(3));
+    cx.progress((3, 3));
     Ok(result)
 }
 

@@ -29,14 +29,23 @@ mod list;
 mod support;
 
 mod batch_insert;
+mod blob_storage;
 mod claim;
 mod claim_kinds;
 mod claim_order;
 mod fence;
+mod follow_ups;
 mod idempotent_insert;
 mod insert;
+mod lost_reply;
+mod pause;
 mod settle_batch;
 mod settle_outcomes;
+mod snooze_release;
+mod start_time;
+mod transaction;
+mod unique;
+mod unique_replace;
 
 pub use harness::{Harness, StorageHarness, TransactionalHarness, run, run_storage};
 
@@ -53,6 +62,8 @@ macro_rules! publish {
 /// The cases as functions, for the macros and for who wants to run a single one.
 pub mod cases {
     __conformance_cases!(publish);
+    __conformance_transactional_cases!(publish);
+    __conformance_storage_cases!(publish);
 }
 
 macro_rules! names {

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::state::{Inner, Step};
 use crate::limits::at_most;
+use crate::machine::Facts;
 use crate::{
     AttemptError, AttemptOutcome, Cause, Error, Inserted, JobId, Note, Result, Settled, Settlement,
     machine,
@@ -58,12 +59,9 @@ impl Inner {
 
     fn apply_settlement(&mut self, settled: &Settlement, ready: Ready, now: Timestamp) -> Settled {
         let id = settled.key.job;
+        let Some(row) = self.jobs.get(&id) else { return Settled::Lost };
+        let (facts, worker) = (Facts::from(&row.job), row.job.worker);
         self.add_notes(id, ready.notes, now);
-        let (Some(facts), Some(worker)) =
-            (self.facts(id), self.jobs.get(&id).and_then(|row| row.job.worker))
-        else {
-            return Settled::Lost;
-        };
         let to = machine::settled(&facts, &settled.outcome);
         let error = self.error_of(&settled.outcome, facts.attempt, now);
         if let Some(error) = &error {
@@ -73,8 +71,9 @@ impl Inner {
             self.keep_result(id, result.clone(), blobs.iter().cloned().collect());
         }
         // A final row carries the fence of its finisher, so that a repeated settlement is recognised.
-        let owner = to.to.is_final().then_some((worker, settled.key.claim_id));
-        let step = Step { worker: Some(worker), owner, error, ..Step::by(Cause::Settled) };
+        let finisher = worker.filter(|_| to.to.is_final());
+        let owner = finisher.map(|worker| (worker, settled.key.claim_id));
+        let step = Step { worker, owner, error, ..Step::by(Cause::Settled) };
         self.apply(id, &to, step, now);
         self.apply_insert(&settled.follow_ups, &ready.follow_ups, now);
         Settled::Applied { state: to.to }

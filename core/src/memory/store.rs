@@ -37,7 +37,7 @@ impl Store for MemoryBackend {
     }
 
     async fn history(&self, id: JobId, after: Option<Position>, limit: usize) -> Result<EventPage> {
-        self.step(|inner, _| inner.history(id, after, limit))
+        self.step(|inner, _| Ok(inner.history(id, after, limit)))
     }
 
     async fn events(
@@ -46,7 +46,7 @@ impl Store for MemoryBackend {
         after: Option<Position>,
         limit: usize,
     ) -> Result<EventPage> {
-        self.step(|inner, _| inner.events(filter, after, limit))
+        self.step(|inner, _| Ok(inner.events(filter, after, limit)))
     }
 
     async fn tail(&self) -> Result<Option<Position>> {

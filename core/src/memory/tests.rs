@@ -164,15 +164,52 @@ impl World {
         retention.completed = Some(Duration::from_secs(300));
         retention.events = Some(Duration::from_secs(600));
         let pruned = self.backend.prune(&retention, 5).await?;
-        let inner = self.backend.lock();
-        for key in &pruned.blobs {
-            let refers =
-                |row: &state::Row| row.args_blobs.contains(key) || row.result_blobs.contains(key);
-            assert!(!inner.jobs.values().any(refers), "{key} is still in use");
-        }
-        drop(inner);
+        self.nobody_refers_to(&pruned.blobs);
         self.backend.blobs_deleted(&pruned.blobs).await
     }
+
+    fn nobody_refers_to(&self, keys: &[BlobKey]) {
+        let inner = self.backend.lock();
+        let used = |key| {
+            inner
+                .jobs
+                .values()
+                .any(|row| row.args_blobs.contains(key) || row.result_blobs.contains(key))
+        };
+        assert!(!keys.iter().any(used), "a blob that is in use was named for deletion");
+    }
+}
+
+#[tokio::test]
+async fn handles_share_jobs_and_are_closed_apart() {
+    let (one, job) = (MemoryBackend::new(), some_job());
+    let two = one.clone();
+    one.insert(std::slice::from_ref(&job)).await.unwrap();
+    let queues = [job.queue.clone()];
+    let waiting = one.wait(&queues, Duration::from_secs(3_600));
+    let (woken, closed) = tokio::join!(biased; waiting, one.close());
+    assert!(matches!(woken, Err(Error::Closed(_))), "{woken:?}");
+    assert!(closed.is_ok());
+    assert!(matches!(one.get(job.id).await, Err(Error::Closed(_))));
+    assert!(two.get(job.id).await.unwrap().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn hints_come_for_the_queues_waited_for() {
+    let backend = MemoryBackend::with_tokio_clock();
+    let mut job = some_job();
+    job.start = Start::Now;
+    let others = [QueueName::new("other").unwrap()];
+    let queues = [job.queue.clone()];
+    let minute = Duration::from_secs(60);
+    let (mine, other, inserted) = tokio::join!(
+        biased;
+        backend.wait(&queues, minute),
+        backend.wait(&others, minute),
+        backend.insert(std::slice::from_ref(&job)),
+    );
+    assert_eq!((mine.unwrap(), other.unwrap()), (Wake::Hint, Wake::Timeout));
+    assert!(inserted.unwrap()[0].is_new());
 }
 
 #[tokio::test]

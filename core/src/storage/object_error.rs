@@ -38,12 +38,12 @@ pub(super) fn unavailable(during: &'static str, source: impl Into<BoxError>) -> 
     Error::Unavailable { backend: NAME, during, source: source.into() }
 }
 
-/// Whether an error says that there is no such blob. On a folder, `a/b` is also absent when `a` is
-/// a file, and `a` when it is a folder.
+/// Whether an error of a read or a deletion says that there is no such blob. In a folder that is also so
+/// when `a` of `a/b` is a file, when `a` is itself a folder, and when no file can have such a name.
 pub(super) fn is_absence(error: &StoreError) -> bool {
-    use io::ErrorKind::{IsADirectory, NotADirectory, NotFound};
+    use io::ErrorKind::{InvalidFilename, IsADirectory, NotADirectory, NotFound};
     matches!(error, StoreError::NotFound { .. })
-        || matches!(io_kind(error), Some(NotFound | IsADirectory | NotADirectory))
+        || matches!(io_kind(error), Some(NotFound | IsADirectory | NotADirectory | InvalidFilename))
 }
 
 /// Whether an error of the file system will be the same the next time.

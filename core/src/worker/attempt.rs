@@ -1,0 +1,190 @@
+//! One attempt in the hands of this worker: what its handler, its supervisor and the heartbeat share.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::lock;
+use super::notes::Notes;
+use crate::{AttemptOutcome, Client, Failure, Lease, LeaseKey, NewJob, machine};
+
+/// Why a handler's cancellation token fired.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CancelCause {
+    /// A user asked to cancel the job. The handler may still complete it; an error ends it as cancelled.
+    Requested,
+    /// The lease is lost: whatever the handler returns is not recorded.
+    LeaseLost,
+    /// The attempt is past its deadline.
+    Deadline,
+    /// The worker shuts down and its drain time is over.
+    Shutdown,
+}
+
+impl fmt::Display for CancelCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Requested => "its cancellation was requested",
+            Self::LeaseLost => "its lease was lost",
+            Self::Deadline => "it passed its deadline",
+            Self::Shutdown => "the worker shuts down",
+        })
+    }
+}
+
+/// Where an attempt stands on its way to be settled.
+#[derive(Debug)]
+enum Phase {
+    Running(Option<AbortHandle>),
+    /// The handler has ended; the settlement's own answer tells the rest.
+    Settling,
+    Lost,
+}
+
+/// One attempt.
+pub(crate) struct Attempt {
+    /// The lease; its args went to the handler.
+    pub(crate) lease: Lease,
+    pub(crate) client: Client,
+    pub(crate) started: Instant,
+    pub(crate) deadline: Option<Instant>,
+    /// The delay after a failure, drawn once so that a repeated settlement is the same.
+    pub(crate) backoff: Duration,
+    pub(crate) token: CancellationToken,
+    cause: OnceLock<CancelCause>,
+    cancel_requested: AtomicBool,
+    /// Fires when the handler must not go on.
+    pub(crate) lost: CancellationToken,
+    phase: Mutex<Phase>,
+    pub(crate) notes: Notes,
+    follow_ups: Mutex<Vec<NewJob>>,
+    completed_in: AtomicBool,
+}
+
+impl fmt::Debug for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attempt")
+            .field("key", &self.lease.key)
+            .field("kind", &self.lease.kind)
+            .field("attempt", &self.lease.attempt)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Attempt {
+    /// An attempt whose time counts from `started`.
+    pub(crate) fn new(
+        lease: Lease,
+        client: Client,
+        started: Instant,
+        backoff: Duration,
+        notes_wake: Arc<Notify>,
+    ) -> Self {
+        Self {
+            deadline: lease.timeout.and_then(|timeout| started.checked_add(timeout)),
+            notes: Notes::new(notes_wake),
+            lease,
+            client,
+            started,
+            backoff,
+            token: CancellationToken::new(),
+            cause: OnceLock::new(),
+            cancel_requested: AtomicBool::new(false),
+            lost: CancellationToken::new(),
+            phase: Mutex::new(Phase::Running(None)),
+            follow_ups: Mutex::default(),
+            completed_in: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn key(&self) -> LeaseKey {
+        self.lease.key
+    }
+
+    /// Fires the handler's token; the first cause stays.
+    pub(crate) fn cancel(&self, cause: CancelCause) {
+        if cause == CancelCause::Requested {
+            self.cancel_requested.store(true, Ordering::Relaxed);
+        }
+        let _ = self.cause.set(cause);
+        self.token.cancel();
+    }
+
+    pub(crate) fn cause(&self) -> Option<CancelCause> {
+        self.cause.get().copied()
+    }
+
+    pub(crate) fn cancel_requested(&self) -> bool {
+        self.cancel_requested.load(Ordering::Relaxed)
+    }
+
+    /// Lets others abort the handler.
+    pub(crate) fn set_abort(&self, abort: AbortHandle) {
+        match &mut *lock(&self.phase) {
+            Phase::Lost => abort.abort(),
+            Phase::Running(slot) => *slot = Some(abort),
+            Phase::Settling => {}
+        }
+    }
+
+    /// Ends an attempt whose lease is gone with its worker's: at once, whatever it is doing.
+    pub(crate) fn lose(&self) {
+        let before = std::mem::replace(&mut *lock(&self.phase), Phase::Lost);
+        self.cancel(CancelCause::LeaseLost);
+        self.lost.cancel();
+        if let Phase::Running(Some(abort)) = before {
+            abort.abort();
+        }
+    }
+
+    /// Whether a store that doesn't know the lease as running any more means that it is lost. Not so when
+    /// its end is under way, or was committed by the host's own transaction.
+    pub(crate) fn can_be_lost(&self) -> bool {
+        matches!(*lock(&self.phase), Phase::Running(_)) && !self.is_completed_in()
+    }
+
+    /// The handler has ended. False when the lease was lost before.
+    pub(crate) fn begin_settling(&self) -> bool {
+        let mut phase = lock(&self.phase);
+        if matches!(*phase, Phase::Lost) {
+            return false;
+        }
+        *phase = Phase::Settling;
+        true
+    }
+
+    /// Adds a follow-up job; false above `limit`.
+    pub(crate) fn push_follow_up(&self, job: NewJob, limit: usize) -> bool {
+        let mut jobs = lock(&self.follow_ups);
+        let room = jobs.len() < limit;
+        if room {
+            jobs.push(job);
+        }
+        room
+    }
+
+    pub(crate) fn follow_ups(&self) -> Vec<NewJob> {
+        lock(&self.follow_ups).clone()
+    }
+
+    pub(crate) fn mark_completed_in(&self) {
+        self.completed_in.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_completed_in(&self) -> bool {
+        self.completed_in.load(Ordering::Acquire)
+    }
+
+    /// What to settle after a failure.
+    pub(crate) fn failed(&self, failure: Failure, delay: Option<Duration>) -> AttemptOutcome {
+        let delay = delay.unwrap_or(self.backoff);
+        machine::after_failure(self.lease.attempt, self.lease.max_attempts, delay, failure)
+    }
+}

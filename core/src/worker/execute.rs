@@ -1,0 +1,217 @@
+//! Running attempts: a task for the handler, and one that watches over it until its outcome is on its way.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use tokio::sync::SemaphorePermit;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tracing::Instrument;
+
+use super::attempt::{Attempt, CancelCause};
+use super::claim::Taken;
+use super::handler::{Ended, Erased};
+use super::outcome::{ended, error_text, failed, panic_text, stopped};
+use super::settle::Item;
+use super::shared::{Held, Shared};
+use super::{lock, payloads};
+use crate::{AttemptOutcome, FailureKind, Lease, Payload, Settlement, Stop, WorkerId};
+
+/// Takes over what a claim gave. `lane` is held until the first of its attempts is settled.
+pub(crate) fn admit(
+    shared: &Arc<Shared>,
+    worker: WorkerId,
+    taken: Taken,
+    mut lane: Option<SemaphorePermit<'static>>,
+) {
+    let Taken { leases, since } = taken;
+    for lease in leases {
+        let handler = shared.handlers.get(&lease.kind).cloned();
+        let delay = handler
+            .as_ref()
+            .map(|handler| handler.backoff().delay(lease.attempt, fastrand::f64()))
+            .unwrap_or_default();
+        let wake = shared.notes_wake.clone();
+        let mut lease = lease;
+        let args = take_args(&mut lease);
+        let attempt = Arc::new(Attempt::new(lease, shared.client.clone(), since, delay, wake));
+        if !shared.registry.admit(worker, &attempt) {
+            lock(&shared.stats).lost += 1;
+            continue;
+        }
+        let held = Held::new(shared.clone(), attempt, lane.take());
+        let shared = shared.clone();
+        tokio::spawn(async move {
+            match handler {
+                // Claimed while the worker was told to stop: nobody else should wait for it.
+                _ if shared.stop.is_cancelled() => {
+                    settle(&shared, held, AttemptOutcome::Released).await;
+                }
+                Some(handler) => supervise(&shared, held, handler, args).await,
+                None => {
+                    tracing::error!(kind = %held.attempt.lease.kind, "the backend gave a job of a kind that was not asked for");
+                    settle(&shared, held, AttemptOutcome::Released).await;
+                }
+            }
+        });
+    }
+}
+
+fn take_args(lease: &mut Lease) -> Payload {
+    let empty = Payload { encoding: lease.args.encoding, bytes: bytes::Bytes::new() };
+    std::mem::replace(&mut lease.args, empty)
+}
+
+/// Runs one attempt to its end.
+async fn supervise(shared: &Arc<Shared>, held: Held, handler: Arc<dyn Erased>, args: Payload) {
+    let attempt = held.attempt.clone();
+    let lease = &attempt.lease;
+    let span = tracing::info_span!(
+        "attempt",
+        job = %lease.key.job,
+        kind = %lease.kind,
+        queue = %lease.queue,
+        attempt = lease.attempt,
+        worker = ?shared.registry.worker(),
+    );
+    let call = {
+        let (shared, attempt) = (shared.clone(), attempt.clone());
+        async move {
+            match payloads::resolve_args(&shared, args).await {
+                Ok(args) => handler.call(args, attempt).await,
+                Err(end) => end,
+            }
+        }
+    };
+    let task = tokio::spawn(call.instrument(span.clone()));
+    attempt.set_abort(task.abort_handle());
+    let ended = watch(shared, &attempt, task).await;
+    async {
+        // A lost attempt's slot is given back here, once its handler has ended.
+        let Some(outcome) = outcome(shared, &attempt, ended).await else {
+            lock(&shared.stats).lost += 1;
+            tracing::warn!("the lease was lost: the attempt was aborted and is not settled");
+            return;
+        };
+        settle(shared, held, outcome).await;
+    }
+    .instrument(span)
+    .await;
+}
+
+/// What became of the handler's task; `None` when it was aborted.
+type TaskEnd = Option<Ended>;
+
+/// Waits for the handler to end by itself, or ends it.
+async fn watch(shared: &Shared, attempt: &Attempt, mut task: JoinHandle<Ended>) -> TaskEnd {
+    let deadline = async {
+        match attempt.deadline {
+            Some(at) => tokio::time::sleep_until(at).await,
+            None => std::future::pending().await,
+        }
+    };
+    let cause = tokio::select! {
+        biased;
+        end = &mut task => return joined(end),
+        () = attempt.lost.cancelled() => CancelCause::LeaseLost,
+        () = shared.drained.cancelled() => CancelCause::Shutdown,
+        () = deadline => CancelCause::Deadline,
+    };
+    attempt.cancel(cause);
+    if cause != CancelCause::LeaseLost {
+        let grace = Instant::now() + shared.options.grace;
+        tokio::select! {
+            biased;
+            end = &mut task => return joined(end),
+            () = attempt.lost.cancelled() => {}
+            () = tokio::time::sleep_until(grace) => {}
+        }
+    }
+    task.abort();
+    // A task that never yields can't be aborted; its slot is worth more than its end.
+    let bound = tokio::time::timeout(shared.options.grace, &mut task).await;
+    bound.ok().and_then(joined)
+}
+
+fn joined(end: Result<Ended, tokio::task::JoinError>) -> TaskEnd {
+    match end {
+        Ok(ended) => Some(ended),
+        Err(error) => error.try_into_panic().ok().map(Ended::Panicked),
+    }
+}
+
+/// The outcome to settle; `None` when the lease is lost.
+async fn outcome(
+    shared: &Arc<Shared>,
+    attempt: &Arc<Attempt>,
+    end: TaskEnd,
+) -> Option<AttemptOutcome> {
+    let outcome = match end {
+        None | Some(Ended::NotRun) => ended(attempt),
+        Some(Ended::Returned(Ok(_))) if attempt.is_completed_in() => {
+            let text = "complete_in was called but its transaction was not committed: commit it \
+                        before the handler returns";
+            failed(attempt, FailureKind::Error, text)
+        }
+        Some(Ended::Returned(Ok(result))) => completed(shared, attempt, result).await,
+        Some(Ended::Returned(Err(stop))) => guarded(attempt, stop),
+        Some(Ended::BadArgs(error)) => failed(attempt, FailureKind::BadArgs, &error_text(&error)),
+        Some(Ended::BadResult(error)) => failed(attempt, FailureKind::Error, &error_text(&error)),
+        Some(Ended::Panicked(panic)) => failed(attempt, FailureKind::Panic, &panic_text(&*panic)),
+    };
+    attempt.begin_settling().then_some(outcome)
+}
+
+/// The error's own `Display` is the user's code and may panic, too.
+fn guarded(attempt: &Attempt, stop: Stop) -> AttemptOutcome {
+    std::panic::catch_unwind(AssertUnwindSafe(|| stopped(attempt, stop)))
+        .unwrap_or_else(|panic| failed(attempt, FailureKind::Panic, &panic_text(&*panic)))
+}
+
+async fn completed(
+    shared: &Arc<Shared>,
+    attempt: &Arc<Attempt>,
+    result: Payload,
+) -> AttemptOutcome {
+    let stored = payloads::offload_result(shared, result);
+    let stored = tokio::select! {
+        stored = stored => stored,
+        () = attempt.lost.cancelled() => return AttemptOutcome::Released, // dropped with the lease
+    };
+    match stored {
+        Ok((result, blobs)) => AttemptOutcome::Completed { result, blobs },
+        Err(error) => failed(
+            attempt,
+            FailureKind::Error,
+            &format!("the result can't be stored\n{}", error_text(&error)),
+        ),
+    }
+}
+
+/// Hands an outcome to the settler, with all that belongs to it.
+async fn settle(shared: &Arc<Shared>, held: Held, outcome: AttemptOutcome) {
+    let attempt = held.attempt.clone();
+    let mut settlement = Settlement::new(attempt.key(), outcome);
+    if matches!(settlement.outcome, AttemptOutcome::Completed { .. }) {
+        settlement.follow_ups = attempt.follow_ups();
+    }
+    settlement.notes = attempt.notes.take().await;
+    if let Some(failure) = settlement.outcome.failure() {
+        tracing::info!(kind = ?failure.kind, error = %failure.message, "the attempt failed");
+    }
+    // Waits while the buffer is full, with the slot taken. Fails only when the worker has ended.
+    let _ = shared.settlements.send(Item::new(settlement, Some(held))).await;
+}
+
+/// Runs a part of the worker; a panic in it is an error that ends the worker, not a silent loss.
+pub(crate) async fn guard(
+    what: &'static str,
+    part: impl Future<Output = ()> + Send,
+) -> crate::Result<()> {
+    AssertUnwindSafe(part).catch_unwind().await.map_err(|panic| crate::Error::Backend {
+        backend: "worker",
+        during: what,
+        source: panic_text(&*panic).into(),
+    })
+}

@@ -1,0 +1,189 @@
+//! Claiming: as many jobs as there are free slots, again at once while there is more, and otherwise when
+//! a hint comes, a slot is freed, or it is time to poll.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use super::backoff::{Pause, jittered};
+use super::claim::{Taken, claim};
+use super::shared::Shared;
+use super::slots::Demand;
+use super::{error_text, execute};
+use crate::{ClaimRequest, Lane, QueueName, QueueSlots, Wake, WorkerId};
+
+/// Only one job at a time that has crashed workers may run in a process, so that it takes down no more than
+/// is needed to know it.
+static QUARANTINE: Semaphore = Semaphore::const_new(1);
+
+/// Longest rest after a hint that led to nothing.
+const REST: Duration = Duration::from_millis(50);
+
+/// Why the fetcher looks again.
+enum Why {
+    Hint,
+    Other,
+}
+
+/// How a claim went.
+struct Look {
+    /// Something was claimed.
+    found: bool,
+    /// Some queue or kind gave all that was asked, so there may be more.
+    full: bool,
+    /// A freed slot may let more be claimed.
+    short: bool,
+}
+
+/// Claims until the worker is to stop.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    let queues = shared.slots.queues();
+    let mut poll = Pause::new(shared.options.poll_min, shared.options.poll_max);
+    let mut rest = Pause::new(Duration::from_millis(1), REST.min(shared.options.poll_min));
+    let mut hinted = false;
+    while !shared.stop.is_cancelled() {
+        let Some(worker) = incarnation(&shared).await else { return };
+        let look = look(&shared, worker).await;
+        if look.found {
+            poll.reset();
+            rest.reset();
+        } else if hinted {
+            // A hint that is wrong each time must not make a loop of claims.
+            nap(&shared, rest.next()).await;
+        }
+        if look.full {
+            hinted = false;
+            continue;
+        }
+        hinted = matches!(wait(&shared, &queues, look.short, poll.next()).await, Why::Hint);
+    }
+}
+
+/// Waits for an incarnation with a lease; `None` at the stop.
+async fn incarnation(shared: &Shared) -> Option<WorkerId> {
+    let mut follow = shared.registry.follow();
+    tokio::select! {
+        biased;
+        () = shared.stop.cancelled() => None,
+        now = follow.wait_for(Option::is_some) => now.ok().and_then(|now| *now),
+    }
+}
+
+async fn nap(shared: &Shared, time: Duration) {
+    tokio::select! {
+        () = tokio::time::sleep(time) => {}
+        () = shared.stop.cancelled() => {}
+    }
+}
+
+/// Claims once in each lane that has room.
+async fn look(shared: &Arc<Shared>, worker: WorkerId) -> Look {
+    let crashed = quarantine(shared, worker).await;
+    let demand = demand(shared);
+    if demand.is_empty() {
+        return Look { found: crashed, full: false, short: true };
+    }
+    let asked = demand.clone();
+    let request = ClaimRequest::new(worker, demand.queues, demand.kinds);
+    let Some(taken) = claim(shared, request).await else {
+        return Look { found: crashed, full: false, short: true };
+    };
+    let (full, capped) = used_up(&asked, &taken);
+    let look = Look {
+        found: crashed || !taken.leases.is_empty(),
+        full,
+        short: asked.short || full || capped,
+    };
+    execute::admit(shared, worker, taken, None);
+    look
+}
+
+/// What is free; nothing while settlements pile up.
+fn demand(shared: &Shared) -> Demand {
+    if shared.settlements.capacity() == 0 {
+        return Demand { queues: Vec::new(), kinds: Vec::new(), short: true };
+    }
+    shared.slots.demand(shared.pool.as_ref().map_or(0, super::pool::BlockingPool::free))
+}
+
+/// Whether some queue, and whether some kind, gave all that was asked for.
+fn used_up(asked: &Demand, taken: &Taken) -> (bool, bool) {
+    let of_queue = |q: &QueueName| taken.leases.iter().filter(|l| l.queue == *q).count();
+    let full = asked.queues.iter().any(|q| of_queue(&q.queue) >= q.limit as usize);
+    let of_kind = |k: &crate::Kind| taken.leases.iter().filter(|l| l.kind == *k).count();
+    let capped =
+        asked.kinds.iter().any(|k| k.limit.is_some_and(|limit| of_kind(&k.kind) >= limit as usize));
+    (full, capped)
+}
+
+/// Looks for one job in the quarantine lane, when it is time to and the lane is free. Answers whether it found one.
+async fn quarantine(shared: &Arc<Shared>, worker: WorkerId) -> bool {
+    if !shared.quarantine_due.load(Ordering::Relaxed) {
+        return false;
+    }
+    let Ok(permit) = QUARANTINE.try_acquire() else { return false };
+    let demand = demand(shared);
+    if demand.is_empty() {
+        // It stays due, and comes first when a slot is free.
+        return false;
+    }
+    shared.quarantine_due.store(false, Ordering::Relaxed);
+    for slots in demand.queues {
+        // One queue at a time: the limit is per queue, and the lane has room for one job.
+        let queues = vec![QueueSlots { limit: 1, ..slots }];
+        let mut request = ClaimRequest::new(worker, queues, demand.kinds.clone());
+        request.lane = Lane::Quarantine;
+        let Some(taken) = claim(shared, request).await else { return false };
+        if !taken.leases.is_empty() {
+            execute::admit(shared, worker, taken, Some(permit));
+            return true;
+        }
+    }
+    false
+}
+
+/// Waits for a reason to look again, at most `time`.
+async fn wait(shared: &Shared, queues: &[QueueName], short: bool, time: Duration) -> Why {
+    let hint = async {
+        match shared.backend().wait(queues, time).await {
+            Ok(Wake::Hint) => {}
+            // Polling is the truth: the timer below decides.
+            Ok(Wake::Timeout) => std::future::pending().await,
+            Err(error) => {
+                tracing::debug!(error = %error_text(&error), "waiting for hints failed");
+                std::future::pending().await
+            }
+        }
+    };
+    let freed = async {
+        match short {
+            true => shared.slots.freed.notified().await,
+            false => std::future::pending().await,
+        }
+    };
+    // Waiting for a slot, there is nothing to poll for.
+    let full = demand(shared).is_empty();
+    tokio::select! {
+        () = shared.stop.cancelled() => Why::Other,
+        () = shared.look.notified() => Why::Other,
+        () = freed => Why::Other,
+        () = hint, if !full => Why::Hint,
+        () = tokio::time::sleep(time) => Why::Other,
+    }
+}
+
+/// Asks for a look at the quarantine lane from time to time.
+pub(crate) async fn quarantine_clock(shared: Arc<Shared>) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(jittered(shared.options.quarantine)) => {}
+            () = shared.stop.cancelled() => return,
+        }
+        if QUARANTINE.available_permits() > 0 {
+            shared.quarantine_due.store(true, Ordering::Relaxed);
+            shared.look.notify_one();
+        }
+    }
+}

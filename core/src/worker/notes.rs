@@ -1,0 +1,181 @@
+//! Progress, log lines and host events: gathered per attempt and recorded a few times a second for all of them.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::Notify;
+
+use super::attempt::Attempt;
+use super::lock;
+use super::shared::Shared;
+use crate::{LogLevel, Note, Record, Recorded};
+
+/// Notes of one attempt that wait at once; of more, the log tells how many were dropped.
+const WAITING: usize = 1_000;
+/// Records in one call.
+const RECORDS: usize = 500;
+
+/// The notes of one attempt that wait to be recorded.
+#[derive(Debug)]
+pub(crate) struct Notes {
+    waiting: Mutex<Waiting>,
+    wake: Arc<Notify>,
+    /// Held while some are on their way, so that a settlement does not overtake them.
+    flushing: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    notes: VecDeque<Note>,
+    dropped: u64,
+}
+
+impl Waiting {
+    fn take(&mut self) -> Vec<Note> {
+        let mut notes: Vec<Note> = self.notes.drain(..).collect();
+        if std::mem::take(&mut self.dropped) > 0 {
+            let message = format!("more than {WAITING} lines or events at once: some were dropped");
+            notes.push(Note::Log { level: LogLevel::Warn, message });
+        }
+        notes
+    }
+}
+
+impl Notes {
+    pub(crate) fn new(wake: Arc<Notify>) -> Self {
+        Self { waiting: Mutex::default(), wake, flushing: tokio::sync::Mutex::default() }
+    }
+
+    /// Adds one. Progress takes the place of progress that still waits.
+    pub(crate) fn push(&self, note: Note) {
+        {
+            let mut waiting = lock(&self.waiting);
+            if matches!(note, Note::Progress(_)) {
+                waiting.notes.retain(|n| !matches!(n, Note::Progress(_)));
+            }
+            if waiting.notes.len() >= WAITING {
+                waiting.dropped += 1;
+                return;
+            }
+            waiting.notes.push_back(note);
+        }
+        self.wake.notify_one();
+    }
+
+    /// A copy of what waits, for a settlement that may yet be rolled back.
+    pub(crate) fn copy(&self) -> Vec<Note> {
+        lock(&self.waiting).notes.iter().cloned().collect()
+    }
+
+    /// Takes what waits, after what is on its way has arrived.
+    pub(crate) async fn take(&self) -> Vec<Note> {
+        let _flushing = self.flushing.lock().await;
+        lock(&self.waiting).take()
+    }
+
+    fn put_back(&self, notes: Vec<Note>) {
+        let mut waiting = lock(&self.waiting);
+        let newer = waiting.notes.iter().any(|n| matches!(n, Note::Progress(_)));
+        for note in notes.into_iter().rev() {
+            if !(newer && matches!(note, Note::Progress(_))) {
+                waiting.notes.push_front(note);
+            }
+        }
+        waiting.notes.truncate(WAITING);
+    }
+}
+
+/// Records what gathers, until the worker ends.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    loop {
+        tokio::select! {
+            () = shared.notes_wake.notified() => {}
+            () = shared.halt.cancelled() => return,
+        }
+        tokio::select! {
+            () = tokio::time::sleep(shared.options.notes) => {}
+            () = shared.halt.cancelled() => return,
+        }
+        let attempts = shared.registry.attempts();
+        for some in attempts.chunks(RECORDS) {
+            flush(&shared, some).await;
+        }
+    }
+}
+
+async fn flush(shared: &Shared, attempts: &[Arc<Attempt>]) {
+    let mut guards = Vec::new();
+    let mut records = Vec::new();
+    for attempt in attempts {
+        // What `complete_in` took along is the host transaction's to write.
+        if attempt.is_completed_in() {
+            continue;
+        }
+        let Ok(guard) = attempt.notes.flushing.try_lock() else { continue };
+        let notes = lock(&attempt.notes.waiting).take();
+        if !notes.is_empty() {
+            records.push(Record { key: attempt.key(), notes });
+            guards.push((attempt, guard));
+        }
+    }
+    if records.is_empty() {
+        return;
+    }
+    match shared.call("record", shared.backend().record(&records)).await {
+        Ok(answers) => {
+            for ((attempt, _), answer) in guards.iter().zip(answers) {
+                answered(shared, attempt, &answer);
+            }
+        }
+        Err(error) => {
+            tracing::warn!(error = %super::error_text(&error), "can't record progress and log lines yet");
+            for ((attempt, _), record) in guards.iter().zip(records) {
+                attempt.notes.put_back(record.notes);
+            }
+            shared.notes_wake.notify_one();
+        }
+    }
+}
+
+fn answered(shared: &Shared, attempt: &Attempt, answer: &Recorded) {
+    match answer {
+        Recorded::Applied => {}
+        Recorded::Lost => shared.registry.lost(&[attempt.key()]),
+        Recorded::Refused { reason } => {
+            tracing::warn!(job = %attempt.key().job, reason, "progress or log lines were refused");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Progress;
+
+    fn progress(done: u64) -> Note {
+        Note::Progress(Progress { done, ..Progress::default() })
+    }
+
+    fn line(text: &str) -> Note {
+        Note::Log { level: LogLevel::Info, message: text.to_owned() }
+    }
+
+    #[tokio::test]
+    async fn progress_is_merged_and_lines_are_bounded() {
+        let notes = Notes::new(Arc::default());
+        notes.push(progress(1));
+        notes.push(line("a"));
+        notes.push(progress(2));
+        assert_eq!(notes.copy(), [line("a"), progress(2)]);
+        let taken = notes.take().await;
+        notes.push(progress(3));
+        notes.put_back(taken);
+        assert_eq!(notes.take().await, [line("a"), progress(3)]);
+        for _ in 0..WAITING + 5 {
+            notes.push(line("b"));
+        }
+        let kept = notes.take().await;
+        assert_eq!(kept.len(), WAITING + 1);
+        assert!(matches!(kept.last(), Some(Note::Log { level: LogLevel::Warn, .. })));
+    }
+}

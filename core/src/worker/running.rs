@@ -1,0 +1,229 @@
+//! A running worker: its parts are started, watched over, and shut down in order and in bounded time.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
+
+use super::execute::guard;
+use super::pool::BlockingPool;
+use super::settle::{self, Item};
+use super::shared::{Parts, Shared};
+use super::slots::Slots;
+use super::stats::WorkerStats;
+use super::{Worker, error_text, fetch, heartbeat, maintain, notes};
+use crate::{Error, Result, WorkerId};
+
+/// A worker that runs. Dropping it begins a shutdown in the background.
+#[must_use = "dropping a running worker shuts it down"]
+pub struct RunningWorker {
+    shared: Arc<Shared>,
+    main: JoinHandle<Result<()>>,
+}
+
+impl fmt::Debug for RunningWorker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunningWorker")
+            .field("id", &self.id())
+            .field("ready", &self.ready())
+            .finish_non_exhaustive()
+    }
+}
+
+impl RunningWorker {
+    /// Begins the shutdown: nothing more is claimed, and running jobs have the drain time to end. Returns at once.
+    pub fn shutdown(&self) {
+        self.shared.stop.cancel();
+    }
+
+    /// Begins the shutdown without a drain time, or cuts short the one that goes on.
+    pub fn shutdown_now(&self) {
+        self.shared.stop.cancel();
+        self.shared.drained.cancel();
+    }
+
+    /// Whether the worker has its lease, and its last heartbeat, claim and settle call were answered.
+    /// False during a shutdown. For readiness checks.
+    #[must_use]
+    pub fn ready(&self) -> bool {
+        self.shared.ready()
+    }
+
+    /// The incarnation that holds a lease now, if any.
+    #[must_use]
+    pub fn id(&self) -> Option<WorkerId> {
+        self.shared.registry.worker()
+    }
+
+    /// What it has done since it started.
+    #[must_use]
+    pub fn stats(&self) -> WorkerStats {
+        self.shared.stats()
+    }
+
+    /// Waits until the worker has shut down.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] when the backend was closed under it, [`Error::Backend`] when a part of it panicked.
+    pub async fn join(mut self) -> Result<()> {
+        match (&mut self.main).await {
+            Ok(end) => end,
+            Err(error) => Err(broken("shutdown", error)),
+        }
+    }
+
+    /// Waits until the worker begins to shut down, for whatever reason.
+    pub(super) async fn stopping(&self) {
+        self.shared.stop.cancelled().await;
+    }
+}
+
+impl Drop for RunningWorker {
+    fn drop(&mut self) {
+        self.shutdown();
+    }
+}
+
+fn broken(during: &'static str, error: impl Into<crate::error::BoxError>) -> Error {
+    Error::Backend { backend: "worker", during, source: error.into() }
+}
+
+/// Starts every part.
+pub(super) fn start<S>(worker: Worker<S>) -> Result<RunningWorker> {
+    let Worker { client, options, handlers, kinds, queues, pool, .. } = worker;
+    let blocking = handlers.values().any(|handler| handler.blocking());
+    if blocking {
+        // A worker is started once, so the cell is empty.
+        let _ = pool.set(BlockingPool::new(options.blocking_threads)?);
+    }
+    let slots = {
+        let kinds = handlers
+            .iter()
+            .map(|(kind, handler)| (kind.clone(), kinds.get(kind).copied(), handler.blocking()));
+        Slots::new(&queues, kinds)
+    };
+    let (settlements, items) = mpsc::channel(options.settle_buffer);
+    let name = options.name.clone().unwrap_or_else(default_name);
+    let pool = pool.get().cloned();
+    let shared =
+        Arc::new(Shared::new(Parts { client, options, name, handlers, slots, settlements, pool }));
+    let lease = spawn_heartbeat(&shared)?;
+    let main = tokio::spawn(main(shared.clone(), items, lease));
+    Ok(RunningWorker { shared, main })
+}
+
+/// Starts the heartbeat on its own thread. The answer ends when it does.
+fn spawn_heartbeat(
+    shared: &Arc<Shared>,
+) -> Result<impl Future<Output = Result<()>> + Send + 'static> {
+    let (done, ended) = oneshot::channel();
+    let run = guard("heartbeat", heartbeat::run(shared.clone()));
+    let work = async {
+        let _ = done.send(run.await);
+    };
+    if shared.options.heartbeat_thread {
+        let failed = |e| Error::Config(format!("can't start the heartbeat thread: {e}").into());
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+        std::thread::Builder::new()
+            .name("windlass-heartbeat".to_owned())
+            .spawn(move || runtime.block_on(work))
+            .map_err(failed)?;
+    } else {
+        tokio::spawn(work);
+    }
+    Ok(async move {
+        ended.await.unwrap_or_else(|_| Err(broken("heartbeat", "its thread ended without a word")))
+    })
+}
+
+/// Watches over the parts until the stop, then shuts down.
+async fn main(
+    shared: Arc<Shared>,
+    items: mpsc::Receiver<Item>,
+    lease: impl Future<Output = Result<()>> + Send + 'static,
+) -> Result<()> {
+    let mut parts = JoinSet::new();
+    let claims = tokio_util::sync::CancellationToken::new();
+    let claims_ended = claims.clone().drop_guard();
+    let fetcher = fetch::run(shared.clone());
+    parts.spawn(guard("fetch", async move {
+        let _ended = claims_ended;
+        fetcher.await;
+    }));
+    parts.spawn(guard("fetch", fetch::quarantine_clock(shared.clone())));
+    parts.spawn(guard("settle", settle::run(shared.clone(), items)));
+    parts.spawn(guard("record", notes::run(shared.clone())));
+    parts.spawn(guard("maintain", maintain::run(shared.clone())));
+    parts.spawn(guard("prune", maintain::prune(shared.clone())));
+    parts.spawn(guard("queue_settings", maintain::settings(shared.clone())));
+    parts.spawn(lease);
+    let watch = async {
+        while let Some(end) = parts.join_next().await {
+            let end = end.unwrap_or_else(|error| Err(broken("run", error)));
+            if let Err(error) = end {
+                tracing::error!(error = %error_text(&error), "a part of the worker failed: it shuts down");
+                shared.fail(error);
+            }
+        }
+    };
+    tokio::select! {
+        () = watch => {}
+        () = shut_down(&shared, &claims) => {}
+    }
+    shared.halt.cancel();
+    let _ =
+        timeout(Duration::from_secs(1), async { while parts.join_next().await.is_some() {} }).await;
+    shared.take_failure().map_or(Ok(()), Err)
+}
+
+/// Waits for the stop, then ends what runs. Every step is bounded in time.
+async fn shut_down(shared: &Shared, claims: &tokio_util::sync::CancellationToken) {
+    shared.stop.cancelled().await;
+    tracing::info!(running = shared.slots.busy(), "the worker shuts down");
+    let idle = async {
+        claims.cancelled().await; // the last claim may still bring jobs
+        shared.slots.idle().await;
+    };
+    tokio::pin!(idle);
+    let failed = shared.has_failed();
+    let drain = if failed { Duration::ZERO } else { shared.options.drain };
+    let mut done = tokio::select! {
+        () = &mut idle => true,
+        () = shared.drained.cancelled() => false,
+        () = tokio::time::sleep(drain) => false,
+    };
+    shared.drained.cancel();
+    if !done {
+        let flush = if failed { Duration::ZERO } else { shared.options.flush };
+        done = timeout(2 * shared.options.grace + flush, idle).await.is_ok();
+    }
+    if !done {
+        tracing::warn!(
+            running = shared.slots.busy(),
+            "not everything could be settled in time: other workers will rescue it"
+        );
+    }
+    let Some(worker) = shared.registry.worker() else { return };
+    let farewell = shared.backend().deregister(worker);
+    match timeout(shared.options.flush, farewell).await {
+        Ok(Err(error)) => {
+            tracing::warn!(%worker, error = %error_text(&error), "can't end the lease: it runs out by itself");
+        }
+        Err(_) => tracing::warn!(%worker, "can't end the lease in time: it runs out by itself"),
+        Ok(Ok(())) => {}
+    }
+}
+
+/// Host name and process id.
+fn default_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .or_else(|_| std::env::var("HOSTNAME"))
+        .or_else(|_| std::env::var("COMPUTERNAME"))
+        .unwrap_or_else(|_| "unknown-host".to_owned());
+    format!("{}:{}", host.trim(), std::process::id())
+}

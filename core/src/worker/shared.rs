@@ -1,0 +1,196 @@
+//! What the parts of one worker share.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::{Notify, SemaphorePermit, mpsc};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::attempt::Attempt;
+use super::handler::Erased;
+use super::lock;
+use super::options::WorkerOptions;
+use super::pool::BlockingPool;
+use super::registry::Registry;
+use super::settle::Item;
+use super::slots::Slots;
+use super::stats::WorkerStats;
+use crate::{Backend, Client, Error, Kind, Result};
+
+/// One running worker, seen from inside.
+pub(crate) struct Shared {
+    pub(crate) client: Client,
+    pub(crate) options: WorkerOptions,
+    pub(crate) name: String,
+    pub(crate) handlers: BTreeMap<Kind, Arc<dyn Erased>>,
+    pub(crate) slots: Slots,
+    pub(crate) registry: Registry,
+    pub(crate) settlements: mpsc::Sender<Item>,
+    pub(crate) pool: Option<BlockingPool>,
+    /// Nothing more is to be claimed.
+    pub(crate) stop: CancellationToken,
+    /// The drain is over: running handlers are to end.
+    pub(crate) drained: CancellationToken,
+    /// Everything ends.
+    pub(crate) halt: CancellationToken,
+    /// Something became claimable here: look at once.
+    pub(crate) look: Notify,
+    pub(crate) notes_wake: Arc<Notify>,
+    pub(crate) quarantine_due: AtomicBool,
+    pub(crate) health: Health,
+    pub(crate) stats: Mutex<WorkerStats>,
+    due: Mutex<Option<Instant>>,
+    pub(crate) due_changed: Notify,
+    failure: Mutex<Option<Error>>,
+}
+
+/// Whether the last call of each sort was answered.
+#[derive(Debug, Default)]
+pub(crate) struct Health {
+    pub(crate) heartbeat: AtomicBool,
+    pub(crate) claim: AtomicBool,
+    pub(crate) settle: AtomicBool,
+}
+
+/// What [`Shared`] is made of.
+pub(crate) struct Parts {
+    pub(crate) client: Client,
+    pub(crate) options: WorkerOptions,
+    pub(crate) name: String,
+    pub(crate) handlers: BTreeMap<Kind, Arc<dyn Erased>>,
+    pub(crate) slots: Slots,
+    pub(crate) settlements: mpsc::Sender<Item>,
+    pub(crate) pool: Option<BlockingPool>,
+}
+
+impl Shared {
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self {
+            client: parts.client,
+            options: parts.options,
+            name: parts.name,
+            handlers: parts.handlers,
+            slots: parts.slots,
+            registry: Registry::new(),
+            settlements: parts.settlements,
+            pool: parts.pool,
+            stop: CancellationToken::new(),
+            drained: CancellationToken::new(),
+            halt: CancellationToken::new(),
+            look: Notify::new(),
+            notes_wake: Arc::default(),
+            quarantine_due: AtomicBool::new(true),
+            health: Health {
+                heartbeat: AtomicBool::new(false),
+                claim: AtomicBool::new(true),
+                settle: AtomicBool::new(true),
+            },
+            stats: Mutex::default(),
+            due: Mutex::default(),
+            due_changed: Notify::new(),
+            failure: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn backend(&self) -> &dyn Backend {
+        &**self.client.backend()
+    }
+
+    /// A call to the backend, bounded in time. One that takes too long may or may not have been applied.
+    pub(crate) async fn call<T>(
+        &self,
+        what: &'static str,
+        call: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let after = self.options.call_timeout;
+        let late = |_| Err(Error::Timeout { what: what.into(), after });
+        let answer = tokio::time::timeout(after, call).await.unwrap_or_else(late);
+        if let Err(Error::Closed(_)) = &answer {
+            self.fail(Error::Closed(self.backend().name()));
+        }
+        answer
+    }
+
+    /// Ends the worker for good.
+    pub(crate) fn fail(&self, error: Error) {
+        lock(&self.failure).get_or_insert(error);
+        self.stop.cancel();
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        lock(&self.failure).is_some()
+    }
+
+    pub(crate) fn take_failure(&self) -> Option<Error> {
+        lock(&self.failure).take()
+    }
+
+    pub(crate) fn ready(&self) -> bool {
+        let health = &self.health;
+        !self.stop.is_cancelled()
+            && self.registry.worker().is_some()
+            && [&health.heartbeat, &health.claim, &health.settle]
+                .iter()
+                .all(|ok| ok.load(Ordering::Relaxed))
+    }
+
+    /// A job is known to be due then: maintenance is to run no later.
+    pub(crate) fn due_at(&self, at: Instant) {
+        let mut due = lock(&self.due);
+        if due.is_none_or(|known| at < known) {
+            *due = Some(at);
+            self.due_changed.notify_one();
+        }
+    }
+
+    pub(crate) fn due(&self) -> Option<Instant> {
+        *lock(&self.due)
+    }
+
+    /// Forgets what was known to be due, before maintenance looks anew.
+    pub(crate) fn clear_due(&self) {
+        *lock(&self.due) = None;
+    }
+
+    pub(crate) fn stats(&self) -> WorkerStats {
+        WorkerStats {
+            running: self.slots.busy(),
+            oldest_running: self.registry.oldest(),
+            ..lock(&self.stats).clone()
+        }
+    }
+}
+
+/// A job in the hands of this worker, with the slots that it takes: gives them back when dropped.
+pub(crate) struct Held {
+    shared: Arc<Shared>,
+    pub(crate) attempt: Arc<Attempt>,
+    _lane: Option<SemaphorePermit<'static>>,
+}
+
+impl Held {
+    /// The slots of an attempt that the registry has admitted.
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        attempt: Arc<Attempt>,
+        lane: Option<SemaphorePermit<'static>>,
+    ) -> Self {
+        shared.slots.take(&attempt.lease.queue, &attempt.lease.kind);
+        Self { shared, attempt, _lane: lane }
+    }
+
+    /// Whether the lease is still this worker's, as far as it knows.
+    pub(crate) fn is_owned(&self) -> bool {
+        self.shared.registry.owns(&self.attempt.key())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.shared.registry.remove(&self.attempt.key());
+        self.shared.slots.give_back(&self.attempt.lease.queue, &self.attempt.lease.kind);
+    }
+}

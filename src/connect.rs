@@ -1,0 +1,64 @@
+//! A URL chooses the backend.
+
+use std::sync::Arc;
+
+use windlass_core::{Client, Error, Limits, MemoryBackend, Result};
+
+/// Opens the backend that the URL names, with the default limits: `memory:` or, with its feature, `sqlite:jobs.db`.
+///
+/// The memory backend is new and empty at each call; clone the client to share one. For the calls that only some
+/// backends have (enqueuing in the host's transaction), open that backend by its own type.
+///
+/// # Errors
+/// [`Error::Config`] for a URL that names no backend of this build, and what the backend finds wrong with the rest of it.
+pub async fn connect(url: impl AsRef<str>) -> Result<Client> {
+    connect_with(url, Limits::default()).await
+}
+
+/// [`connect`] with other limits. Every process on the same jobs should use the same.
+///
+/// # Errors
+/// As for [`connect`].
+pub async fn connect_with(url: impl AsRef<str>, limits: Limits) -> Result<Client> {
+    let url = url.as_ref();
+    // The rest of a URL may hold a password: errors name the scheme alone.
+    let Some((scheme, rest)) = url.split_once(':') else {
+        return Err(Error::Config(format!("the database URL has no scheme; {}", schemes()).into()));
+    };
+    match scheme {
+        "memory" if rest.trim_matches('/').is_empty() => {
+            Ok(Client::new(Arc::new(MemoryBackend::with_limits(limits))))
+        }
+        "memory" => Err(Error::Config("nothing belongs behind `memory:` in its URL".into())),
+        #[cfg(feature = "sqlite")]
+        "sqlite" => crate::sqlite::connect(url, limits).await,
+        #[cfg(not(feature = "sqlite"))]
+        "sqlite" => Err(Error::Config(
+            "`sqlite:` is not in this build: enable the feature `sqlite` of the crate `windlass`"
+                .into(),
+        )),
+        "postgres" | "postgresql" | "redis" | "rediss" => Err(Error::Config(
+            format!("`{scheme}:` is not supported by this version of windlass; {}", schemes())
+                .into(),
+        )),
+        other if is_scheme(other) => {
+            Err(Error::Config(format!("`{other}:` names no backend; {}", schemes()).into()))
+        }
+        _ => Err(Error::Config(format!("the database URL has no scheme; {}", schemes()).into())),
+    }
+}
+
+/// Whether text before a colon is a scheme, and not half of somebody's password.
+fn is_scheme(text: &str) -> bool {
+    text.len() <= 16
+        && !text.is_empty()
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'+')
+}
+
+fn schemes() -> &'static str {
+    if cfg!(feature = "sqlite") {
+        "this build knows `memory:` and `sqlite:path/to/jobs.db`"
+    } else {
+        "this build knows `memory:`; the feature `sqlite` adds `sqlite:path/to/jobs.db`"
+    }
+}
