@@ -19,9 +19,8 @@ fn program() -> Command {
 
 fn run(dir: &Path, files: &[PathBuf]) -> (Output, Value) {
     let output = program().arg("--dir").arg(dir).arg("--json").args(files).output().unwrap();
-    let summary = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| {
-        panic!("no summary: {e}\n{}", String::from_utf8_lossy(&output.stderr))
-    });
+    let summary = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|e| panic!("no summary: {e}\n{}", String::from_utf8_lossy(&output.stderr)));
     (output, summary)
 }
 
@@ -78,7 +77,8 @@ fn files_come_out_processed() {
     assert_each_exactly_once(&out, &files);
     let one = &summary["results"][1];
     assert_eq!([&one["lines"], &one["words"]], [&Value::from(21), &Value::from(105)]);
-    let written: Value = serde_json::from_slice(&fs::read(out.join("result.json")).unwrap()).unwrap();
+    let written: Value =
+        serde_json::from_slice(&fs::read(out.join("result.json")).unwrap()).unwrap();
     assert_eq!(written, summary);
 
     // The same again: nothing is added.

@@ -7,6 +7,8 @@
 //!
 //! Kill it at any moment and start it again on the same folder: it finishes the rest and doubles nothing.
 
+#![allow(unreachable_pub)] // modules of a program
+
 mod process;
 mod summary;
 

@@ -4,9 +4,11 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 
+use futures_util::StreamExt;
 use serde::Serialize;
-use windlass::{Client, JobQuery, State};
+use windlass::{Client, JobQuery, JobRecord, State};
 
 use crate::Result;
 use crate::process::{FileResult, ProcessFile};
@@ -36,35 +38,34 @@ pub struct Failed {
 impl Summary {
     pub async fn collect(client: &Client, dir: &Path) -> Result<Self> {
         let mut all = Self { dir: dir.to_owned(), ..Self::default() };
-        let mut query = JobQuery::default();
-        loop {
-            let page = client.list(&query).await?;
-            for job in page.items {
-                all.files += 1;
-                match job.state {
-                    State::Completed => all.completed += 1,
-                    State::Cancelled => all.cancelled += 1,
-                    _ => all.discarded += 1,
-                }
-                if let Some(result) = client.output::<ProcessFile>(&job).await? {
-                    all.lines += result.lines;
-                    all.words += result.words;
-                    all.bytes += result.bytes;
-                    all.compressed_bytes += result.compressed_bytes;
-                    all.results.push(result);
-                } else {
-                    let file = client.args::<ProcessFile>(&job).await?.path;
-                    let errors = job.errors.iter().map(|e| e.message.clone()).collect();
-                    all.failures.push(Failed { file, attempts: job.attempt, errors });
-                }
-            }
-            query.after = page.next;
-            if query.after.is_none() {
-                all.results.sort_by(|a, b| a.artifacts.cmp(&b.artifacts));
-                all.failures.sort_by(|a, b| a.file.cmp(&b.file));
-                return Ok(all);
-            }
+        let mut jobs = pin!(client.list_all(JobQuery::default()));
+        while let Some(job) = jobs.next().await {
+            all.add(client, &job?).await?;
         }
+        all.results.sort_by(|a, b| a.artifacts.cmp(&b.artifacts));
+        all.failures.sort_by(|a, b| a.file.cmp(&b.file));
+        Ok(all)
+    }
+
+    async fn add(&mut self, client: &Client, job: &JobRecord) -> Result<()> {
+        self.files += 1;
+        match job.state {
+            State::Completed => self.completed += 1,
+            State::Cancelled => self.cancelled += 1,
+            _ => self.discarded += 1,
+        }
+        if let Some(result) = client.output::<ProcessFile>(job).await? {
+            self.lines += result.lines;
+            self.words += result.words;
+            self.bytes += result.bytes;
+            self.compressed_bytes += result.compressed_bytes;
+            self.results.push(result);
+        } else {
+            let file = client.args::<ProcessFile>(job).await?.path;
+            let errors = job.errors.iter().map(|e| e.message.clone()).collect();
+            self.failures.push(Failed { file, attempts: job.attempt, errors });
+        }
+        Ok(())
     }
 
     /// Writes it whole or not at all.
