@@ -1,5 +1,7 @@
 //! The main job as a user runs it: the example program as a process of its own, killed and started again.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
