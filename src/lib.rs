@@ -2,7 +2,7 @@
 //!
 //! ```
 //! use serde::{Deserialize, Serialize};
-//! use windlass::Job;
+//! use windlass::{Context, Job, Outcome, Worker};
 //!
 //! #[derive(Job, Serialize, Deserialize)]
 //! #[job(kind = "greet", output = String)]
@@ -10,11 +10,20 @@
 //!     name: String,
 //! }
 //!
+//! async fn greet(job: Greet, cx: Context) -> Outcome<String> {
+//!     Ok(format!("Hello, {}! (attempt {})", job.name, cx.attempt()))
+//! }
+//!
 //! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> windlass::Result<()> {
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let client = windlass::connect("memory:").await?;
-//! let job = client.enqueue(Greet { name: "world".into() }).queue("hello").await?;
-//! println!("job {} waits for a worker", job.id());
+//! let worker = Worker::new(&client).register(greet).queue("default", 8).start()?;
+//!
+//! let job = client.enqueue(Greet { name: "world".into() }).await?;
+//! assert_eq!(job.result().await?, "Hello, world! (attempt 1)");
+//!
+//! worker.shutdown();
+//! worker.join().await?;
 //! # Ok(())
 //! # }
 //! ```

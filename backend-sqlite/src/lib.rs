@@ -1,1 +1,29 @@
-//! Windlass.
+//! SQLite backend of Windlass: jobs in one file, shared by any number of processes on one host.
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod backend;
+mod batch;
+mod calls;
+mod clock;
+mod error;
+mod feed;
+mod open;
+mod ops;
+mod options;
+mod queue;
+mod read;
+mod readers;
+mod records;
+mod schema;
+mod storage;
+mod store;
+mod trail;
+mod transactional;
+mod txn;
+mod wake;
+mod writer;
+
+pub use backend::SqliteBackend;
+pub use options::SqliteOptions;
+pub use storage::SqliteStorage;

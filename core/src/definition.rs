@@ -25,6 +25,11 @@ use crate::{NewJob, Priority, Result, Unique};
 ///     type Output = String;
 /// }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a job",
+    label = "not a job",
+    note = "put `#[derive(Job, Serialize, Deserialize)]` on the type, or implement `Job` by hand"
+)]
 pub trait Job: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// The kind: the name under which jobs are stored and handlers found. Keep it when the type is renamed.
     const KIND: &'static str;

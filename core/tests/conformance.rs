@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use windlass_core::conformance::{Harness, StorageHarness};
-use windlass_core::{Limits, MemoryBackend, MemoryStorage, Storage};
+use windlass_core::conformance::Harness;
+use windlass_core::{Limits, MemoryBackend};
 
 struct Memory(Arc<MemoryBackend>);
 
@@ -29,17 +29,3 @@ impl Harness for Memory {
 }
 
 windlass_core::conformance!(Memory);
-
-struct Blobs(Arc<MemoryStorage>);
-
-impl StorageHarness for Blobs {
-    async fn open() -> Self {
-        Self(Arc::default())
-    }
-
-    fn storage(&self) -> Arc<dyn Storage> {
-        self.0.clone()
-    }
-}
-
-windlass_core::conformance_storage!(Blobs);

@@ -24,10 +24,9 @@ pub(crate) fn job(input: &DeriveInput) -> Result<TokenStream> {
     let unique =
         attributes.unique.as_ref().map(|rule| rule.expand(&krate, &input.data)).transpose()?;
     let name = &input.ident;
-    let (impl_generics, type_generics, where_clause) = input.generics.split_for_impl();
     Ok(quote! {
         #[automatically_derived]
-        impl #impl_generics #krate::Job for #name #type_generics #where_clause {
+        impl #krate::Job for #name {
             const KIND: &'static str = #kind;
             #queue
             #priority
@@ -47,6 +46,10 @@ fn check_shape(input: &DeriveInput) -> Result<()> {
     if let Some(lifetime) = input.generics.lifetimes().next() {
         let why = "a job owns its data, because it is stored: use `String` for `&str`, `Vec<T>` for `&[T]`";
         return Err(Error::new_spanned(lifetime, why));
+    }
+    if !input.generics.params.is_empty() {
+        let why = "a job has one kind, which its parameters would share: derive it for a type without parameters";
+        return Err(Error::new_spanned(&input.generics, why));
     }
     Ok(())
 }

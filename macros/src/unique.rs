@@ -3,7 +3,8 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 use syn::meta::ParseNestedMeta;
-use syn::{Data, Error, Fields, Ident, LitStr, Path, Result};
+use syn::parse::Parse;
+use syn::{Data, Error, Fields, Ident, LitStr, Path, Result, Token};
 
 use crate::value;
 
@@ -27,7 +28,7 @@ pub(crate) struct Unique {
 impl Unique {
     pub(crate) fn parse(meta: &ParseNestedMeta<'_>) -> Result<Self> {
         let (mut key, mut until, mut on_conflict) = (None, None, None);
-        if meta.input.peek(syn::Token![=]) {
+        if meta.input.peek(Token![=]) {
             return Err(meta
                 .error("expected `unique`, `unique(key = \"field\")` or `unique(fields(a, b))`"));
         }
@@ -83,15 +84,16 @@ impl Unique {
 }
 
 fn fields(meta: &ParseNestedMeta<'_>) -> Result<Key> {
-    let mut fields = Vec::new();
-    meta.parse_nested_meta(|field| {
-        fields.push(field.path.require_ident()?.clone());
-        Ok(())
-    })?;
+    let why = format!(
+        "expected 1 to {FIELDS} fields: `fields(a, b)`; `unique` alone takes the whole args"
+    );
+    if !meta.input.peek(syn::token::Paren) {
+        return Err(meta.error(why));
+    }
+    let list;
+    syn::parenthesized!(list in meta.input);
+    let fields: Vec<_> = list.parse_terminated(Ident::parse, Token![,])?.into_iter().collect();
     if fields.is_empty() || fields.len() > FIELDS {
-        let why = format!(
-            "expected 1 to {FIELDS} fields: `fields(a, b)`; `unique` alone takes the whole args"
-        );
         return Err(meta.error(why));
     }
     Ok(Key::Fields(fields))

@@ -35,11 +35,6 @@ pub struct Draft<J> {
 }
 
 /// What can be enqueued: a job, or a [`Draft`] of one.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` can't be enqueued: it is neither a job nor a `Draft` of one",
-    label = "not a job",
-    note = "put `#[derive(Job, Serialize, Deserialize)]` on the type, or implement `Job` by hand"
-)]
 pub trait IntoDraft {
     /// The job.
     type Job: Job;
@@ -110,6 +105,12 @@ impl<J: Job> fmt::Debug for Draft<J> {
             .field("kind", &J::KIND)
             .field("options", &self.options)
             .finish_non_exhaustive()
+    }
+}
+
+impl From<i16> for Priority {
+    fn from(priority: i16) -> Self {
+        Self(priority)
     }
 }
 

@@ -6,6 +6,7 @@ mod draft;
 mod enqueue;
 mod follow;
 mod handle;
+mod handler;
 mod inspect;
 mod options;
 mod prune;

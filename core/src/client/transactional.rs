@@ -1,7 +1,14 @@
 //! What a client can do inside the host's own transaction.
 
+use serde::Serialize;
+
 use super::{Handle, IntoDraft};
-use crate::{Client, Error, Inserted, NewJob, Result, Transactional};
+use crate::limits::at_most;
+use crate::storage::blobs_in;
+use crate::{
+    AttemptOutcome, Client, Context, Error, Inserted, NewJob, Payload, Result, Settled,
+    Transactional,
+};
 
 impl<B: Transactional> Client<B> {
     /// Enqueues a job on the host's connection: it is there once the host's transaction commits, and never was when
@@ -56,19 +63,54 @@ impl<B: Transactional> Client<B> {
         if jobs.is_empty() {
             return Ok(Vec::new());
         }
-        let limit = self.limits().inline_args;
         for job in &mut jobs {
-            if job.args.bytes.len() > limit {
-                return Err(Error::LimitExceeded {
-                    what: "args in bytes, inside a transaction,".into(),
-                    actual: job.args.bytes.len() as u64,
-                    limit: limit as u64,
-                    hint: "call `prepare` before the transaction and `insert_in` within, or put large data into a `Blob`".into(),
-                });
-            }
+            at_most(
+                "args in bytes, inside a transaction,",
+                job.args.bytes.len(),
+                self.limits().inline_args,
+                "call `prepare` before the transaction and `insert_in` within, or put large data into a `Blob`",
+            )?;
             super::blobs::name_blobs(job)?;
         }
         self.limits().check_insert(&jobs)?;
         self.backend.insert_in(conn, &jobs).await
+    }
+
+    /// Completes the job at hand on the host's connection, together with its follow-up jobs: what the handler wrote
+    /// there and the completion commit together, and only if the handler still owns the job. Commit before the handler
+    /// returns, and return the same output from it.
+    ///
+    /// ```ignore
+    /// async fn charge(job: Charge, cx: Context<App>) -> Outcome<Receipt> {
+    ///     let mut tx = cx.state().pool.begin().await?;
+    ///     let receipt = write_receipt(&mut tx, &job).await?;
+    ///     cx.state().client.complete_in(&mut *tx, &cx, &receipt).await?;
+    ///     tx.commit().await?;
+    ///     Ok(receipt)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::LeaseLost`] when the job belongs to somebody else by now; [`Error::LimitExceeded`] for an output above
+    /// [`Limits::inline_result`](crate::Limits::inline_result), which belongs into a blob, stored before the transaction;
+    /// [`Error::Invalid`] for follow-up jobs that can't be inserted. The host must roll back: return the error with `?`.
+    pub async fn complete_in<S: Send + Sync>(
+        &self,
+        conn: &mut B::Conn,
+        cx: &Context<S>,
+        output: &(impl Serialize + Sync + ?Sized),
+    ) -> Result<()> {
+        let result = Payload::json(output)?;
+        self.limits().check_result(&result)?;
+        let blobs = blobs_in(&result.bytes)?;
+        let result = (&*result.bytes != b"null").then_some(result);
+        let settlement = cx.take_settlement(AttemptOutcome::Completed { result, blobs });
+        // From here on the worker asks the store what became of the job, so it must know before the write.
+        cx.mark_completed_in();
+        match self.backend.settle_in(conn, &settlement).await? {
+            Settled::Applied { .. } => Ok(()),
+            Settled::Already { .. } | Settled::Lost => Err(Error::LeaseLost { job: cx.job_id() }),
+            Settled::Refused { reason } => Err(Error::invalid("follow-up jobs", reason)),
+        }
     }
 }

@@ -18,34 +18,64 @@
 //! **Time.** Cases never assume what the clock shows. What must expire gets a short span and
 //! [`Harness::advance`]; what must not expire gets an hour.
 //!
-//! **A new case** is an `async fn` in the file of its behaviour and a line in the list in `list.rs`; the compiler reports
+//! **A new case** is an `async fn` in the file of its behaviour and a line in the list in `registry.rs`; the compiler reports
 //! a case that is missing from the list as dead code.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a case fails by panicking")]
 #![allow(missing_docs, reason = "the name of a case is its statement")]
 
 mod harness;
 #[macro_use]
-mod list;
+mod registry;
 mod support;
 
+mod backend;
 mod batch_insert;
-mod blob_storage;
+mod blobs;
+mod bystanders;
+mod cancel;
+mod change;
 mod claim;
 mod claim_kinds;
 mod claim_order;
+mod concurrency;
+mod deadline;
+mod delete;
+mod depth;
+mod feed;
 mod fence;
+mod filters;
 mod follow_ups;
+mod heartbeat;
+mod history;
 mod idempotent_insert;
 mod insert;
+mod large;
+mod limits;
+mod list;
 mod lost_reply;
+mod notes;
 mod pause;
+mod quarantine;
+mod queue_settings;
+mod reschedule;
+mod rescue;
+mod retention;
+mod retry;
 mod settle_batch;
 mod settle_outcomes;
 mod snooze_release;
 mod start_time;
+mod stats;
+mod storage_list;
+mod storage_read;
+mod storage_support;
+mod storage_write;
 mod transaction;
+mod two_handles;
 mod unique;
 mod unique_replace;
+mod wake;
+mod worker_lease;
 
 pub use harness::{Harness, StorageHarness, TransactionalHarness, run, run_storage};
 

@@ -2,7 +2,7 @@
 
 use super::Harness;
 use super::support::*;
-use crate::{Backend, ClaimRequest, NewJob, QueueChange, Start, State, Store};
+use crate::{Backend, ClaimRequest, NewJob, QueueChange, Start, State};
 
 async fn pause(b: &dyn Backend, paused: bool) {
     let change = QueueChange::default().paused(paused);

@@ -35,7 +35,7 @@ pub async fn each_result_goes_to_its_own_job<H: Harness>(h: H) {
     insert_all(b, jobs(20)).await;
     let mut leases = claim(b, w, 20).await;
     leases.reverse();
-    let result = |n: usize| (n % 3 != 0).then(|| Payload::json(&n).unwrap());
+    let result = |n: usize| (!n.is_multiple_of(3)).then(|| Payload::json(&n).unwrap());
     let batch: Vec<_> = leases
         .iter()
         .enumerate()

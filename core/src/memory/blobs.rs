@@ -61,7 +61,8 @@ impl Blobs {
     }
 
     #[cfg(test)]
-    pub(super) fn refs(&self) -> &BTreeMap<BlobKey, u64> {
-        &self.refs
+    pub(super) fn fit(&self, refs: &BTreeMap<BlobKey, u64>) -> bool {
+        let free = |key| !refs.contains_key(key);
+        self.refs == *refs && self.staged.keys().all(free) && self.doomed.iter().all(free)
     }
 }

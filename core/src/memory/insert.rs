@@ -1,6 +1,7 @@
 //! Inserting: first what becomes of each job, without writing, then the writing, which can't fail.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -10,8 +11,8 @@ use super::index::waits;
 use super::locks::End;
 use super::state::{Inner, Row, Step};
 use crate::{
-    Cause, Error, Inserted, JobId, JobRecord, NewJob, OnConflict, QueueName, Result, UniqueKey,
-    UniqueUntil, machine,
+    Cause, Error, Inserted, JobId, JobRecord, NewJob, OnConflict, QueueName, Result, State,
+    UniqueKey, UniqueUntil, machine,
 };
 
 /// What an insert is going to do.
@@ -101,7 +102,9 @@ impl Inner {
         let job = &mut row.job;
         job.kind = new.kind.clone();
         job.queue = new.queue.clone();
-        job.state = machine::inserted(delay);
+        if job.state != State::Blocked {
+            job.state = machine::inserted(delay);
+        }
         job.due_at = after(now, delay);
         job.args = new.args.clone();
         job.priority = new.priority;
@@ -121,7 +124,7 @@ impl<'a> Plan<'a> {
             if let Some(existing) = self.holder(&unique.key) {
                 return self.conflict(existing, unique.on_conflict, job);
             }
-            if unique.until != UniqueUntil::For(std::time::Duration::ZERO) {
+            if unique.until != UniqueUntil::For(Duration::ZERO) {
                 self.keys.insert(&unique.key, job.id);
             }
         }

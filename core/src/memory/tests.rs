@@ -45,7 +45,7 @@ fn some_job() -> NewJob {
 }
 
 fn blobs() -> Vec<BlobKey> {
-    (0..fastrand::u8(0..3)).map(|_| blob(fastrand::u8(0..8))).collect()
+    (0..fastrand::u8(0..3)).map(|_| blob(fastrand::u8(0..20))).collect()
 }
 
 fn blob(n: u8) -> BlobKey {
@@ -102,7 +102,7 @@ impl World {
             10 => {
                 let worker = *choice(&self.workers);
                 self.backend.heartbeat(worker, &self.keys).await?;
-                self.backend.stage_blobs(&[blob(fastrand::u8(0..8))], seconds(60)).await?;
+                self.backend.stage_blobs(&[blob(fastrand::u8(0..20))], seconds(60)).await?;
             }
             _ => self.let_time_pass().await?,
         }
@@ -117,6 +117,7 @@ impl World {
         request.lane = *choice(&[Lane::Normal, Lane::Normal, Lane::Quarantine]);
         match self.backend.claim(&request).await {
             Ok(claimed) => {
+                assert!(self.alive(worker), "only a worker with a lease claims");
                 request.resend = true;
                 let again = self.backend.claim(&request).await?;
                 if !claimed.leases.is_empty() {
@@ -128,6 +129,11 @@ impl World {
             Err(Error::WorkerExpired { .. }) => self.register().await,
             Err(error) => Err(error),
         }
+    }
+
+    fn alive(&self, worker: WorkerId) -> bool {
+        let now = self.backend.now();
+        self.backend.lock().alive(worker, now)
     }
 
     async fn register(&mut self) -> Result<()> {
@@ -212,6 +218,63 @@ async fn hints_come_for_the_queues_waited_for() {
     assert!(inserted.unwrap()[0].is_new());
 }
 
+/// F6: the id of an incarnation is used up, even when nobody remembers its jobs.
+#[tokio::test]
+async fn f06_a_worker_id_is_never_used_again() {
+    let backend = MemoryBackend::new();
+    let worker = || WorkerInfo::new("test", Duration::from_secs(60), Vec::new());
+    let (lapsed, left) = (worker(), worker());
+    backend.register(&lapsed).await.unwrap();
+    backend.register(&left).await.unwrap();
+    backend.deregister(left.id).await.unwrap();
+    backend.advance(Duration::from_secs(61));
+    assert_eq!(backend.maintain(9).await.unwrap().workers_removed, 1);
+    for info in [lapsed, left] {
+        let again = backend.register(&info).await;
+        assert!(matches!(again, Err(Error::WorkerExpired { worker }) if worker == info.id));
+    }
+}
+
+#[tokio::test]
+async fn the_oldest_finish_is_pruned_first_whatever_its_state() {
+    let backend = MemoryBackend::new();
+    let mut jobs = Vec::new();
+    for outcome in [State::Discarded, State::Completed, State::Cancelled, State::Completed] {
+        let job = NewJob { start: Start::Now, unique: None, ..some_job() };
+        backend.insert(std::slice::from_ref(&job)).await.unwrap();
+        finish(&backend, job.id, outcome).await;
+        backend.advance(Duration::from_secs(1));
+        jobs.push(job.id);
+    }
+    let mut retention = Retention::default();
+    let second = Some(Duration::from_secs(1));
+    (retention.completed, retention.cancelled, retention.discarded) = (second, second, second);
+    for (pruned, id) in jobs.iter().enumerate() {
+        assert!(backend.get(*id).await.unwrap().is_some());
+        let done = backend.prune(&retention, 1).await.unwrap();
+        assert_eq!((done.jobs, done.more), (1, pruned < 3));
+        assert_eq!(backend.get(*id).await.unwrap(), None, "in the order of their finish");
+    }
+}
+
+async fn finish(backend: &MemoryBackend, id: JobId, state: State) {
+    let worker = WorkerInfo::new("test", Duration::from_secs(60), Vec::new());
+    backend.register(&worker).await.unwrap();
+    let queues = [0, 1].map(|n| QueueSlots { queue: queue(n), limit: 1 });
+    let kinds = [0, 1, 2].map(|n| KindSlots { kind: kind(n), limit: None });
+    let request = ClaimRequest::new(worker.id, queues.into(), kinds.into());
+    let claimed = backend.claim(&request).await.unwrap();
+    let failure = Failure { kind: FailureKind::Error, message: "it failed".into() };
+    let outcome = match state {
+        State::Completed => AttemptOutcome::Completed { result: None, blobs: Vec::new() },
+        State::Cancelled => AttemptOutcome::Cancelled { failure },
+        _ => AttemptOutcome::Discarded { failure },
+    };
+    let key = claimed.leases[0].key;
+    let settled = backend.settle(&[Settlement::new(key, outcome)]).await.unwrap();
+    assert_eq!((key.job, settled), (id, vec![Settled::Applied { state }]));
+}
+
 #[tokio::test]
 async fn everything_fits_together_after_any_calls() {
     let seed = fastrand::u64(..);
@@ -249,7 +312,9 @@ fn fits_together(inner: &Inner, at: &str) {
             *blobs.entry(key.clone()).or_default() += 1;
         }
     }
-    assert_eq!(inner.blobs.refs(), &blobs, "{at}");
+    assert!(inner.blobs.fit(&blobs), "{at}: the account of blobs does not agree with the jobs");
+    // F18: nobody is deregistered here, so every worker is known until its last job is taken from it.
+    assert!(inner.index.running.keys().all(|id| inner.workers.contains_key(id)), "{at}");
 }
 
 fn owner_fits_state(row: &state::Row, at: &str) {

@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use super::attempt::{Attempt, CancelCause};
 use crate::limits::{at_most, cut};
 use crate::{
-    AttemptOutcome, Client, Error, EventName, JobId, Kind, LeaseKey, LogLevel, NewJob, Note,
-    Progress, QueueName, Result, Settlement, Storage, Tag,
+    AttemptOutcome, Client, Error, EventName, JobId, Kind, LogLevel, NewJob, Note, Progress,
+    QueueName, Result, Settlement, Storage, Tag,
 };
 
 /// The attempt at hand, for its handler: the shared state, facts about the job, and what the handler can do
@@ -176,7 +176,6 @@ impl<S> Context<S> {
     ///
     /// # Errors
     /// [`Error::LimitExceeded`] or [`Error::Invalid`].
-    #[allow(dead_code)] // for the typed `enqueue`
     pub(crate) fn follow_up(&self, job: NewJob) -> Result<()> {
         let limits = self.client().limits();
         limits.check_job(&job)?;
@@ -191,15 +190,8 @@ impl<S> Context<S> {
         )
     }
 
-    /// The fence of this attempt.
-    #[allow(dead_code)] // for `Client::complete_in`
-    pub(crate) fn key(&self) -> LeaseKey {
-        self.attempt.key()
-    }
-
     /// The settlement of this attempt for the host's own transaction, with follow-ups and notes.
     /// The originals stay here: the transaction may yet be rolled back.
-    #[allow(dead_code)] // for `Client::complete_in`
     pub(crate) fn take_settlement(&self, outcome: AttemptOutcome) -> Settlement {
         let mut settlement = Settlement::new(self.attempt.key(), outcome);
         settlement.follow_ups = self.attempt.follow_ups();
@@ -209,7 +201,6 @@ impl<S> Context<S> {
 
     /// The job is being completed by a host transaction: from now on the worker asks the store what became of it.
     /// To be called before the settlement is written.
-    #[allow(dead_code)] // for `Client::complete_in`
     pub(crate) fn mark_completed_in(&self) {
         self.attempt.mark_completed_in();
     }

@@ -9,10 +9,10 @@ use tokio::sync::Semaphore;
 
 use super::backoff::{Pause, jittered};
 use super::claim::{Taken, claim};
+use super::execute;
 use super::shared::Shared;
 use super::slots::Demand;
-use super::{error_text, execute};
-use crate::{ClaimRequest, Lane, QueueName, QueueSlots, Wake, WorkerId};
+use crate::{ClaimRequest, Lane, QueueName, QueueSlots, WorkerId};
 
 /// Only one job at a time that has crashed workers may run in a process, so that it takes down no more than
 /// is needed to know it.
@@ -39,7 +39,6 @@ struct Look {
 
 /// Claims until the worker is to stop.
 pub(crate) async fn run(shared: Arc<Shared>) {
-    let queues = shared.slots.queues();
     let mut poll = Pause::new(shared.options.poll_min, shared.options.poll_max);
     let mut rest = Pause::new(Duration::from_millis(1), REST.min(shared.options.poll_min));
     let mut hinted = false;
@@ -57,7 +56,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             hinted = false;
             continue;
         }
-        hinted = matches!(wait(&shared, &queues, look.short, poll.next()).await, Why::Hint);
+        hinted = matches!(wait(&shared, look.short, poll.next()).await, Why::Hint);
     }
 }
 
@@ -145,31 +144,17 @@ async fn quarantine(shared: &Arc<Shared>, worker: WorkerId) -> bool {
 }
 
 /// Waits for a reason to look again, at most `time`.
-async fn wait(shared: &Shared, queues: &[QueueName], short: bool, time: Duration) -> Why {
-    let hint = async {
-        match shared.backend().wait(queues, time).await {
-            Ok(Wake::Hint) => {}
-            // Polling is the truth: the timer below decides.
-            Ok(Wake::Timeout) => std::future::pending().await,
-            Err(error) => {
-                tracing::debug!(error = %error_text(&error), "waiting for hints failed");
-                std::future::pending().await
-            }
-        }
-    };
-    let freed = async {
-        match short {
-            true => shared.slots.freed.notified().await,
-            false => std::future::pending().await,
-        }
-    };
-    // Waiting for a slot, there is nothing to poll for.
+async fn wait(shared: &Shared, short: bool, time: Duration) -> Why {
+    // With no slot free, there is nothing to look for.
     let full = demand(shared).is_empty();
     tokio::select! {
         () = shared.stop.cancelled() => Why::Other,
         () = shared.look.notified() => Why::Other,
-        () = freed => Why::Other,
-        () = hint, if !full => Why::Hint,
+        () = shared.slots.freed.notified(), if short => Why::Other,
+        () = shared.hint.notified(), if !full => {
+            shared.hint_taken.notify_one();
+            Why::Hint
+        }
         () = tokio::time::sleep(time) => Why::Other,
     }
 }

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::backoff::{Pause, jittered};
 use super::error_text;
 use super::shared::Shared;
-use crate::{Maintained, Result, Retention, Wake};
+use crate::{Maintained, Result, Retention};
 
 /// Time between two readings of the settings, however many hints come.
 const SETTINGS: Duration = Duration::from_secs(1);
@@ -105,22 +105,20 @@ async fn prune_all(shared: &Shared, retention: &Retention) -> Result<()> {
 pub(crate) async fn settings(shared: Arc<Shared>) {
     let queues = shared.slots.queues();
     let longest = shared.options.poll_max.max(SETTINGS);
-    loop {
-        match shared.call("queue_settings", shared.backend().queue_settings(&queues)).await {
-            Ok(settings) => shared.slots.resize(&settings),
-            Err(error) => {
-                tracing::debug!(error = %error_text(&error), "can't read the settings of the queues yet");
+    let follow = async {
+        loop {
+            match shared.call("queue_settings", shared.backend().queue_settings(&queues)).await {
+                Ok(settings) => shared.slots.resize(&settings),
+                Err(error) => {
+                    tracing::debug!(error = %error_text(&error), "can't read the settings of the queues yet");
+                }
             }
+            sleep(SETTINGS).await;
+            let _ = timeout(longest, shared.settings_hint.notified()).await;
         }
-        let again = Instant::now() + SETTINGS;
-        let hint = async {
-            if !matches!(shared.backend().wait(&queues, longest).await, Ok(Wake::Hint)) {
-                std::future::pending::<()>().await;
-            }
-        };
-        tokio::select! {
-            () = async { tokio::select! { () = hint => {}, () = sleep(longest) => {} } sleep_until(again).await } => {}
-            () = shared.stop.cancelled() => return shared.halt.cancelled().await,
-        }
+    };
+    tokio::select! {
+        () = follow => {}
+        () = shared.halt.cancelled() => {}
     }
 }

@@ -12,6 +12,7 @@ mod execute;
 mod fetch;
 mod handler;
 mod heartbeat;
+mod hints;
 mod maintain;
 mod notes;
 mod options;
@@ -24,6 +25,8 @@ mod settle;
 mod shared;
 mod slots;
 mod stats;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -15,7 +15,7 @@ use super::settle::{self, Item};
 use super::shared::{Parts, Shared};
 use super::slots::Slots;
 use super::stats::WorkerStats;
-use super::{Worker, error_text, fetch, heartbeat, maintain, notes};
+use super::{Worker, error_text, fetch, heartbeat, hints, maintain, notes};
 use crate::{Error, Result, WorkerId};
 
 /// A worker that runs. Dropping it begins a shutdown in the background.
@@ -165,6 +165,7 @@ async fn main(
         fetcher.await;
     }));
     parts.spawn(guard("fetch", fetch::quarantine_clock(shared.clone())));
+    parts.spawn(guard("wait", hints::run(shared.clone())));
     parts.spawn(guard("settle", settle::run(shared.clone(), items)));
     parts.spawn(guard("record", notes::run(shared.clone())));
     parts.spawn(guard("maintain", maintain::run(shared.clone())));

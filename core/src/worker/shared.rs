@@ -38,6 +38,11 @@ pub(crate) struct Shared {
     pub(crate) halt: CancellationToken,
     /// Something became claimable here: look at once.
     pub(crate) look: Notify,
+    /// The backend says that something may be claimable.
+    pub(crate) hint: Notify,
+    /// The fetcher has taken the hint and is ready for another.
+    pub(crate) hint_taken: Notify,
+    pub(crate) settings_hint: Notify,
     pub(crate) notes_wake: Arc<Notify>,
     pub(crate) quarantine_due: AtomicBool,
     pub(crate) health: Health,
@@ -81,6 +86,9 @@ impl Shared {
             drained: CancellationToken::new(),
             halt: CancellationToken::new(),
             look: Notify::new(),
+            hint: Notify::new(),
+            hint_taken: Notify::new(),
+            settings_hint: Notify::new(),
             notes_wake: Arc::default(),
             quarantine_due: AtomicBool::new(true),
             health: Health {

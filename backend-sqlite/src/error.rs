@@ -1,0 +1,131 @@
+//! The driver's errors in the library's terms.
+
+use std::sync::Arc;
+
+use sqlx::error::DatabaseError;
+use windlass_core::Error;
+
+/// The backend's name in errors and logs.
+pub(crate) const NAME: &str = "sqlite";
+
+// Primary result codes, see https://www.sqlite.org/rescode.html.
+pub(crate) const BUSY: i32 = 5;
+const LOCKED: i32 = 6;
+const NOMEM: i32 = 7;
+pub(crate) const READONLY: i32 = 8;
+const INTERRUPT: i32 = 9;
+pub(crate) const IOERR: i32 = 10;
+pub(crate) const CORRUPT: i32 = 11;
+const FULL: i32 = 13;
+pub(crate) const CANTOPEN: i32 = 14;
+const PROTOCOL: i32 = 15;
+pub(crate) const NOTADB: i32 = 26;
+
+/// The primary result code of a driver error, when SQLite gave one.
+pub(crate) fn code(error: &sqlx::Error) -> Option<i32> {
+    let code: i32 = error.as_database_error()?.code()?.parse().ok()?;
+    Some(code & 0xff)
+}
+
+/// Whether the connection may be unusable after this error and should be opened anew.
+pub(crate) fn breaks_connection(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Database(_) => {
+            matches!(code(error), Some(IOERR | CORRUPT | NOTADB | CANTOPEN | PROTOCOL | NOMEM))
+        }
+        sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed | sqlx::Error::PoolClosed => true,
+        _ => false,
+    }
+}
+
+/// Translates a driver error that came up while `during` was under way.
+pub(crate) fn map(during: &'static str) -> impl Fn(sqlx::Error) -> Error {
+    move |error| translate(during, error)
+}
+
+/// Translates a driver error that came up while `during` was under way.
+pub(crate) fn translate(during: &'static str, error: impl Into<Arc<sqlx::Error>>) -> Error {
+    let error = error.into();
+    let hint = match code(&error) {
+        Some(BUSY | LOCKED) => {
+            "another process kept the database locked for longer than the busy timeout"
+        }
+        Some(FULL) => "the disk is full, or the database has reached its largest size: make room",
+        Some(IOERR) => "the disk or file system failed under the database file",
+        Some(READONLY) => {
+            "the database file or its folder is read-only: give this process write access"
+        }
+        Some(CANTOPEN) => {
+            "the database file can't be opened: check that its folder exists and is writable"
+        }
+        Some(PROTOCOL) => {
+            "the locks of the write-ahead log are in dispute; network file systems cause this"
+        }
+        Some(NOMEM) => "memory is short",
+        Some(INTERRUPT) => "the statement was interrupted",
+        Some(CORRUPT) => {
+            "the database file is malformed: stop all processes that use it, keep a copy, and restore a backup or run `.recover` of the sqlite3 shell"
+        }
+        Some(NOTADB) => "the file is not a SQLite database, or it is encrypted",
+        _ => "",
+    };
+    let lasting = match code(&error) {
+        Some(CORRUPT | NOTADB) => true,
+        Some(BUSY | LOCKED | FULL | IOERR | READONLY | CANTOPEN | PROTOCOL | NOMEM | INTERRUPT) => {
+            false
+        }
+        Some(_) => true,
+        None => !matches!(*error, sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed),
+    };
+    let source = Fault { hint, error }.into();
+    if lasting {
+        Error::Backend { backend: NAME, during, source }
+    } else {
+        Error::Unavailable { backend: NAME, during, source }
+    }
+}
+
+/// A stored value that can't be read.
+pub(crate) fn unreadable(
+    what: &'static str,
+    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> Error {
+    Error::Decode { what: what.into(), source: source.into() }
+}
+
+/// A driver error with the way out. SQLite's own messages quote no bound values.
+#[derive(Debug)]
+struct Fault {
+    hint: &'static str,
+    error: Arc<sqlx::Error>,
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let driver = self.error.as_database_error().map(DatabaseError::message);
+        match (self.hint, driver) {
+            ("", Some(driver)) => f.write_str(driver),
+            ("", None) => write!(f, "{}", self.error),
+            (hint, Some(driver)) => write!(f, "{hint} ({driver})"),
+            (hint, None) => write!(f, "{hint} ({})", self.error),
+        }
+    }
+}
+
+impl std::error::Error for Fault {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&*self.error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_connection_is_transient_and_named() {
+        let error = translate("claim", sqlx::Error::WorkerCrashed);
+        assert!(error.is_transient());
+        assert_eq!(error.to_string(), "sqlite is unavailable during claim");
+    }
+}

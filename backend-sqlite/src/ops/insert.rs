@@ -1,0 +1,247 @@
+//! Inserting jobs: what is decided about each, then a few set statements for all.
+
+use std::collections::{HashMap, HashSet};
+
+use windlass_core::machine;
+use windlass_core::{Cause, Error, Inserted, JobId, NewJob, OnConflict, Result, State, UniqueKey};
+
+use crate::batch::{Rows, ids, size, texts};
+use crate::clock::{micros, timestamp};
+use crate::feed::{self, Fact};
+use crate::ops::apply::{Stored, stored_until, trim};
+use crate::ops::blobs::{self, References};
+use crate::ops::unique::{self, Holder};
+use crate::trail;
+use crate::txn::Txn;
+
+/// Inserts the jobs of one call: all, or none and an error.
+pub(crate) async fn insert(txn: &mut Txn<'_>, jobs: &[NewJob]) -> Result<Vec<Inserted>> {
+    let mut intake = Intake::look(txn, ids(jobs.iter().map(|job| job.id.as_bytes()))).await?;
+    if jobs.iter().any(|job| job.unique.is_some()) {
+        let keys = jobs.iter().filter_map(|job| job.unique.as_ref()).map(|u| u.key.as_str());
+        intake.holders = unique::holders(txn, texts(keys)).await?;
+    }
+    let mut answers = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        let answer = intake.decide(txn, job)?;
+        if let Inserted::Replaced { existing } = answer {
+            // The holder may be an earlier job of this very call.
+            intake.write(txn).await?;
+            replace(txn, existing, job, &mut intake).await?;
+        }
+        answers.push(answer);
+    }
+    intake.write(txn).await?;
+    Ok(answers)
+}
+
+/// Inserts the jobs of several calls without unique keys, in shared statements. Each call's answer is its own.
+pub(crate) async fn insert_calls(
+    txn: &mut Txn<'_>,
+    calls: &[&[NewJob]],
+) -> Result<Vec<Result<Vec<Inserted>>>> {
+    let all = calls.iter().flat_map(|jobs| jobs.iter());
+    let mut intake = Intake::look(txn, ids(all.map(|job| job.id.as_bytes()))).await?;
+    let mut answers = Vec::with_capacity(calls.len());
+    for jobs in calls {
+        let start = intake.new.len();
+        let answer = jobs.iter().map(|job| intake.decide(txn, job)).collect();
+        if Result::is_err(&answer) {
+            intake.forget(start);
+        }
+        answers.push(answer);
+    }
+    intake.write(txn).await?;
+    Ok(answers)
+}
+
+/// Jobs on their way in.
+#[derive(Default)]
+struct Intake<'a> {
+    /// Ids that are stored, or stand in `new`.
+    known: HashSet<JobId>,
+    /// Queues with a maximum depth: it, and how many jobs wait.
+    room: HashMap<String, (i64, i64)>,
+    /// Holders of unique keys.
+    holders: HashMap<String, Holder>,
+    /// To be written.
+    new: Vec<&'a NewJob>,
+}
+
+impl<'a> Intake<'a> {
+    async fn look(txn: &mut Txn<'_>, list: String) -> Result<Self> {
+        let mut intake = Self::default();
+        let rows =
+            txn.fetch(sqlx::query(include_str!("../sql/insert_look.sql")).bind(list)).await?;
+        for row in rows {
+            if let Some(id) = txn.get::<Option<Vec<u8>>>(&row, 0)? {
+                intake.known.insert(JobId::from_slice(&id)?);
+            } else {
+                let queue: String = txn.get(&row, 1)?;
+                let depth = txn.get::<i64>(&row, 3)? + txn.pending_depth(&queue);
+                intake.room.insert(queue, (txn.get(&row, 2)?, depth));
+            }
+        }
+        Ok(intake)
+    }
+
+    /// Decides what becomes of a job, and takes it in if it is new.
+    fn decide(&mut self, txn: &Txn<'_>, job: &'a NewJob) -> Result<Inserted> {
+        if self.known.contains(&job.id) {
+            return Ok(Inserted::Duplicate { existing: job.id });
+        }
+        let held = job.unique.as_ref().and_then(|u| Some((u, *self.holders.get(u.key.as_str())?)));
+        if let Some((rule, Holder { job: existing, waits })) = held {
+            return Ok(match rule.on_conflict {
+                OnConflict::Replace if waits => Inserted::Replaced { existing },
+                OnConflict::Reject => Inserted::Rejected { existing },
+                _ => Inserted::Duplicate { existing },
+            });
+        }
+        self.take_room(job.queue.as_str(), 1)?;
+        self.known.insert(job.id);
+        if let Some(rule) = &job.unique
+            && stored_until(rule.until, txn.now).1.is_none_or(|until| until > txn.now)
+        {
+            let holder = Holder { job: job.id, waits: true };
+            self.holders.insert(rule.key.as_str().to_owned(), holder);
+        }
+        self.new.push(job);
+        Ok(Inserted::New(job.id))
+    }
+
+    fn take_room(&mut self, queue: &str, jobs: i64) -> Result<()> {
+        let Some((depth, waiting)) = self.room.get_mut(queue) else { return Ok(()) };
+        if *waiting + jobs > *depth {
+            let depth = u64::try_from(*depth).unwrap_or(0);
+            return Err(Error::QueueFull { queue: queue.to_owned(), depth });
+        }
+        *waiting += jobs;
+        Ok(())
+    }
+
+    /// Drops what was taken in from `start` on.
+    fn forget(&mut self, start: usize) {
+        for job in self.new.drain(start..) {
+            self.known.remove(&job.id);
+            if let Some((_, waiting)) = self.room.get_mut(job.queue.as_str()) {
+                *waiting -= 1;
+            }
+        }
+    }
+
+    /// Writes what was taken in.
+    async fn write(&mut self, txn: &mut Txn<'_>) -> Result<()> {
+        if self.new.is_empty() {
+            return Ok(());
+        }
+        let jobs = std::mem::take(&mut self.new);
+        let seq = txn.next_seq();
+        let (mut rows, mut keys, mut facts) = (Rows::new(), Rows::new(), Vec::new());
+        let mut blobs = References::new();
+        for job in &jobs {
+            blobs.add(job.id, &job.blobs);
+            let to = row(txn, &mut rows, job.id, job);
+            facts.push(Fact { to, ..fact(job) });
+            txn.count(job.queue.as_str(), job.kind.as_str(), to, 1);
+            if let Some(rule) = &job.unique {
+                let (mode, until) = stored_until(rule.until, txn.now);
+                keys.row().text(rule.key.as_str()).id(job.id.as_bytes()).int(mode).maybe_int(until);
+            }
+        }
+        let trail = format!("[{seq},{},-1,", txn.now);
+        let query = rows.query_with_bytes(include_str!("../sql/insert.sql"));
+        txn.execute(query.bind(txn.now).bind(trail)).await?;
+        if !keys.is_empty() {
+            txn.execute(keys.query(include_str!("../sql/unique_hold.sql"))).await?;
+        }
+        blobs::refer(txn, blobs).await?;
+        txn.emit(seq, feed::changes(Cause::Inserted, facts));
+        Ok(())
+    }
+}
+
+fn fact(job: &NewJob) -> Fact<'_> {
+    Fact {
+        job: job.id,
+        kind: job.kind.as_str(),
+        queue: job.queue.as_str(),
+        from: None,
+        to: State::Available,
+        attempt: 0,
+        worker: None,
+        error: None,
+    }
+}
+
+/// Adds the job's columns under an id; answers the state it starts in.
+fn row(txn: &mut Txn<'_>, rows: &mut Rows, id: JobId, job: &NewJob) -> State {
+    let delay = job.start.delay(timestamp(txn.now));
+    let state = machine::inserted(delay);
+    let rank = (state == State::Available).then(|| txn.rank(job.priority));
+    if rank.is_some() {
+        txn.wake(job.queue.as_str());
+    }
+    let unique = job.unique.as_ref().map(|rule| (&rule.key, stored_until(rule.until, txn.now)));
+    let meta = (!job.meta.is_empty()).then(|| serde_json::to_string(&job.meta).ok()).flatten();
+    let tags = (!job.tags.is_empty()).then(|| serde_json::to_string(&job.tags).ok()).flatten();
+    rows.row()
+        .id(id.as_bytes())
+        .int(state.code())
+        .text(job.queue.as_str())
+        .text(job.kind.as_str())
+        .int(job.priority.0)
+        .maybe_int(rank)
+        .int(txn.now.saturating_add(micros(delay)))
+        .int(job.max_attempts)
+        .maybe_int(job.timeout.map(micros))
+        .maybe_text(unique.map(|(key, _)| UniqueKey::as_str(key)))
+        .maybe_int(unique.map(|(_, (mode, _))| mode))
+        .maybe_int(unique.and_then(|(_, (_, until))| until))
+        .maybe_text(meta.as_deref())
+        .maybe_text(tags.as_deref())
+        .int(job.args.encoding.code())
+        .bytes(&job.args.bytes);
+    state
+}
+
+/// Gives the contents of a new job to the waiting holder of its unique key.
+async fn replace(
+    txn: &mut Txn<'_>,
+    holder: JobId,
+    job: &NewJob,
+    intake: &mut Intake<'_>,
+) -> Result<()> {
+    let list = ids([holder.as_bytes()]);
+    let found =
+        txn.fetch(sqlx::query(include_str!("../sql/stored.sql")).bind(list.clone())).await?;
+    let Some(found) = found.first() else {
+        return Err(Error::NotFound { what: format!("job {holder}").into() });
+    };
+    let before = Stored::read(txn.during, found)?;
+    if before.queue != job.queue.as_str() {
+        intake.take_room(job.queue.as_str(), 1)?;
+        if let Some((_, waiting)) = intake.room.get_mut(&before.queue) {
+            *waiting -= 1;
+        }
+    }
+    if before.changes + 1 > size(txn.limits.state_events_per_job) {
+        trim(txn, &[holder], 1).await?;
+    }
+    let seq = txn.next_seq();
+    let mut rows = Rows::new();
+    let to = row(txn, &mut rows, holder, job);
+    let (from, attempt) = (before.facts.state, before.facts.attempt);
+    let change = trail::entry(seq, txn.now, (Some(from), to), attempt, Cause::Replaced, None);
+    let query = rows.query_with_bytes(include_str!("../sql/insert_replace.sql"));
+    txn.execute(query.bind(txn.now).bind(change)).await?;
+    blobs::release(txn, &[holder]).await?;
+    let mut blobs = References::new();
+    blobs.add(holder, &job.blobs);
+    blobs::refer(txn, blobs).await?;
+    txn.count(&before.queue, &before.kind, from, -1);
+    txn.count(job.queue.as_str(), job.kind.as_str(), to, 1);
+    let fact = Fact { job: holder, from: Some(from), to, attempt, ..fact(job) };
+    txn.emit(seq, feed::changes(Cause::Replaced, vec![fact]));
+    Ok(())
+}

@@ -1,0 +1,91 @@
+//! Removes what is past its retention.
+
+use std::time::Duration;
+
+use windlass_core::{BlobKey, JobId, Pruned, Result, Retention, State};
+
+use crate::batch::{Rows, ids, size, texts};
+use crate::clock::micros;
+use crate::txn::Txn;
+
+/// Removes final jobs and feed entries past their retention, and names blobs to delete.
+pub(crate) async fn prune(txn: &mut Txn<'_>, keep: &Retention, limit: u32) -> Result<Pruned> {
+    let mut done = Pruned::default();
+    done.jobs = jobs(txn, keep, limit, &mut done.more).await?;
+    done.events = events(txn, keep, limit, &mut done.more).await?;
+    let most = txn.limits.batch;
+    let query = sqlx::query(include_str!("../sql/prune_blobs.sql"));
+    let rows = txn.fetch(query.bind(txn.now).bind(size(most) + 1)).await?;
+    done.more |= rows.len() > most;
+    for row in rows.iter().take(most) {
+        done.blobs.push(BlobKey::new(txn.get::<String>(row, 0)?)?);
+    }
+    Ok(done)
+}
+
+async fn jobs(txn: &mut Txn<'_>, keep: &Retention, limit: u32, more: &mut bool) -> Result<u64> {
+    let before = |state| keep.of(state).map(|age| txn.now.saturating_sub(micros(age)));
+    let query = sqlx::query(include_str!("../sql/prune_jobs.sql"))
+        .bind(before(State::Completed))
+        .bind(before(State::Cancelled))
+        .bind(before(State::Discarded))
+        .bind(i64::from(limit) + 1);
+    let mut rows = txn.fetch(query).await?;
+    *more |= rows.len() > limit as usize;
+    rows.truncate(limit as usize);
+    if rows.is_empty() {
+        return Ok(0);
+    }
+    let (mut gone, mut keys) = (Vec::with_capacity(rows.len()), Rows::new());
+    for row in &rows {
+        let job = JobId::from_slice(&txn.get::<Vec<u8>>(row, 0)?)?;
+        let (queue, kind): (String, String) = (txn.get(row, 1)?, txn.get(row, 2)?);
+        if let Some(state) = State::from_code(txn.get(row, 3)?) {
+            txn.count(&queue, &kind, state, -1);
+        }
+        if let Some(key) = txn.get::<Option<String>>(row, 4)? {
+            let mode: Option<i64> = txn.get(row, 5)?;
+            keys.row().text(&key).id(job.as_bytes()).maybe_int(mode);
+        }
+        gone.push(job);
+    }
+    let list = ids(gone.iter().map(JobId::as_bytes));
+    let query = sqlx::query(include_str!("../sql/delete_jobs.sql")).bind(list).bind(txn.now);
+    txn.execute(query).await?;
+    if !keys.is_empty() {
+        txn.execute(keys.query(include_str!("../sql/unique_free.sql"))).await?;
+    }
+    txn.touch();
+    Ok(u64::try_from(gone.len()).unwrap_or(u64::MAX))
+}
+
+async fn events(txn: &mut Txn<'_>, keep: &Retention, limit: u32, more: &mut bool) -> Result<u64> {
+    let Some(age) = keep.events else { return Ok(0) };
+    let query = sqlx::query(include_str!("../sql/prune_events.sql"));
+    let query = query.bind(txn.now.saturating_sub(micros(age))).bind(i64::from(limit) + 1);
+    let rows = txn.fetch(query).await?;
+    *more |= rows.len() > limit as usize;
+    let numbers = rows.iter().take(limit as usize).map(|row| txn.get::<i64>(row, 0));
+    let numbers = numbers.collect::<Result<Vec<_>>>()?;
+    if numbers.is_empty() {
+        return Ok(0);
+    }
+    let query = sqlx::query(include_str!("../sql/prune_events_delete.sql"));
+    txn.execute(query.bind(format!("{numbers:?}"))).await?;
+    Ok(u64::try_from(numbers.len()).unwrap_or(u64::MAX))
+}
+
+/// Announces blobs about to be written.
+pub(crate) async fn stage(txn: &mut Txn<'_>, keys: &[BlobKey], ttl: Duration) -> Result<()> {
+    let query = sqlx::query(include_str!("../sql/blobs_stage.sql"));
+    let query = query.bind(texts(keys.iter().map(BlobKey::as_str)));
+    txn.execute(query.bind(txn.now.saturating_add(micros(ttl)))).await?;
+    Ok(())
+}
+
+/// Confirms that blobs are gone from the storage.
+pub(crate) async fn deleted(txn: &mut Txn<'_>, keys: &[BlobKey]) -> Result<()> {
+    let keys = texts(keys.iter().map(BlobKey::as_str));
+    txn.execute(sqlx::query(include_str!("../sql/blobs_deleted.sql")).bind(keys)).await?;
+    Ok(())
+}

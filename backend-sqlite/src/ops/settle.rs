@@ -1,0 +1,239 @@
+//! Settlements: the fence is read once for the whole batch, the state machine says what follows, and the outcomes
+//! are applied in a few set statements.
+
+use std::collections::{HashMap, HashSet};
+
+use windlass_core::machine;
+use windlass_core::{
+    AttemptError, AttemptOutcome, Cause, Error, JobId, LeaseKey, NewJob, Note, Result, Settled,
+    Settlement, State,
+};
+
+use crate::batch::Rows;
+use crate::clock::timestamp;
+use crate::ops::apply::{Step, Stored, apply};
+use crate::ops::blobs::{self, References};
+use crate::ops::{insert, notes};
+use crate::txn::Txn;
+
+/// Applies settlements; the answers stand in their order.
+pub(crate) async fn settle(txn: &mut Txn<'_>, settlements: &[Settlement]) -> Result<Vec<Settled>> {
+    let mut answers: Vec<Option<Settled>> = vec![None; settlements.len()];
+    let mut open: Vec<usize> = (0..settlements.len()).collect();
+    while !open.is_empty() {
+        // A job that stands twice waits for the next round.
+        let mut seen = HashSet::with_capacity(open.len());
+        let (round, rest): (Vec<_>, Vec<_>) =
+            open.into_iter().partition(|n| seen.insert(settlements[*n].key.job));
+        let batch: Vec<&Settlement> = round.iter().map(|n| &settlements[*n]).collect();
+        for (n, answer) in round.into_iter().zip(settle_round(txn, &batch).await?) {
+            answers[n] = Some(answer);
+        }
+        open = rest;
+    }
+    Ok(answers.into_iter().map(|answer| answer.unwrap_or(Settled::Lost)).collect())
+}
+
+/// Applies settlements of different jobs.
+async fn settle_round(txn: &mut Txn<'_>, batch: &[&Settlement]) -> Result<Vec<Settled>> {
+    let keys: Vec<LeaseKey> = batch.iter().map(|settlement| settlement.key).collect();
+    let mut running = running(txn, &keys).await?;
+    let mut answers = HashMap::with_capacity(batch.len());
+    let (mut ready, mut missing) = (Vec::new(), Vec::new());
+    for settlement in batch {
+        let Some(job) = running.remove(&settlement.key) else {
+            missing.push(&settlement.key);
+            continue;
+        };
+        match Accepted::check(txn, settlement, job) {
+            Ok(accepted) => ready.push(accepted),
+            Err(refusal) => {
+                let reason = refusal.to_string();
+                answers.insert(settlement.key.job, Settled::Refused { reason });
+            }
+        }
+    }
+    if ready.iter().any(|accepted| !accepted.settlement.follow_ups.is_empty()) {
+        apply_with_follow_ups(txn, ready, &mut answers).await?;
+    } else {
+        apply_all(txn, ready, &mut answers).await?;
+    }
+    already(txn, &missing, &mut answers).await?;
+    Ok(batch.iter().map(|s| answers.remove(&s.key.job).unwrap_or(Settled::Lost)).collect())
+}
+
+/// Reads the jobs that run under their key.
+pub(crate) async fn running(
+    txn: &mut Txn<'_>,
+    keys: &[LeaseKey],
+) -> Result<HashMap<LeaseKey, Stored>> {
+    let query = fences(keys.iter()).query(include_str!("../sql/settle.sql"));
+    let rows = txn.fetch(query).await?;
+    let job = |row| {
+        let key: i64 = txn.get(row, 17)?;
+        let key = usize::try_from(key).ok().and_then(|n| keys.get(n)).copied();
+        Ok(key.zip(Some(Stored::read(txn.during, row)?)))
+    };
+    rows.iter().filter_map(|row| job(row).transpose()).collect()
+}
+
+fn fences<'a>(keys: impl Iterator<Item = &'a LeaseKey>) -> Rows {
+    let mut rows = Rows::new();
+    for key in keys {
+        rows.row().id(key.job.as_bytes()).int(key.epoch.0).id(key.claim_id.as_bytes());
+    }
+    rows
+}
+
+/// Answers for jobs that don't run under their key.
+async fn already(
+    txn: &mut Txn<'_>,
+    keys: &[&LeaseKey],
+    answers: &mut HashMap<JobId, Settled>,
+) -> Result<()> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let query = fences(keys.iter().copied()).query(include_str!("../sql/settle_already.sql"));
+    for row in txn.fetch(query).await? {
+        let job = JobId::from_slice(&txn.get::<Vec<u8>>(&row, 0)?)?;
+        if let Some(state) = State::from_code(txn.get(&row, 1)?) {
+            answers.insert(job, Settled::Already { state });
+        }
+    }
+    Ok(())
+}
+
+/// A settlement that can be applied, together with its job.
+#[derive(Clone)]
+struct Accepted<'a> {
+    settlement: &'a Settlement,
+    job: Stored,
+    notes: Vec<Note>,
+}
+
+impl<'a> Accepted<'a> {
+    fn check(txn: &Txn<'_>, settlement: &'a Settlement, job: Stored) -> Result<Self> {
+        let limits = txn.limits;
+        match &settlement.outcome {
+            AttemptOutcome::Completed { result, blobs } => {
+                result.as_ref().map_or(Ok(()), |result| limits.check_result(result))?;
+                at_most("blobs of a job", blobs.len(), limits.blobs, "store them as one blob")?;
+            }
+            AttemptOutcome::Retry { delay, .. } | AttemptOutcome::Snoozed { delay } => {
+                limits.check_delay("delay in seconds", *delay)?;
+            }
+            _ => {}
+        }
+        let follow_ups = &settlement.follow_ups;
+        let completed = matches!(settlement.outcome, AttemptOutcome::Completed { .. });
+        if !follow_ups.is_empty() && !completed {
+            return Err(Error::invalid("follow-up jobs", "only a completed job can have them"));
+        }
+        at_most(
+            "follow-up jobs of one settlement",
+            follow_ups.len(),
+            limits.follow_ups,
+            "insert them with `Store::insert`, or let a follow-up job insert the rest",
+        )?;
+        follow_ups.iter().try_for_each(|job| limits.check_job(job))?;
+        let notes = notes::fit(limits, &settlement.notes)?;
+        notes::check_room(limits, &job, &notes)?;
+        Ok(Self { settlement, job, notes })
+    }
+
+    fn step(self, txn: &Txn<'_>) -> Step<'a> {
+        let outcome = &self.settlement.outcome;
+        let to = machine::settled(&self.job.facts, outcome);
+        let error = outcome.failure().map(|failure| AttemptError {
+            attempt: self.job.facts.attempt,
+            at: timestamp(txn.now),
+            kind: failure.kind,
+            message: txn.limits.cut_error(&failure.message),
+        });
+        let result = match outcome {
+            AttemptOutcome::Completed { result, .. } => result.as_ref(),
+            _ => None,
+        };
+        Step { error, result, by_owner: true, ..Step::new(self.job, to) }
+    }
+}
+
+fn at_most(what: &'static str, actual: usize, limit: usize, hint: &'static str) -> Result<()> {
+    if actual <= limit {
+        return Ok(());
+    }
+    let (actual, limit) = (actual as u64, limit as u64);
+    Err(Error::LimitExceeded { what: what.into(), actual, limit, hint: hint.into() })
+}
+
+/// Applies settlements without their follow-ups.
+async fn apply_all(
+    txn: &mut Txn<'_>,
+    accepted: Vec<Accepted<'_>>,
+    answers: &mut HashMap<JobId, Settled>,
+) -> Result<()> {
+    let mut added = notes::Added::default();
+    let mut kept = References::new();
+    let mut steps = Vec::with_capacity(accepted.len());
+    for mut one in accepted {
+        added.add(txn, &one.job, std::mem::take(&mut one.notes))?;
+        if let AttemptOutcome::Completed { blobs, .. } = &one.settlement.outcome {
+            kept.add(one.job.id, blobs);
+        }
+        let step = one.step(txn);
+        answers.insert(step.job.id, Settled::Applied { state: step.to.to });
+        steps.push(step);
+    }
+    added.write(txn, include_str!("../sql/notes.sql")).await?;
+    blobs::refer(txn, kept).await?;
+    apply(txn, Cause::Settled, &steps).await
+}
+
+/// Applies settlements, some of which carry follow-ups. When the follow-ups of one can't be inserted, only
+/// this one is refused: then each is tried by itself.
+async fn apply_with_follow_ups(
+    txn: &mut Txn<'_>,
+    accepted: Vec<Accepted<'_>>,
+    answers: &mut HashMap<JobId, Settled>,
+) -> Result<()> {
+    if try_apply(txn, accepted.clone(), answers).await?.is_none() {
+        return Ok(());
+    }
+    for one in accepted {
+        let job = one.job.id;
+        if let Some(refusal) = try_apply(txn, vec![one], answers).await? {
+            answers.insert(job, Settled::Refused { reason: refusal.to_string() });
+        }
+    }
+    Ok(())
+}
+
+/// Applies settlements and their follow-ups, or nothing and tells why the follow-ups were refused.
+async fn try_apply(
+    txn: &mut Txn<'_>,
+    accepted: Vec<Accepted<'_>>,
+    answers: &mut HashMap<JobId, Settled>,
+) -> Result<Option<Error>> {
+    let mark = txn.mark();
+    txn.execute(sqlx::query("SAVEPOINT windlass_follow_ups")).await?;
+    let follow_ups: Vec<NewJob> =
+        accepted.iter().flat_map(|one| one.settlement.follow_ups.iter().cloned()).collect();
+    apply_all(txn, accepted, answers).await?;
+    // After the parents, so that a follow-up may take over the unique key of its parent.
+    let refusal = match insert::insert(txn, &follow_ups).await {
+        Ok(_) => None,
+        Err(
+            refusal @ (Error::QueueFull { .. }
+            | Error::LimitExceeded { .. }
+            | Error::Invalid { .. }),
+        ) => {
+            txn.execute(sqlx::query("ROLLBACK TO windlass_follow_ups")).await?;
+            txn.reset(mark);
+            Some(refusal)
+        }
+        Err(error) => return Err(error),
+    };
+    txn.execute(sqlx::query("RELEASE windlass_follow_ups")).await?;
+    Ok(refusal)
+}

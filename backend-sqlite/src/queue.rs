@@ -1,0 +1,76 @@
+//! [`Queue`] on SQLite: who may run a job now.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::Row as _;
+use windlass_core::{
+    ClaimRequest, Claimed, Heartbeat, LeaseKey, Maintained, Queue, QueueName, Record, Recorded,
+    Result, Settled, Settlement, Wake, WorkerId, WorkerInfo, WorkerLease,
+};
+
+use crate::SqliteBackend;
+use crate::calls::{Beat, Claim, Deregister, Maintain, Records, Register, Settle};
+use crate::clock::duration;
+use crate::error::map;
+use crate::ops::maintain;
+
+#[async_trait]
+impl Queue for SqliteBackend {
+    async fn register(&self, info: &WorkerInfo) -> Result<WorkerLease> {
+        self.writer.call_urgently(Register { info: info.clone() }).await
+    }
+
+    async fn heartbeat(&self, worker: WorkerId, owned: &[LeaseKey]) -> Result<Heartbeat> {
+        self.writer.call_urgently(Beat { worker, owned: owned.to_vec() }).await
+    }
+
+    async fn deregister(&self, worker: WorkerId) -> Result<()> {
+        self.writer.call_urgently(Deregister { worker }).await
+    }
+
+    async fn claim(&self, request: &ClaimRequest) -> Result<Claimed> {
+        let version = self.hub.version();
+        let claimed = self.writer.call(Claim { request: request.clone() }).await?;
+        for slots in &request.queues {
+            let taken = claimed.leases.iter().filter(|lease| lease.queue == slots.queue).count();
+            if taken < slots.limit as usize {
+                self.hub.seen(&slots.queue, version);
+            }
+        }
+        Ok(claimed)
+    }
+
+    async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>> {
+        if settlements.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.writer.call(Settle { settlements: settlements.to_vec() }).await
+    }
+
+    async fn record(&self, records: &[Record]) -> Result<Vec<Recorded>> {
+        if records.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.writer.call(Records { records: records.to_vec() }).await
+    }
+
+    async fn maintain(&self, limit: u32) -> Result<Maintained> {
+        let now = self.now("maintain").await?;
+        let rows = self.readers.fetch("maintain", maintain::peek(now)).await?;
+        if let Some(row) = rows.first() {
+            let work: bool = row.try_get(0).map_err(map("maintain"))?;
+            let due: Option<i64> = row.try_get(1).map_err(map("maintain"))?;
+            if !work {
+                let mut idle = Maintained::default();
+                idle.next_due = due.map(|due| duration(due - now));
+                return Ok(idle);
+            }
+        }
+        self.writer.call(Maintain { limit }).await
+    }
+
+    async fn wait(&self, queues: &[QueueName], timeout: Duration) -> Result<Wake> {
+        Ok(self.hub.wait(queues, timeout).await)
+    }
+}

@@ -1,0 +1,2 @@
+BEGIN IMMEDIATE;
+SELECT now, seq, turn, config FROM windlass_tick

@@ -1,0 +1,1 @@
+SELECT kind, queue, trail FROM windlass_records WHERE id = ?1

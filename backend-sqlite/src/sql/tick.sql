@@ -1,0 +1,1 @@
+SELECT now, seq, turn, config FROM windlass_tick

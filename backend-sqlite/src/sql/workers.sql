@@ -1,0 +1,3 @@
+SELECT w.id, w.name, w.queues, w.started_at, w.expires_at,
+    (SELECT count(*) FROM windlass_jobs AS j WHERE j.state = 3 AND j.worker = w.id)
+FROM windlass_workers AS w ORDER BY w.id

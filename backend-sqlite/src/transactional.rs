@@ -1,0 +1,121 @@
+//! [`Transactional`]: jobs and outcomes that commit together with the host's own writes.
+
+use sqlx::{Connection as _, SqliteConnection};
+use windlass_core::{Inserted, NewJob, Result, Settled, Settlement, Transactional};
+
+use crate::SqliteBackend;
+use crate::error::{code, map};
+use crate::ops::{insert, settle};
+use crate::txn::Txn;
+
+/// SQLite's code for "cannot start a transaction within a transaction", among other things.
+const GENERIC: i32 = 1;
+
+impl Transactional for SqliteBackend {
+    type Conn = SqliteConnection;
+
+    async fn insert_in(
+        &self,
+        conn: &mut SqliteConnection,
+        jobs: &[NewJob],
+    ) -> Result<Vec<Inserted>> {
+        self.options.limits.check_insert(jobs)?;
+        let mut step = Step::begin("insert_in", conn).await?;
+        let answer = async {
+            let mut txn = self.join("insert_in", step.conn()).await?;
+            let answer = insert::insert(&mut txn, jobs).await?;
+            txn.finish().await.map_err(map("insert_in"))?;
+            Ok(answer)
+        };
+        let answer = answer.await;
+        step.end(answer).await
+    }
+
+    async fn settle_in(
+        &self,
+        conn: &mut SqliteConnection,
+        settlement: &Settlement,
+    ) -> Result<Settled> {
+        let mut step = Step::begin("settle_in", conn).await?;
+        let answer = async {
+            let mut txn = self.join("settle_in", step.conn()).await?;
+            let answer = settle::settle(&mut txn, std::slice::from_ref(settlement)).await?;
+            txn.finish().await.map_err(map("settle_in"))?;
+            Ok(answer.into_iter().next().unwrap_or(Settled::Lost))
+        };
+        let answer = answer.await;
+        step.end(answer).await
+    }
+}
+
+impl SqliteBackend {
+    async fn join<'c>(
+        &'c self,
+        during: &'static str,
+        conn: &'c mut SqliteConnection,
+    ) -> Result<Txn<'c>> {
+        let tick = Txn::join(conn).await.map_err(map(during))?;
+        let mut txn = Txn::new(conn, tick, &self.clock, &self.options.limits);
+        txn.during = during;
+        Ok(txn)
+    }
+}
+
+/// One call on the host's connection: applied whole, or taken back without touching what the host wrote.
+enum Step<'c> {
+    /// The driver knows of the host's transaction, or there was none: a transaction of the driver's, which it
+    /// rolls back when the future is dropped.
+    Driver(&'static str, sqlx::Transaction<'c, sqlx::Sqlite>),
+    /// The host began its transaction by a statement of its own.
+    Plain(&'static str, &'c mut SqliteConnection),
+}
+
+impl<'c> Step<'c> {
+    async fn begin(during: &'static str, conn: &'c mut SqliteConnection) -> Result<Self> {
+        if conn.is_in_transaction() {
+            let nested = conn.begin().await.map_err(map(during))?;
+            return Ok(Self::Driver(during, nested));
+        }
+        // Whether the host is in a transaction that it began by hand shows only by trying.
+        match sqlx::query("BEGIN IMMEDIATE").execute(&mut *conn).await {
+            Ok(_) => {
+                sqlx::query("ROLLBACK").execute(&mut *conn).await.map_err(map(during))?;
+                let own = conn.begin_with("BEGIN IMMEDIATE").await.map_err(map(during))?;
+                Ok(Self::Driver(during, own))
+            }
+            Err(error) if code(&error) == Some(GENERIC) => {
+                let savepoint = sqlx::query("SAVEPOINT windlass_step");
+                savepoint.execute(&mut *conn).await.map_err(map(during))?;
+                Ok(Self::Plain(during, conn))
+            }
+            Err(error) => Err(map(during)(error)),
+        }
+    }
+
+    fn conn(&mut self) -> &mut SqliteConnection {
+        match self {
+            Self::Driver(_, transaction) => transaction,
+            Self::Plain(_, conn) => conn,
+        }
+    }
+
+    async fn end<T>(self, answer: Result<T>) -> Result<T> {
+        match self {
+            Self::Driver(during, transaction) if answer.is_ok() => {
+                transaction.commit().await.map_err(map(during))?;
+            }
+            Self::Driver(during, transaction) => {
+                transaction.rollback().await.map_err(map(during))?;
+            }
+            Self::Plain(during, conn) => {
+                if answer.is_err() {
+                    let undo = sqlx::query("ROLLBACK TO windlass_step");
+                    undo.execute(&mut *conn).await.map_err(map(during))?;
+                }
+                let release = sqlx::query("RELEASE windlass_step");
+                release.execute(conn).await.map_err(map(during))?;
+            }
+        }
+        answer
+    }
+}

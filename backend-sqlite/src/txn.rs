@@ -1,0 +1,293 @@
+//! What the operations of one transaction share: the time, the counters that never step back, and what is
+//! written once at its end (feed entries, counts, the tick).
+
+use std::collections::{BTreeSet, HashMap};
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
+use windlass_core::{EventBody, JobId, Limits, Priority, Result, State};
+
+use crate::batch::{self, Query, Rows, push_hex};
+use crate::clock::Clock;
+use crate::error;
+use crate::feed;
+
+/// The one row of `windlass_tick`, as far as transactions need it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Tick {
+    pub(crate) now: i64,
+    /// Number of the last feed entry.
+    pub(crate) seq: i64,
+    /// Turn of the job that became available last.
+    pub(crate) turn: i64,
+    /// Grows with each change of queue settings.
+    pub(crate) config: i64,
+}
+
+impl Tick {
+    pub(crate) fn read(row: &SqliteRow) -> sqlx::Result<Self> {
+        Ok(Self {
+            now: row.try_get(0)?,
+            seq: row.try_get(1)?,
+            turn: row.try_get(2)?,
+            config: row.try_get(3)?,
+        })
+    }
+}
+
+/// What others are to be told after the COMMIT.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct News {
+    /// Queues in which jobs became available or whose settings changed.
+    pub(crate) queues: BTreeSet<String>,
+    /// The feed grew.
+    pub(crate) events: bool,
+}
+
+/// Writes that wait for the end of the transaction; an operation that fails takes its own back.
+#[derive(Debug, Clone, Default)]
+struct Pending {
+    entries: Vec<PendingEntry>,
+    counts: HashMap<(String, String, u8), i64>,
+    news: News,
+}
+
+#[derive(Debug, Clone)]
+struct PendingEntry {
+    seq: i64,
+    job: Option<JobId>,
+    body: String,
+}
+
+/// An open transaction.
+#[derive(Debug)]
+pub(crate) struct Txn<'c> {
+    pub(crate) conn: &'c mut SqliteConnection,
+    pub(crate) limits: &'c Limits,
+    /// The operation under way, for errors.
+    pub(crate) during: &'static str,
+    pub(crate) now: i64,
+    start: Tick,
+    tick: Tick,
+    dirty: bool,
+    pending: Pending,
+}
+
+/// Where an operation started; see [`Txn::mark`].
+#[derive(Debug)]
+pub(crate) struct Mark {
+    dirty: bool,
+    pending: Pending,
+}
+
+impl<'c> Txn<'c> {
+    /// Begins a transaction on the connection and reads the tick.
+    pub(crate) async fn begin(conn: &mut SqliteConnection) -> sqlx::Result<Tick> {
+        Tick::read(&sqlx::query(include_str!("sql/begin.sql")).fetch_one(conn).await?)
+    }
+
+    /// Reads the tick in a transaction that is open on the connection.
+    pub(crate) async fn join(conn: &mut SqliteConnection) -> sqlx::Result<Tick> {
+        Tick::read(&sqlx::query(include_str!("sql/tick.sql")).fetch_one(conn).await?)
+    }
+
+    /// The transaction that is open on the connection, with the tick just read in it.
+    pub(crate) fn new(
+        conn: &'c mut SqliteConnection,
+        start: Tick,
+        clock: &Clock,
+        limits: &'c Limits,
+    ) -> Self {
+        let now = clock.now(start.now);
+        let tick = Tick { now, ..start };
+        let pending = Pending::default();
+        Self { conn, limits, during: "begin", now, start, tick, dirty: false, pending }
+    }
+
+    /// Notes where an operation starts, so that [`reset`](Self::reset) can take its pending writes back.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark { dirty: self.dirty, pending: self.pending.clone() }
+    }
+
+    /// Forgets what became pending after the mark. The statements are rolled back by a savepoint.
+    pub(crate) fn reset(&mut self, mark: Mark) {
+        self.dirty = mark.dirty;
+        self.pending = mark.pending;
+    }
+
+    /// Runs a statement that writes.
+    pub(crate) async fn execute(&mut self, query: Query) -> Result<u64> {
+        let changed = batch::execute(self.conn, query).await.map_err(error::map(self.during))?;
+        self.dirty |= changed > 0;
+        Ok(changed)
+    }
+
+    /// Runs a statement that answers rows.
+    pub(crate) async fn fetch(&mut self, query: Query) -> Result<Vec<SqliteRow>> {
+        query.fetch_all(&mut *self.conn).await.map_err(error::map(self.during))
+    }
+
+    /// Runs a statement that writes and answers rows.
+    pub(crate) async fn execute_fetch(&mut self, query: Query) -> Result<Vec<SqliteRow>> {
+        let rows = self.fetch(query).await?;
+        self.dirty |= !rows.is_empty();
+        Ok(rows)
+    }
+
+    /// Reads a column of a row.
+    pub(crate) fn get<'r, T>(&self, row: &'r SqliteRow, column: usize) -> Result<T>
+    where
+        T: sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>,
+    {
+        row.try_get(column).map_err(error::map(self.during))
+    }
+
+    /// The rank of a job that becomes available now: by priority, then by turn.
+    pub(crate) fn rank(&mut self, priority: Priority) -> i64 {
+        self.tick.turn += 1;
+        rank(priority.0, self.tick.turn)
+    }
+
+    /// The number of the next feed entry.
+    pub(crate) fn next_seq(&mut self) -> i64 {
+        self.tick.seq += 1;
+        self.tick.seq
+    }
+
+    /// Adds an entry of state changes to the feed.
+    pub(crate) fn emit(&mut self, seq: i64, body: String) {
+        self.pending.entries.push(PendingEntry { seq, job: None, body });
+        self.pending.news.events = true;
+    }
+
+    /// Adds an entry of one job to the feed.
+    pub(crate) fn emit_single(
+        &mut self,
+        job: JobId,
+        kind: &str,
+        queue: &str,
+        body: EventBody,
+    ) -> Result<()> {
+        let body = feed::single(kind, queue, body)?;
+        let seq = self.next_seq();
+        self.pending.entries.push(PendingEntry { seq, job: Some(job), body });
+        self.pending.news.events = true;
+        Ok(())
+    }
+
+    /// Counts a job that came into or left a state.
+    pub(crate) fn count(&mut self, queue: &str, kind: &str, state: State, change: i64) {
+        let key = (queue.to_owned(), kind.to_owned(), state.code());
+        *self.pending.counts.entry(key).or_default() += change;
+    }
+
+    /// Counts a move from one state to another.
+    pub(crate) fn count_move(&mut self, queue: &str, kind: &str, from: State, to: State) {
+        self.count(queue, kind, from, -1);
+        self.count(queue, kind, to, 1);
+    }
+
+    /// How many jobs came to wait in a queue in this transaction, beyond what the counts table says.
+    pub(crate) fn pending_depth(&self, queue: &str) -> i64 {
+        let waits = |state: u8| {
+            matches!(
+                State::from_code(state.into()),
+                Some(State::Blocked | State::Scheduled | State::Available | State::Retryable)
+            )
+        };
+        let counts = self.pending.counts.iter();
+        counts.filter(|((q, _, state), _)| q == queue && waits(*state)).map(|(_, n)| n).sum()
+    }
+
+    /// Notes that jobs became available in a queue, or that its settings changed.
+    pub(crate) fn wake(&mut self, queue: &str) {
+        if !self.pending.news.queues.contains(queue) {
+            self.pending.news.queues.insert(queue.to_owned());
+        }
+    }
+
+    /// Notes that the settings of a queue changed.
+    pub(crate) fn configured(&mut self, queue: &str) {
+        self.tick.config += 1;
+        self.wake(queue);
+    }
+
+    /// Notes a write made past [`execute`](Self::execute).
+    pub(crate) fn touch(&mut self) {
+        self.dirty = true;
+    }
+
+    fn flush(&mut self, sql: &'static str) -> Query {
+        let mut entries = Rows::new();
+        for entry in &self.pending.entries {
+            let row = entries.row().int(entry.seq).int(self.now);
+            match &entry.job {
+                Some(job) => row.id(job.as_bytes()),
+                None => row.null(),
+            };
+            row.bytes(entry.body.as_bytes());
+        }
+        let mut counts = Rows::new();
+        for ((queue, kind, state), change) in &self.pending.counts {
+            if *change != 0 {
+                counts.row().text(queue).text(kind).int(*state).int(*change);
+            }
+        }
+        let query = entries.query_with_bytes(sql).bind(counts.done().0);
+        query.bind(self.now).bind(self.tick.seq).bind(self.tick.turn).bind(self.tick.config)
+    }
+
+    /// Writes what is pending and leaves the transaction open.
+    pub(crate) async fn finish(mut self) -> sqlx::Result<()> {
+        if self.dirty || self.tick != (Tick { now: self.now, ..self.start }) {
+            let query = self.flush(include_str!("sql/flush.sql"));
+            batch::execute(self.conn, query).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes what is pending and commits. Answers what to tell, and the tick as it stands then.
+    pub(crate) async fn commit(mut self) -> sqlx::Result<(News, Tick)> {
+        if !self.dirty && self.tick == (Tick { now: self.now, ..self.start }) {
+            batch::execute(self.conn, sqlx::query("COMMIT")).await?;
+            return Ok((News::default(), self.start));
+        }
+        let query = self.flush(concat!(include_str!("sql/flush.sql"), ";\nCOMMIT"));
+        batch::execute(self.conn, query).await?;
+        Ok((self.pending.news, self.tick))
+    }
+
+    /// The tick as the transaction found it.
+    pub(crate) fn found(&self) -> Tick {
+        self.start
+    }
+}
+
+/// Orders available jobs: priority in the upper 16 bits, the turn in the lower 47.
+pub(crate) fn rank(priority: i16, turn: i64) -> i64 {
+    (i64::from(priority) - i64::from(i16::MIN)) << 47 | (turn & ((1 << 47) - 1))
+}
+
+/// An id as hexadecimal text.
+pub(crate) fn hex(id: &[u8; 16]) -> String {
+    let mut text = String::with_capacity(32);
+    push_hex(&mut text, id);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranks_order_by_priority_then_turn() {
+        let ranks = [
+            rank(i16::MIN, 0),
+            rank(i16::MIN, 9),
+            rank(-1, 1 << 46),
+            rank(0, 1),
+            rank(i16::MAX, (1 << 47) - 1),
+        ];
+        assert!(ranks.is_sorted() && ranks[0] == 0 && ranks[4] == i64::MAX);
+    }
+}

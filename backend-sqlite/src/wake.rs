@@ -1,0 +1,179 @@
+//! Hints: who waits for jobs or events is told when there may be some. A hint may be lost or spurious.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use windlass_core::{QueueName, Wake};
+
+use crate::txn::{News, Tick};
+
+/// Shared by the writer, which tells, and the callers that wait.
+#[derive(Debug, Default)]
+pub(crate) struct Hub {
+    state: Mutex<State>,
+    ready: Notify,
+    events: Notify,
+    watchers: AtomicUsize,
+    watched: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Grows with each piece of news.
+    version: u64,
+    /// The version of the last news of each queue.
+    queues: HashMap<String, u64>,
+    /// The version of the last news of unknown queues: another process's commit.
+    anywhere: u64,
+    /// Up to which version a claim has seen each queue empty.
+    seen: HashMap<String, u64>,
+    /// The tick after the last commit that is known.
+    tick: Tick,
+}
+
+impl State {
+    fn of(&self, queue: &str) -> u64 {
+        self.queues.get(queue).copied().unwrap_or(0).max(self.anywhere)
+    }
+}
+
+impl Hub {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Compares a tick just read with the last one known; news when another process has written.
+    pub(crate) fn found(&self, tick: Tick) {
+        let mut state = self.lock();
+        let known = state.tick;
+        let ready = (tick.turn, tick.config) != (known.turn, known.config);
+        let events = tick.seq != known.seq;
+        state.tick = tick;
+        if ready {
+            state.version += 1;
+            state.anywhere = state.version;
+        }
+        drop(state);
+        self.tell(ready, events);
+    }
+
+    /// Tells what a commit of this process did.
+    pub(crate) fn committed(&self, news: News, tick: Tick) {
+        let mut state = self.lock();
+        state.tick = tick;
+        state.version += 1;
+        let version = state.version;
+        let (ready, events) = (!news.queues.is_empty(), news.events);
+        for queue in news.queues {
+            state.queues.insert(queue, version);
+        }
+        drop(state);
+        self.tell(ready, events);
+    }
+
+    fn tell(&self, ready: bool, events: bool) {
+        if ready {
+            self.ready.notify_waiters();
+        }
+        if events {
+            self.events.notify_waiters();
+        }
+    }
+
+    /// The version of now, for [`seen`](Self::seen).
+    pub(crate) fn version(&self) -> u64 {
+        self.lock().version
+    }
+
+    /// Notes that a claim that started at `version` found no more in a queue.
+    pub(crate) fn seen(&self, queue: &QueueName, version: u64) {
+        let mut state = self.lock();
+        let seen = state.seen.entry(queue.as_str().to_owned()).or_default();
+        *seen = version.max(*seen);
+    }
+
+    /// Waits for news of one of the queues since the last claim that found it empty.
+    pub(crate) async fn wait(&self, queues: &[QueueName], timeout: Duration) -> Wake {
+        let _watcher = self.watcher();
+        let start: Vec<u64> = {
+            let state = self.lock();
+            let fresh = |queue: &QueueName| {
+                state.of(queue.as_str()) > state.seen.get(queue.as_str()).copied().unwrap_or(0)
+            };
+            if queues.iter().any(fresh) {
+                return Wake::Hint;
+            }
+            queues.iter().map(|queue| state.of(queue.as_str())).collect()
+        };
+        let news = || {
+            let state = self.lock();
+            queues.iter().zip(&start).any(|(queue, start)| state.of(queue.as_str()) > *start)
+        };
+        if until(&self.ready, news, timeout).await { Wake::Hint } else { Wake::Timeout }
+    }
+
+    /// The number of the last feed entry that is known.
+    pub(crate) fn seq(&self) -> i64 {
+        self.lock().tick.seq
+    }
+
+    /// Waits until the feed has grown beyond `seq`.
+    pub(crate) async fn watch(&self, seq: i64, timeout: Duration) {
+        let _watcher = self.watcher();
+        until(&self.events, || self.seq() > seq, timeout).await;
+    }
+
+    fn watcher(&self) -> Watcher<'_> {
+        if self.watchers.fetch_add(1, Ordering::AcqRel) == 0 {
+            self.watched.notify_one();
+        }
+        Watcher(self)
+    }
+
+    /// Whether somebody waits, so that commits of other processes matter.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.watchers.load(Ordering::Acquire) > 0
+    }
+
+    /// Returns when somebody begins to wait.
+    pub(crate) async fn watched(&self) {
+        while !self.is_watched() {
+            self.watched.notified().await;
+        }
+    }
+}
+
+/// Waits until there is news, at most `timeout`; answers whether there is.
+async fn until(notify: &Notify, news: impl Fn() -> bool, timeout: Duration) -> bool {
+    let deadline = Instant::now().checked_add(timeout);
+    loop {
+        let mut notified = std::pin::pin!(notify.notified());
+        notified.as_mut().enable();
+        if news() {
+            return true;
+        }
+        match deadline {
+            None => notified.await,
+            Some(deadline) => {
+                if tokio::time::timeout_at(deadline, notified).await.is_err() {
+                    return news();
+                }
+            }
+        }
+    }
+}
+
+/// Counts one who waits, for as long as it lives.
+struct Watcher<'a>(&'a Hub);
+
+impl Drop for Watcher<'_> {
+    fn drop(&mut self) {
+        self.0.watchers.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+pub(crate) type SharedHub = Arc<Hub>;

@@ -1,0 +1,432 @@
+//! The one writer of a process: a thread with a runtime of its own, so that a blocked host can't hold up heartbeats.
+//! It takes whatever waits in its channels and applies all of it in one transaction: one COMMIT for many calls.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use futures_util::FutureExt as _;
+use sqlx::{Connection as _, SqliteConnection};
+use tokio::sync::{mpsc, oneshot};
+use windlass_core::{Error, Inserted, NewJob, Result};
+
+use crate::clock::Clock;
+use crate::error::{self, BUSY, NAME};
+use crate::open;
+use crate::ops::insert;
+use crate::options::SqliteOptions;
+use crate::txn::{Tick, Txn};
+use crate::wake::SharedHub;
+
+/// Calls that may wait for the writer; beyond it callers wait to get in.
+const CHANNEL: usize = 1_024;
+/// No further call joins a transaction once it touches this many jobs.
+const BATCH_WEIGHT: usize = 4_096;
+
+/// Something that writes, to be run in a transaction. It may be run again after a rollback.
+#[async_trait]
+pub(crate) trait Operation: Send + Sync + 'static {
+    /// What it answers.
+    type Output: Send + 'static;
+    /// The trait method, for errors.
+    const NAME: &'static str;
+
+    /// Runs it. An error takes back what it did, and only that.
+    async fn run(&self, txn: &mut Txn<'_>) -> Result<Self::Output>;
+
+    /// Roughly how many jobs it touches.
+    fn weight(&self) -> usize {
+        1
+    }
+}
+
+/// The handle on the writer.
+#[derive(Debug, Clone)]
+pub(crate) struct Writer {
+    calls: mpsc::Sender<Box<dyn Call>>,
+    urgent: mpsc::Sender<Box<dyn Call>>,
+}
+
+impl Writer {
+    /// Starts the thread. It ends when every handle is gone or [`close`](Self::close) was called.
+    pub(crate) fn start(conn: SqliteConnection, shared: Shared) -> Result<Self> {
+        let (calls, calls_rx) = mpsc::channel(CHANNEL);
+        let (urgent, urgent_rx) = mpsc::channel(CHANNEL);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .map_err(|e| error::translate("open", sqlx::Error::Io(e)))?;
+        let thread = Thread { conn: Some(conn), shared, calls: calls_rx, urgent: urgent_rx };
+        std::thread::Builder::new()
+            .name("windlass-sqlite-writer".to_owned())
+            .spawn(move || runtime.block_on(thread.run()))
+            .map_err(|e| error::translate("open", sqlx::Error::Io(e)))?;
+        Ok(Self { calls, urgent })
+    }
+
+    /// Runs an operation in one of the next transactions. Dropping the future leaves it applied or not, never half.
+    pub(crate) async fn call<O: Operation>(&self, operation: O) -> Result<O::Output> {
+        Self::send(&self.calls, Waiting::new(operation)).await
+    }
+
+    /// Runs an operation before all calls that wait.
+    pub(crate) async fn call_urgently<O: Operation>(&self, operation: O) -> Result<O::Output> {
+        Self::send(&self.urgent, Waiting::new(operation)).await
+    }
+
+    /// Inserts jobs; calls that meet in one transaction share statements.
+    pub(crate) async fn insert(&self, jobs: Vec<NewJob>) -> Result<Vec<Inserted>> {
+        let shareable = jobs.iter().all(|job| job.unique.is_none());
+        let (call, answer) = Waiting::new(Insert { jobs });
+        Self::send(&self.calls, (Waiting { shareable, ..call }, answer)).await
+    }
+
+    /// Ends the thread once the calls that wait are done.
+    pub(crate) async fn close(&self) -> Result<()> {
+        match Self::send(&self.calls, Waiting::new(Close)).await {
+            Err(Error::Closed(_)) | Ok(()) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn send<O: Operation>(
+        to: &mpsc::Sender<Box<dyn Call>>,
+        (call, answer): (Waiting<O>, oneshot::Receiver<Result<O::Output>>),
+    ) -> Result<O::Output> {
+        to.send(Box::new(call)).await.map_err(|_| Error::Closed(NAME))?;
+        answer.await.map_err(|_| Error::Closed(NAME))?
+    }
+}
+
+/// What the thread needs besides its connection.
+#[derive(Debug, Clone)]
+pub(crate) struct Shared {
+    pub(crate) options: Arc<SqliteOptions>,
+    pub(crate) clock: Clock,
+    pub(crate) hub: SharedHub,
+}
+
+/// Inserts jobs.
+struct Insert {
+    jobs: Vec<NewJob>,
+}
+
+#[async_trait]
+impl Operation for Insert {
+    type Output = Vec<Inserted>;
+    const NAME: &'static str = "insert";
+
+    async fn run(&self, txn: &mut Txn<'_>) -> Result<Vec<Inserted>> {
+        insert::insert(txn, &self.jobs).await
+    }
+
+    fn weight(&self) -> usize {
+        self.jobs.len()
+    }
+}
+
+/// Ends the thread.
+struct Close;
+
+#[async_trait]
+impl Operation for Close {
+    type Output = ();
+    const NAME: &'static str = "close";
+
+    async fn run(&self, _: &mut Txn<'_>) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// A call with its operation's type erased.
+#[async_trait]
+trait Call: Send {
+    fn name(&self) -> &'static str;
+    fn weight(&self) -> usize;
+    /// Nobody waits for the answer any more.
+    fn is_abandoned(&self) -> bool;
+    /// Jobs that may be inserted together with those of other calls.
+    fn shareable(&self) -> Option<&[NewJob]>;
+    fn shared(&mut self, answer: Result<Vec<Inserted>>);
+    /// Runs the operation and keeps the answer. False when it failed.
+    async fn run(&mut self, txn: &mut Txn<'_>) -> bool;
+    fn fail(&mut self, error: Error);
+    /// Gives the answer to who waits.
+    fn answer(self: Box<Self>);
+    /// It was run and answered an error.
+    fn failed(&self) -> bool;
+}
+
+struct Waiting<O: Operation> {
+    operation: O,
+    shareable: bool,
+    answer: Option<Result<O::Output>>,
+    reply: oneshot::Sender<Result<O::Output>>,
+}
+
+impl<O: Operation> Waiting<O> {
+    fn new(operation: O) -> (Self, oneshot::Receiver<Result<O::Output>>) {
+        let (reply, answer) = oneshot::channel();
+        (Self { operation, shareable: false, answer: None, reply }, answer)
+    }
+}
+
+#[async_trait]
+impl<O: Operation> Call for Waiting<O> {
+    fn name(&self) -> &'static str {
+        O::NAME
+    }
+
+    fn weight(&self) -> usize {
+        self.operation.weight()
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.reply.is_closed()
+    }
+
+    fn shareable(&self) -> Option<&[NewJob]> {
+        let operation: &dyn std::any::Any = &self.operation;
+        let insert = operation.downcast_ref::<Insert>().filter(|_| self.shareable)?;
+        Some(&insert.jobs)
+    }
+
+    fn shared(&mut self, answer: Result<Vec<Inserted>>) {
+        let answer: Box<dyn std::any::Any> = Box::new(answer);
+        self.answer = answer.downcast::<Result<O::Output>>().ok().map(|answer| *answer);
+    }
+
+    async fn run(&mut self, txn: &mut Txn<'_>) -> bool {
+        txn.during = O::NAME;
+        let answer = self.operation.run(txn).await;
+        let ok = answer.is_ok();
+        self.answer = Some(answer);
+        ok
+    }
+
+    fn fail(&mut self, error: Error) {
+        self.answer = Some(Err(error));
+    }
+
+    fn answer(self: Box<Self>) {
+        // Who waited may be gone; the operation is applied all the same.
+        let _ = self.reply.send(self.answer.unwrap_or(Err(Error::Closed(NAME))));
+    }
+
+    fn failed(&self) -> bool {
+        matches!(self.answer, Some(Err(_)))
+    }
+}
+
+struct Thread {
+    conn: Option<SqliteConnection>,
+    shared: Shared,
+    calls: mpsc::Receiver<Box<dyn Call>>,
+    urgent: mpsc::Receiver<Box<dyn Call>>,
+}
+
+impl Thread {
+    async fn run(mut self) {
+        loop {
+            let Some(mut batch) = self.next().await else { break };
+            let closing = batch.iter().any(|call| call.name() == Close::NAME);
+            let work = AssertUnwindSafe(self.apply(&mut batch)).catch_unwind().await;
+            if work.is_err() {
+                // The state of the connection is unknown: drop it.
+                self.conn = None;
+                batch.iter_mut().for_each(|call| {
+                    let source = "the writer panicked".into();
+                    call.fail(Error::Backend { backend: NAME, during: call.name(), source });
+                });
+            }
+            if closing {
+                self.close().await;
+                batch.into_iter().for_each(Call::answer);
+                break;
+            }
+            batch.into_iter().for_each(Call::answer);
+        }
+        self.close().await;
+    }
+
+    async fn close(&mut self) {
+        if let Some(conn) = self.conn.take()
+            && let Err(error) = conn.close().await
+        {
+            tracing::warn!(%error, "closing the database failed");
+        }
+    }
+
+    /// The calls of the next transaction. `None` when no handle is left.
+    async fn next(&mut self) -> Option<Vec<Box<dyn Call>>> {
+        let first = loop {
+            let watched = self.shared.hub.is_watched();
+            tokio::select! {
+                biased;
+                Some(call) = self.urgent.recv() => break call,
+                call = self.calls.recv() => break call?,
+                () = tokio::time::sleep(self.shared.options.watch_interval), if watched => {
+                    self.look().await;
+                }
+                () = self.shared.hub.watched(), if !watched => {}
+            }
+        };
+        let mut weight = first.weight();
+        let mut batch = vec![first];
+        while weight < BATCH_WEIGHT {
+            let Ok(call) = self.urgent.try_recv().or_else(|_| self.calls.try_recv()) else { break };
+            weight += call.weight();
+            batch.push(call);
+        }
+        batch.retain(|call| !call.is_abandoned());
+        Some(batch)
+    }
+
+    /// Looks for commits of other processes.
+    async fn look(&mut self) {
+        let Some(conn) = &mut self.conn else { return self.reopen().await };
+        let row = sqlx::query(include_str!("sql/tick.sql")).fetch_one(conn).await;
+        match row.and_then(|row| Tick::read(&row)) {
+            Ok(tick) => self.shared.hub.found(tick),
+            Err(error) => self.troubled(&error),
+        }
+    }
+
+    fn troubled(&mut self, error: &sqlx::Error) {
+        if error::breaks_connection(error) {
+            self.conn = None;
+        }
+    }
+
+    async fn reopen(&mut self) {
+        match open::writer(&self.shared.options).await {
+            Ok(conn) => self.conn = Some(conn),
+            Err(error) => {
+                tracing::warn!(%error, "the database can't be opened again; trying further");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+
+    /// Applies the calls and leaves an answer in each.
+    async fn apply(&mut self, batch: &mut [Box<dyn Call>]) {
+        if batch.is_empty() {
+            return;
+        }
+        if self.conn.is_none() {
+            self.reopen().await;
+        }
+        let Some(conn) = &mut self.conn else {
+            let lost = || sqlx::Error::Io(std::io::ErrorKind::NotConnected.into());
+            for call in batch.iter_mut() {
+                call.fail(error::translate(call.name(), lost()));
+            }
+            return;
+        };
+        // Without savepoints first: an operation that fails is rare, and then all are run again, each in its own.
+        let mut guarded = false;
+        loop {
+            match transaction(conn, &self.shared, batch, guarded).await {
+                Ok(Outcome::Done) => return,
+                Ok(Outcome::RunGuarded) => guarded = true,
+                Err(error) => {
+                    rollback(conn).await;
+                    let error = Arc::new(error);
+                    // A call that failed by itself has the better error: it is what made SQLite roll back.
+                    for call in batch.iter_mut().filter(|call| !call.failed()) {
+                        call.fail(error::translate(call.name(), error.clone()));
+                    }
+                    self.troubled(&error);
+                    return;
+                }
+            }
+        }
+    }
+}
+
+enum Outcome {
+    /// Committed; or the only call failed and nothing was written.
+    Done,
+    /// An operation failed among others: nothing was written, run each in a savepoint.
+    RunGuarded,
+}
+
+/// Runs the calls in one transaction. An error means that nothing was written as far as is known.
+async fn transaction(
+    conn: &mut SqliteConnection,
+    shared: &Shared,
+    batch: &mut [Box<dyn Call>],
+    guarded: bool,
+) -> sqlx::Result<Outcome> {
+    let mut txn = begin(conn, shared).await?;
+    shared.hub.found(txn.found());
+    let alone = batch.len() == 1;
+    let mut clean = true;
+    if !guarded && !alone {
+        clean = insert_shared(&mut txn, batch).await;
+    }
+    for call in batch.iter_mut().filter(|call| guarded || alone || call.shareable().is_none()) {
+        if guarded {
+            run_guarded(&mut txn, call).await?;
+        } else {
+            clean &= call.run(&mut txn).await;
+        }
+    }
+    if !clean {
+        rollback(txn.conn).await;
+        // The answer of a call that failed alone stands.
+        return Ok(if alone { Outcome::Done } else { Outcome::RunGuarded });
+    }
+    let (news, tick) = txn.commit().await?;
+    shared.hub.committed(news, tick);
+    Ok(Outcome::Done)
+}
+
+/// Runs a call in a savepoint of its own.
+async fn run_guarded(txn: &mut Txn<'_>, call: &mut Box<dyn Call>) -> sqlx::Result<()> {
+    let mark = txn.mark();
+    sqlx::query("SAVEPOINT windlass_call").execute(&mut *txn.conn).await?;
+    if !call.run(txn).await {
+        sqlx::query("ROLLBACK TO windlass_call").execute(&mut *txn.conn).await?;
+        txn.reset(mark);
+    }
+    sqlx::query("RELEASE windlass_call").execute(&mut *txn.conn).await?;
+    Ok(())
+}
+
+/// Inserts the jobs of all calls that may share statements. False when the statements failed; an error that concerns
+/// one call alone is its answer.
+async fn insert_shared(txn: &mut Txn<'_>, batch: &mut [Box<dyn Call>]) -> bool {
+    txn.during = Insert::NAME;
+    let calls: Vec<&[NewJob]> = batch.iter().filter_map(|call| call.shareable()).collect();
+    if calls.is_empty() {
+        return true;
+    }
+    let Ok(answers) = insert::insert_calls(txn, &calls).await else { return false };
+    let sharing = batch.iter_mut().filter(|call| call.shareable().is_some());
+    sharing.zip(answers).for_each(|(call, answer)| call.shared(answer));
+    true
+}
+
+/// Begins, trying again for as long as another process holds the lock.
+async fn begin<'c>(conn: &'c mut SqliteConnection, shared: &'c Shared) -> sqlx::Result<Txn<'c>> {
+    let deadline = Instant::now() + shared.options.busy_timeout;
+    let mut tries = 0;
+    let tick = loop {
+        match Txn::begin(conn).await {
+            Ok(tick) => break tick,
+            Err(error) if error::code(&error) == Some(BUSY) && Instant::now() < deadline => {
+                tries += 1;
+                tokio::time::sleep(open::pause(tries)).await;
+            }
+            Err(error) => return Err(error),
+        }
+    };
+    Ok(Txn::new(conn, tick, &shared.clock, &shared.options.limits))
+}
+
+async fn rollback(conn: &mut SqliteConnection) {
+    // SQLite has rolled back by itself after some errors; then this one fails, and that is fine.
+    let _ = sqlx::query("ROLLBACK").execute(conn).await;
+}

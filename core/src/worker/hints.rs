@@ -1,0 +1,61 @@
+//! Hints that something may be claimable. Nothing relies on them: they only make a look come sooner.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::backoff::Pause;
+use super::error_text;
+use super::shared::Shared;
+use crate::{Error, QueueName, Result, Wake};
+
+/// How long one call waits.
+const WAIT: Duration = Duration::from_secs(30);
+
+/// Waits for hints and passes them on, until the worker stops.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    tokio::select! {
+        () = pass_on(&shared) => {}
+        () = shared.stop.cancelled() => {}
+    }
+}
+
+async fn pass_on(shared: &Shared) {
+    let queues = shared.slots.queues();
+    let mut pause = Pause::after_error();
+    let mut waiting = wait(shared, &queues).boxed();
+    loop {
+        let since = Instant::now();
+        let answer = waiting.await;
+        // The next call begins before the look that this one leads to: what comes in between is seen by one of them.
+        waiting = wait(shared, &queues).boxed();
+        match answer {
+            Ok(Wake::Hint) => {
+                let early = (&mut waiting).now_or_never();
+                shared.hint.notify_one();
+                shared.settings_hint.notify_one();
+                if let Some(answer) = early {
+                    waiting = std::future::ready(answer).boxed();
+                }
+                // Hints come no faster than the fetcher takes them, and it rests after those that were wrong.
+                shared.hint_taken.notified().await;
+                pause.reset();
+            }
+            // A time-out that comes at once must not make a loop either.
+            Ok(Wake::Timeout) if since.elapsed() >= WAIT / 2 => pause.reset(),
+            answer => {
+                if let Err(error) = answer {
+                    tracing::debug!(error = %error_text(&error), "waiting for hints failed, polling goes on");
+                }
+                sleep(pause.next()).await;
+            }
+        }
+    }
+}
+
+async fn wait(shared: &Shared, queues: &[QueueName]) -> Result<Wake> {
+    let late = |_| Err(Error::Timeout { what: "wait".into(), after: 2 * WAIT });
+    timeout(2 * WAIT, shared.backend().wait(queues, WAIT)).await.unwrap_or_else(late)
+}

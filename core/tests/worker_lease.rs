@@ -1,0 +1,235 @@
+//! Heartbeats, blocked threads and blocking handlers, in real time and on real threads.
+
+mod worker_support;
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use tokio::time::sleep;
+use windlass_core::*;
+use worker_support::double::*;
+use worker_support::*;
+
+/// Another process, as far as this one's runtime is concerned: it rescues what is lost.
+struct Rescuer {
+    stop: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<u64>>,
+}
+
+impl Rescuer {
+    fn start(memory: &MemoryBackend) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (memory, end) = (memory.clone(), stop.clone());
+        let thread = std::thread::spawn(move || {
+            let mut rescued = 0;
+            while !end.load(Ordering::Relaxed) {
+                rescued += now(memory.maintain(100)).unwrap().rescued.len() as u64;
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            rescued
+        });
+        Self { stop, thread: Some(thread) }
+    }
+
+    fn rescued(mut self) -> u64 {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.take().unwrap().join().unwrap()
+    }
+}
+
+/// F4: a handler that blocks the only thread of the runtime for several leases does not cost the worker its lease.
+#[tokio::test]
+async fn f4_a_blocked_runtime_keeps_its_lease() {
+    let (memory, client) = real();
+    let rescuer = Rescuer::start(&memory);
+    let id = insert(&memory, Alpha(1)).await;
+    let worker = Worker::new(&client)
+        .options(fast)
+        .options(|o| o.lease = Duration::from_secs(1))
+        .register(|job: Alpha, _| async move {
+            std::thread::sleep(Duration::from_secs(3));
+            Ok(job.0)
+        })
+        .queue("main", 1)
+        .start()
+        .unwrap();
+    let job = reaches(&memory, id, State::Completed).await;
+    assert_eq!((job.attempt, job.crashes, rescuer.rescued()), (1, 0, 0));
+    assert_eq!(worker.stats().lost, 0);
+}
+
+/// F3: a full settle buffer does not hold up heartbeats.
+#[tokio::test(start_paused = true)]
+async fn f3_heartbeats_go_on_while_the_settle_buffer_is_full() {
+    let memory = MemoryBackend::with_tokio_clock();
+    let mut calls = MockCalls::new();
+    let down = Arc::new(AtomicBool::new(true));
+    let (m, off) = (memory.clone(), down.clone());
+    calls.expect_settle().returning(move |all| {
+        if off.load(Ordering::SeqCst) { Err(hangs()) } else { now(m.settle(all)) }
+    });
+    let client = calls.over(&memory);
+    let runs = Arc::new(AtomicU32::new(0));
+    let count = runs.clone();
+    let mut ids = Vec::new();
+    for n in 0..10 {
+        ids.push(insert(&memory, Alpha(n)).await);
+    }
+    let worker = simulated(&client)
+        .options(|o| o.settle_buffer = 1)
+        .register(move |job: Alpha, _| {
+            count.fetch_add(1, Ordering::SeqCst);
+            async move { Ok(job.0) }
+        })
+        .queue("main", 10)
+        .start()
+        .unwrap();
+    sleep(Duration::from_secs(300)).await; // ten leases
+    assert_eq!((runs.load(Ordering::SeqCst), worker.stats().completed), (10, 0));
+    down.store(false, Ordering::SeqCst);
+    for id in ids {
+        let job = reaches(&memory, id, State::Completed).await;
+        assert_eq!((job.attempt, job.crashes), (1, 0));
+    }
+    assert_eq!(runs.load(Ordering::SeqCst), 10);
+}
+
+/// A door between threads, with a bound for broken tests only.
+#[derive(Clone, Default)]
+struct Door(Arc<(Mutex<bool>, Condvar)>);
+
+impl Door {
+    fn open(&self) {
+        *self.0.0.lock().unwrap() = true;
+        self.0.1.notify_all();
+    }
+
+    fn wait(&self) {
+        let guard = self.0.0.lock().unwrap();
+        let bound = Duration::from_secs(20);
+        let (open, _) = self.0.1.wait_timeout_while(guard, bound, |open| !*open).unwrap();
+        assert!(*open, "the door never opened");
+    }
+}
+
+/// F39: blocking handlers run on their own threads, no more than these at once, and hold up nobody else.
+#[tokio::test]
+async fn f39_blocking_handlers_have_their_own_bounded_pool() {
+    let (memory, client) = real();
+    let (door, inside, most) =
+        (Door::default(), Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+    let (wait, count, peak) = (door.clone(), inside.clone(), most.clone());
+    let mut blocking = Vec::new();
+    for n in 0..7 {
+        blocking.push(insert(&memory, Alpha(n)).await);
+    }
+    let _worker = Worker::new(&client)
+        .options(fast)
+        .options(|o| o.blocking_threads = 3)
+        .register_blocking(move |job: Alpha, _: Context| {
+            peak.fetch_max(count.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            wait.wait();
+            count.fetch_sub(1, Ordering::SeqCst);
+            Ok(job.0)
+        })
+        .register(|job: Beta, _| async move { Ok(job.0) })
+        .queue("main", 8)
+        .start()
+        .unwrap();
+    until("three block", || async { inside.load(Ordering::SeqCst) == 3 }).await;
+    // The pool is full; the runtime and the other slots of the queue are not.
+    let quick = insert(&memory, Beta(1)).await;
+    reaches(&memory, quick, State::Completed).await;
+    let stats = memory.stats(&StatsQuery::default()).await.unwrap();
+    assert_eq!((stats.in_state(State::Running), stats.in_state(State::Available)), (3, 4));
+    door.open();
+    for id in blocking {
+        reaches(&memory, id, State::Completed).await;
+    }
+    assert_eq!(most.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test]
+async fn a_blocking_handler_sees_its_deadline_and_its_panic_fails_the_attempt() {
+    let (memory, client) = real();
+    let _worker = Worker::new(&client)
+        .options(fast)
+        .register_blocking(|job: Alpha, cx: Context| {
+            assert_ne!(job.0, 1, "a blocking panic");
+            while !cx.cancellation().is_cancelled() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Err("gave up".into())
+        })
+        .queue("main", 2)
+        .start()
+        .unwrap();
+    let once = |job: &mut NewJob| {
+        job.max_attempts = 1;
+        job.timeout = Some(Duration::from_millis(50));
+    };
+    let panics = insert_with(&memory, Alpha(1), once).await;
+    let late = insert_with(&memory, Alpha(2), once).await;
+    let job = reaches(&memory, panics, State::Discarded).await;
+    assert_eq!(job.errors[0].kind, FailureKind::Panic);
+    assert!(job.errors[0].message.contains("a blocking panic"), "{}", job.errors[0].message);
+    let job = reaches(&memory, late, State::Discarded).await;
+    assert_eq!(job.errors[0].kind, FailureKind::Timeout);
+}
+
+/// F12: a blocking handler that ignores everything loses its job, though not its thread; the shutdown doesn't wait for it.
+#[tokio::test]
+async fn f12_a_blocking_handler_that_never_ends_does_not_hold_up_its_job_or_the_shutdown() {
+    let (memory, client) = real();
+    let door = Door::default();
+    let wait = door.clone();
+    let worker = Worker::new(&client)
+        .options(fast)
+        .register_blocking(move |job: Alpha, _: Context| {
+            wait.wait();
+            Ok(job.0)
+        })
+        .queue("main", 2)
+        .start()
+        .unwrap();
+    let id = insert_with(&memory, Alpha(1), |job| {
+        job.max_attempts = 1;
+        job.timeout = Some(Duration::from_millis(50));
+    })
+    .await;
+    reaches(&memory, id, State::Discarded).await;
+    assert_eq!(worker.stats().running, 0);
+    worker.shutdown();
+    worker.join().await.unwrap();
+    door.open();
+}
+
+/// A new job starts at once in an idle worker: hints work, and none is lost between two looks.
+#[tokio::test]
+async fn an_idle_worker_is_woken_by_each_of_many_inserts() {
+    let (memory, client) = real();
+    let ran = Arc::new(tokio::sync::Semaphore::new(0));
+    let signal = ran.clone();
+    let _worker = Worker::new(&client)
+        .options(|o| {
+            // A job that no hint brings is found after half a minute at the earliest: too late for this test.
+            o.poll_min = Duration::from_secs(60);
+            o.poll_max = Duration::from_secs(60);
+            o.quarantine = Duration::from_secs(600);
+        })
+        .register(move |job: Alpha, _| {
+            signal.add_permits(1);
+            async move { Ok(job.0) }
+        })
+        .queue("main", 4)
+        .start()
+        .unwrap();
+    let all = async {
+        for n in 0..500 {
+            insert(&memory, Alpha(n)).await;
+            ran.acquire().await.unwrap().forget();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(25), all).await.expect("every job was seen");
+}

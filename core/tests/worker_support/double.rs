@@ -1,0 +1,188 @@
+//! A double of a backend: faults where a test puts them on a call of `Queue`, and the memory backend behind the rest.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::FutureExt;
+use mockall::mock;
+use windlass_core::*;
+
+mock! {
+    #[derive(Debug)]
+    pub Calls {}
+
+    #[async_trait]
+    impl Queue for Calls {
+        async fn register(&self, info: &WorkerInfo) -> Result<WorkerLease>;
+        async fn heartbeat(&self, worker: WorkerId, owned: &[LeaseKey]) -> Result<Heartbeat>;
+        async fn deregister(&self, worker: WorkerId) -> Result<()>;
+        async fn claim(&self, request: &ClaimRequest) -> Result<Claimed>;
+        async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>>;
+        async fn record(&self, records: &[Record]) -> Result<Vec<Recorded>>;
+        async fn maintain(&self, limit: u32) -> Result<Maintained>;
+        async fn wait(&self, queues: &[QueueName], timeout: Duration) -> Result<Wake>;
+    }
+}
+
+/// The memory backend answers at once, except to `wait` and `watch`.
+pub fn now<T>(future: impl Future<Output = T>) -> T {
+    future.now_or_never().expect("the memory backend answers at once")
+}
+
+/// An error after which nobody knows whether the call was applied.
+pub fn lost_reply() -> Error {
+    Error::Unavailable { backend: "double", during: "test", source: "the reply was lost".into() }
+}
+
+/// In the place of an answer: none ever comes.
+pub fn hangs() -> Error {
+    Error::Timeout { what: HANGS.into(), after: Duration::ZERO }
+}
+
+const HANGS: &str = "nothing";
+
+async fn answer<T>(answer: Result<T>) -> Result<T> {
+    match answer {
+        Err(Error::Timeout { what, .. }) if what == HANGS => std::future::pending().await,
+        answer => answer,
+    }
+}
+
+/// The double.
+#[derive(Debug)]
+pub struct Double {
+    calls: MockCalls,
+    memory: MemoryBackend,
+}
+
+impl MockCalls {
+    /// Sends every call that the test has put no fault on to a memory backend.
+    pub fn over(mut self, memory: &MemoryBackend) -> Client<Double> {
+        macro_rules! pass {
+            ($($expect:ident = $method:ident($($arg:ident),*);)*) => {$(
+                let m = memory.clone();
+                self.$expect().returning(move |$($arg),*| now(m.$method($($arg),*)));
+            )*};
+        }
+        pass! {
+            expect_register = register(info);
+            expect_heartbeat = heartbeat(worker, owned);
+            expect_deregister = deregister(worker);
+            expect_claim = claim(request);
+            expect_settle = settle(settlements);
+            expect_record = record(records);
+            expect_maintain = maintain(limit);
+        }
+        // Hints come only where a test sends them.
+        self.expect_wait().returning(|_, _| Err(hangs()));
+        Client::new(Arc::new(Double { calls: self, memory: memory.clone() }))
+    }
+}
+
+#[async_trait]
+impl Queue for Double {
+    async fn register(&self, info: &WorkerInfo) -> Result<WorkerLease> {
+        answer(self.calls.register(info).await).await
+    }
+    async fn heartbeat(&self, worker: WorkerId, owned: &[LeaseKey]) -> Result<Heartbeat> {
+        answer(self.calls.heartbeat(worker, owned).await).await
+    }
+    async fn deregister(&self, worker: WorkerId) -> Result<()> {
+        answer(self.calls.deregister(worker).await).await
+    }
+    async fn claim(&self, request: &ClaimRequest) -> Result<Claimed> {
+        answer(self.calls.claim(request).await).await
+    }
+    async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>> {
+        answer(self.calls.settle(settlements).await).await
+    }
+    async fn record(&self, records: &[Record]) -> Result<Vec<Recorded>> {
+        answer(self.calls.record(records).await).await
+    }
+    async fn maintain(&self, limit: u32) -> Result<Maintained> {
+        answer(self.calls.maintain(limit).await).await
+    }
+    async fn wait(&self, queues: &[QueueName], timeout: Duration) -> Result<Wake> {
+        answer(self.calls.wait(queues, timeout).await).await
+    }
+}
+
+#[async_trait]
+impl Store for Double {
+    async fn insert(&self, jobs: &[NewJob]) -> Result<Vec<Inserted>> {
+        self.memory.insert(jobs).await
+    }
+    async fn get(&self, id: JobId) -> Result<Option<JobRecord>> {
+        self.memory.get(id).await
+    }
+    async fn list(&self, query: &JobQuery) -> Result<Page<JobRecord>> {
+        self.memory.list(query).await
+    }
+    async fn change(&self, t: &Selector, c: &Change, after: Option<&Cursor>) -> Result<Changed> {
+        self.memory.change(t, c, after).await
+    }
+    async fn history(&self, id: JobId, after: Option<Position>, n: usize) -> Result<EventPage> {
+        self.memory.history(id, after, n).await
+    }
+    async fn events(
+        &self,
+        filter: &EventFilter,
+        after: Option<Position>,
+        n: usize,
+    ) -> Result<EventPage> {
+        self.memory.events(filter, after, n).await
+    }
+    async fn tail(&self) -> Result<Option<Position>> {
+        self.memory.tail().await
+    }
+    async fn watch(&self, after: Option<Position>, timeout: Duration) -> Result<()> {
+        self.memory.watch(after, timeout).await
+    }
+    async fn append(&self, id: JobId, notes: &[Note]) -> Result<()> {
+        self.memory.append(id, notes).await
+    }
+    async fn stats(&self, query: &StatsQuery) -> Result<Stats> {
+        self.memory.stats(query).await
+    }
+    async fn queue_settings(&self, names: &[QueueName]) -> Result<Vec<QueueSettings>> {
+        self.memory.queue_settings(names).await
+    }
+    async fn configure_queue(&self, q: &QueueName, c: &QueueChange) -> Result<QueueSettings> {
+        self.memory.configure_queue(q, c).await
+    }
+    async fn workers(&self) -> Result<Vec<WorkerRecord>> {
+        self.memory.workers().await
+    }
+    async fn stage_blobs(&self, keys: &[BlobKey], ttl: Duration) -> Result<()> {
+        self.memory.stage_blobs(keys, ttl).await
+    }
+    async fn prune(&self, retention: &Retention, limit: u32) -> Result<Pruned> {
+        self.memory.prune(retention, limit).await
+    }
+    async fn blobs_deleted(&self, keys: &[BlobKey]) -> Result<()> {
+        self.memory.blobs_deleted(keys).await
+    }
+}
+
+#[async_trait]
+impl Backend for Double {
+    fn name(&self) -> &'static str {
+        "double"
+    }
+    fn capabilities(&self) -> Capabilities {
+        self.memory.capabilities()
+    }
+    fn limits(&self) -> &Limits {
+        self.memory.limits()
+    }
+    fn storage(&self) -> Arc<dyn Storage> {
+        self.memory.storage()
+    }
+    async fn ping(&self) -> Result<()> {
+        self.memory.ping().await
+    }
+    async fn close(&self) -> Result<()> {
+        self.memory.close().await
+    }
+}

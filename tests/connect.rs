@@ -1,0 +1,36 @@
+//! `connect` chooses the backend by the URL, and says what it can't.
+
+use windlass::{Error, Limits, connect, connect_with};
+
+#[tokio::test]
+async fn memory_is_always_there_and_new_each_time() {
+    let client = connect("memory:").await.unwrap();
+    client.ping().await.unwrap();
+    assert_eq!(client.backend().name(), "memory");
+    let mut limits = Limits::default();
+    limits.batch = 7;
+    let client = connect_with("memory://", limits).await.unwrap();
+    assert_eq!(client.limits().batch, 7);
+}
+
+#[tokio::test]
+async fn a_url_that_names_no_backend_of_this_build_is_told_without_its_secrets() {
+    let cases = [
+        ("jobs.db", "the database URL has no scheme"),
+        ("", "the database URL has no scheme"),
+        ("user-s3cret:s3cret@host", "the database URL has no scheme"),
+        ("mysql://user:s3cret@host/jobs", "`mysql:` names no backend; this build knows `memory:`"),
+        ("postgres://user:s3cret@host/jobs", "`postgres:` is not supported by this version"),
+        ("redis://:s3cret@host", "`redis:` is not supported by this version"),
+        ("memory:s3cret", "nothing belongs behind `memory:`"),
+        #[cfg(not(feature = "sqlite"))]
+        ("sqlite:jobs.db", "`sqlite:` is not in this build: enable the feature `sqlite`"),
+    ];
+    for (url, expected) in cases {
+        let error = connect(url).await.unwrap_err();
+        assert!(matches!(error, Error::Config(_)), "{error:?}");
+        let said = error.to_string();
+        assert!(said.contains(expected), "{url}: {said}");
+        assert!(!said.contains("s3cret"), "F52: {said}");
+    }
+}

@@ -1,0 +1,9 @@
+use windlass::Client;
+
+struct NotAJob;
+
+fn enqueue(client: &Client) {
+    let _ = client.enqueue(NotAJob);
+}
+
+fn main() {}
