@@ -1,7 +1,11 @@
 //! What `connect` does for `sqlite:`.
 
-use windlass_core::{Client, Error, Limits, Result};
+use std::sync::Arc;
 
-pub(crate) async fn connect(_url: &str, _limits: Limits) -> Result<Client> {
-    Err(Error::Config("the SQLite backend is not there yet".into()))
+use windlass_core::{Client, Limits, Result};
+use windlass_sqlite::{SqliteBackend, SqliteOptions};
+
+pub(crate) async fn connect(url: &str, limits: Limits) -> Result<Client> {
+    let backend = SqliteBackend::open(SqliteOptions::from_url(url)?.limits(limits)).await?;
+    Ok(Client::new(Arc::new(backend)))
 }
