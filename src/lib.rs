@@ -50,3 +50,8 @@ pub use windlass_macros::Job;
 pub mod sqlite {
     pub use windlass_sqlite::*;
 }
+
+/// The README's code, compiled.
+#[cfg(all(doctest, feature = "sqlite"))]
+#[doc = include_str!("../README.md")]
+mod readme {}

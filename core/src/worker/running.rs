@@ -76,6 +76,15 @@ impl RunningWorker {
         }
     }
 
+    /// Shuts down and waits for the end: [`shutdown`](Self::shutdown), then [`join`](Self::join).
+    ///
+    /// # Errors
+    /// As for [`join`](Self::join).
+    pub async fn stop(self) -> Result<()> {
+        self.shutdown();
+        self.join().await
+    }
+
     /// Waits until the worker begins to shut down, for whatever reason.
     pub(super) async fn stopping(&self) {
         self.shared.stop.cancelled().await;
