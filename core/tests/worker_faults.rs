@@ -209,6 +209,26 @@ async fn f14_f48_an_outage_of_settle_and_claim_is_sat_out() {
     assert_eq!(runs.get(), 2);
 }
 
+/// F48: a worker that starts during an outage waits for its end, and says so.
+#[tokio::test(start_paused = true)]
+async fn f48_a_worker_may_start_before_its_backend() {
+    let (memory, mut calls) = faults();
+    let (m, begin) = (memory.clone(), Instant::now());
+    calls.expect_register().returning(move |info| match begin.elapsed() {
+        early if early < 300 * SECOND => Err(lost_reply()),
+        early if early < 400 * SECOND => Err(hangs()),
+        _ => now(m.register(info)),
+    });
+    let client = calls.over(&memory);
+    let id = insert(&memory, Alpha(1)).await;
+    let runs = Count::default();
+    let worker = counting(&client, &runs).start().unwrap();
+    sleep(399 * SECOND).await;
+    assert!(!worker.ready() && worker.id().is_none() && runs.get() == 0);
+    reaches(&memory, id, State::Completed).await;
+    assert!(worker.ready());
+}
+
 /// One settlement that the backend chokes on does not hold up the others.
 #[tokio::test(start_paused = true)]
 async fn a_settlement_that_always_fails_does_not_hold_up_others() {
