@@ -103,6 +103,7 @@ impl Backend for SqliteBackend {
 
     async fn close(&self) -> Result<()> {
         self.writer.close().await?;
+        self.hub.close();
         self.readers.close().await;
         Ok(())
     }

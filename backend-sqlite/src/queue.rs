@@ -71,6 +71,8 @@ impl Queue for SqliteBackend {
     }
 
     async fn wait(&self, queues: &[QueueName], timeout: Duration) -> Result<Wake> {
-        Ok(self.hub.wait(queues, timeout).await)
+        let wake = self.hub.wait(queues, timeout).await;
+        self.hub.check_open()?;
+        Ok(wake)
     }
 }

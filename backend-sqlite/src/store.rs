@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use windlass_core::{
     BlobKey, Change, Changed, Cursor, Error, EventFilter, EventPage, Inserted, JobId, JobQuery,
     JobRecord, NewJob, Note, Page, Position, Pruned, QueueChange, QueueName, QueueSettings, Result,
-    Retention, Selector, Start, Stats, StatsQuery, Store, WorkerRecord,
+    Retention, Selector, Stats, StatsQuery, Store, WorkerRecord,
 };
 
 use crate::SqliteBackend;
@@ -54,9 +54,6 @@ impl Store for SqliteBackend {
                 hint: "change them in several calls".into(),
             });
         }
-        if let Change::Reschedule { start: Start::In(delay) } = change {
-            limits.check_delay("delay in seconds", *delay)?;
-        }
         let (target, change) = (target.clone(), change.clone());
         self.writer.call(ChangeJobs { target, change, after: after.copied() }).await
     }
@@ -83,7 +80,7 @@ impl Store for SqliteBackend {
         if !read::goes_on(self, after).await? {
             self.hub.watch(seq, timeout).await;
         }
-        Ok(())
+        self.hub.check_open()
     }
 
     async fn append(&self, id: JobId, notes: &[Note]) -> Result<()> {

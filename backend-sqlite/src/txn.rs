@@ -7,7 +7,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 use windlass_core::{EventBody, JobId, Limits, Priority, Result, State};
 
-use crate::batch::{self, Query, Rows, push_hex};
+use crate::batch::{self, Query, Rows};
 use crate::clock::Clock;
 use crate::error;
 use crate::feed;
@@ -266,13 +266,6 @@ impl<'c> Txn<'c> {
 /// Orders available jobs: priority in the upper 16 bits, the turn in the lower 47.
 pub(crate) fn rank(priority: i16, turn: i64) -> i64 {
     (i64::from(priority) - i64::from(i16::MIN)) << 47 | (turn & ((1 << 47) - 1))
-}
-
-/// An id as hexadecimal text.
-pub(crate) fn hex(id: &[u8; 16]) -> String {
-    let mut text = String::with_capacity(32);
-    push_hex(&mut text, id);
-    text
 }
 
 #[cfg(test)]

@@ -1,14 +1,15 @@
 //! Hints: who waits for jobs or events is told when there may be some. A hint may be lost or spurious.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use windlass_core::{QueueName, Wake};
+use windlass_core::{Error, QueueName, Result, Wake};
 
+use crate::error::NAME;
 use crate::txn::{News, Tick};
 
 /// Shared by the writer, which tells, and the callers that wait.
@@ -19,6 +20,7 @@ pub(crate) struct Hub {
     events: Notify,
     watchers: AtomicUsize,
     watched: Notify,
+    closed: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -84,6 +86,17 @@ impl Hub {
         }
     }
 
+    /// Ends all waits, now and later.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.tell(true, true);
+    }
+
+    /// An error once the backend was closed.
+    pub(crate) fn check_open(&self) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) { Err(Error::Closed(NAME)) } else { Ok(()) }
+    }
+
     /// The version of now, for [`seen`](Self::seen).
     pub(crate) fn version(&self) -> u64 {
         self.lock().version
@@ -111,7 +124,8 @@ impl Hub {
         };
         let news = || {
             let state = self.lock();
-            queues.iter().zip(&start).any(|(queue, start)| state.of(queue.as_str()) > *start)
+            self.check_open().is_err()
+                || queues.iter().zip(&start).any(|(queue, start)| state.of(queue.as_str()) > *start)
         };
         if until(&self.ready, news, timeout).await { Wake::Hint } else { Wake::Timeout }
     }
@@ -124,7 +138,7 @@ impl Hub {
     /// Waits until the feed has grown beyond `seq`.
     pub(crate) async fn watch(&self, seq: i64, timeout: Duration) {
         let _watcher = self.watcher();
-        until(&self.events, || self.seq() > seq, timeout).await;
+        until(&self.events, || self.check_open().is_err() || self.seq() > seq, timeout).await;
     }
 
     fn watcher(&self) -> Watcher<'_> {

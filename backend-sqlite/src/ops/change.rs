@@ -11,6 +11,7 @@ use crate::batch::{Query, Rows, ids, size, texts};
 use crate::clock::timestamp;
 use crate::feed::{self, Fact};
 use crate::ops::apply::{Step, Stored, apply};
+use crate::ops::insert::check_start;
 use crate::ops::unique;
 use crate::txn::Txn;
 
@@ -21,6 +22,9 @@ pub(crate) async fn change(
     change: &Change,
     after: Option<&Cursor>,
 ) -> Result<Changed> {
+    if let Change::Reschedule { start } = change {
+        check_start(txn, *start)?;
+    }
     let after = after.map_or_else(Vec::new, |cursor| cursor.0.as_bytes().to_vec());
     let (jobs, next) = match target {
         Selector::Filter(filter) => by_filter(txn, filter, after).await?,

@@ -3,7 +3,9 @@
 use std::collections::{HashMap, HashSet};
 
 use windlass_core::machine;
-use windlass_core::{Cause, Error, Inserted, JobId, NewJob, OnConflict, Result, State, UniqueKey};
+use windlass_core::{
+    Cause, Error, Inserted, JobId, NewJob, OnConflict, Result, Start, State, UniqueKey,
+};
 
 use crate::batch::{Rows, ids, size, texts};
 use crate::clock::{micros, timestamp};
@@ -98,6 +100,7 @@ impl<'a> Intake<'a> {
                 _ => Inserted::Duplicate { existing },
             });
         }
+        check_start(txn, job.start)?;
         self.take_room(job.queue.as_str(), 1)?;
         self.known.insert(job.id);
         if let Some(rule) = &job.unique
@@ -161,6 +164,11 @@ impl<'a> Intake<'a> {
     }
 }
 
+/// Refuses a start too far ahead. Delays were checked before; how far off a time is shows only now.
+pub(crate) fn check_start(txn: &Txn<'_>, start: Start) -> Result<()> {
+    txn.limits.check_delay("delay in seconds", start.delay(timestamp(txn.now)))
+}
+
 fn fact(job: &NewJob) -> Fact<'_> {
     Fact {
         job: job.id,
@@ -219,6 +227,7 @@ async fn replace(
         return Err(Error::NotFound { what: format!("job {holder}").into() });
     };
     let before = Stored::read(txn.during, found)?;
+    check_start(txn, job.start)?;
     if before.queue != job.queue.as_str() {
         intake.take_room(job.queue.as_str(), 1)?;
         if let Some((_, waiting)) = intake.room.get_mut(&before.queue) {

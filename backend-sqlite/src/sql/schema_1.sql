@@ -145,6 +145,7 @@ CREATE TABLE windlass_events (
     job  BLOB,
     body TEXT    NOT NULL
 );
+CREATE INDEX windlass_events_batch ON windlass_events (at) WHERE job IS NULL;
 CREATE INDEX windlass_events_job ON windlass_events (job, seq) WHERE job IS NOT NULL;
 
 -- Which blobs a job's args and result refer to.
