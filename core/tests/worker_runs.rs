@@ -265,7 +265,7 @@ async fn f13_a_cancel_request_fires_the_token_and_only_success_survives_it() {
         reaches(&memory, id, State::Running).await;
     }
     let changed = memory
-        .change(&Selector::Ids(ids.to_vec()), &Change::Cancel { reason: None }, None)
+        .change(&ChangeRequest::new(Selector::Ids(ids.to_vec()), Change::Cancel { reason: None }))
         .await
         .unwrap();
     assert_eq!(changed.count, 2);

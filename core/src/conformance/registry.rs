@@ -254,7 +254,7 @@ macro_rules! __conformance_cases {
                 a_follow_up_may_take_the_key_of_the_completed_job
                 too_many_are_refused
                 one_above_a_limit_refuses_the_settlement
-                one_for_a_full_queue_refuses_the_settlement
+                a_full_queue_takes_them_all_the_same
                 a_refusal_keeps_no_other_settlement_of_the_batch
                 only_a_completion_has_them
                 they_come_though_a_cancel_was_requested

@@ -131,8 +131,8 @@ impl Store for Double {
     async fn list(&self, query: &JobQuery) -> Result<Page<JobRecord>> {
         self.memory.list(query).await
     }
-    async fn change(&self, t: &Selector, c: &Change, after: Option<&Cursor>) -> Result<Changed> {
-        self.memory.change(t, c, after).await
+    async fn change(&self, request: &ChangeRequest) -> Result<Changed> {
+        self.memory.change(request).await
     }
     async fn history(&self, id: JobId, after: Option<Position>, n: usize) -> Result<EventPage> {
         self.memory.history(id, after, n).await
