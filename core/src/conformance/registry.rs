@@ -518,6 +518,7 @@ macro_rules! __conformance_cases {
                 an_insert_through_another_handle_wakes
                 a_promotion_wakes
                 a_release_wakes
+                cancelling_a_running_job_wakes
                 a_rescue_wakes
                 a_resumed_queue_wakes
                 changed_settings_wake
