@@ -31,7 +31,10 @@ pub async fn connect_with(url: impl AsRef<str>, limits: Limits) -> Result<Client
         }
         "memory" => Err(Error::Config("nothing belongs behind `memory:` in its URL".into())),
         #[cfg(feature = "sqlite")]
-        "sqlite" => crate::sqlite::connect(url, limits).await,
+        "sqlite" => {
+            let options = windlass_sqlite::SqliteOptions::from_url(url)?.limits(limits);
+            Ok(Client::new(Arc::new(windlass_sqlite::SqliteBackend::open(options).await?)))
+        }
         #[cfg(not(feature = "sqlite"))]
         "sqlite" => Err(Error::Config(
             "`sqlite:` is not in this build: enable the feature `sqlite` of the crate `windlass`"

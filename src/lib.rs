@@ -39,9 +39,19 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod connect;
-#[cfg(feature = "sqlite")]
-mod sqlite;
 
 pub use connect::{connect, connect_with};
 pub use windlass_core::*;
 pub use windlass_macros::Job;
+
+/// The SQLite backend, for what goes beyond [`connect`]: options, and jobs in the host's own transaction.
+#[cfg(feature = "sqlite")]
+#[cfg_attr(docsrs, doc(cfg(feature = "sqlite")))]
+pub mod sqlite {
+    pub use windlass_sqlite::*;
+}
+
+/// The README's code, compiled.
+#[cfg(all(doctest, feature = "sqlite"))]
+#[doc = include_str!("../README.md")]
+mod readme {}

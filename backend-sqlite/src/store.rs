@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use windlass_core::{
-    BlobKey, Change, Changed, Cursor, Error, EventFilter, EventPage, Inserted, JobId, JobQuery,
+    BlobKey, ChangeRequest, Changed, Error, EventFilter, EventPage, Inserted, JobId, JobQuery,
     JobRecord, NewJob, Note, Page, Position, Pruned, QueueChange, QueueName, QueueSettings, Result,
     Retention, Selector, Stats, StatsQuery, Store, WorkerRecord,
 };
@@ -15,6 +15,7 @@ use crate::calls::{Append, BlobsDeleted, ChangeJobs, ConfigureQueue, Prune, Stag
 use crate::ops::settings;
 use crate::read;
 use crate::records::record;
+use crate::storage::SqliteStorage;
 
 #[async_trait]
 impl Store for SqliteBackend {
@@ -36,14 +37,9 @@ impl Store for SqliteBackend {
         read::list(self, query).await
     }
 
-    async fn change(
-        &self,
-        target: &Selector,
-        change: &Change,
-        after: Option<&Cursor>,
-    ) -> Result<Changed> {
+    async fn change(&self, request: &ChangeRequest) -> Result<Changed> {
         let limits = &self.options.limits;
-        if let Selector::Ids(ids) = target
+        if let Selector::Ids(ids) = &request.target
             && ids.len() > limits.batch
         {
             return Err(Error::LimitExceeded {
@@ -53,8 +49,8 @@ impl Store for SqliteBackend {
                 hint: "change them in several calls".into(),
             });
         }
-        let (target, change) = (target.clone(), change.clone());
-        self.writer.call(ChangeJobs { target, change, after: after.copied() }).await
+        let ChangeRequest { target, change, after, .. } = request.clone();
+        self.writer.call(ChangeJobs { target, change, after }).await
     }
 
     async fn history(&self, id: JobId, after: Option<Position>, limit: usize) -> Result<EventPage> {
@@ -124,7 +120,10 @@ impl Store for SqliteBackend {
     }
 
     async fn prune(&self, retention: &Retention, limit: u32) -> Result<Pruned> {
-        self.writer.call(Prune { retention: retention.clone(), limit }).await
+        let pruned = self.writer.call(Prune { retention: retention.clone(), limit }).await?;
+        // What dead uploads left has no other regular visitor.
+        SqliteStorage::new(self).sweep().await;
+        Ok(pruned)
     }
 
     async fn blobs_deleted(&self, keys: &[BlobKey]) -> Result<()> {

@@ -162,6 +162,7 @@ async fn finish_all(backend: &windlass_sqlite::SqliteBackend) {
     keep.completed = Some(Duration::ZERO);
     while backend.prune(&keep, 1_000).await.unwrap().more {}
     let rest = Selector::Filter(JobFilter::default());
-    let deleted = backend.change(&rest, &windlass_core::Change::Delete, None).await.unwrap();
+    let all = windlass_core::ChangeRequest::new(rest, windlass_core::Change::Delete);
+    let deleted = backend.change(&all).await.unwrap();
     assert_eq!(deleted.count, 0);
 }

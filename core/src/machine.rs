@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::{AttemptOutcome, Change, FailureKind, State};
+use crate::{AttemptOutcome, Backoff, Change, FailureKind, State};
 
 /// Crashes after which a job is claimed only in a quarantine lane.
 pub const QUARANTINE_CRASHES: u32 = 2;
@@ -170,6 +170,9 @@ pub fn rescued(job: &Facts, why: Rescue) -> Option<Transition> {
         job.cancelled()
     } else if job.attempt >= job.max_attempts || crashes >= DISCARD_CRASHES {
         job.to(State::Discarded)
+    } else if why == Rescue::DeadlinePassed {
+        // Nothing counts these but the attempts: without a pause a handler that hangs would be handed round at once.
+        job.waiting(State::Retryable, Backoff::default().delay(job.attempt, 0.5))
     } else {
         job.waiting(State::Available, Duration::ZERO)
     };
@@ -192,9 +195,10 @@ pub fn changed(job: &Facts, change: &Change, now: Timestamp) -> Option<Transitio
                 Some(job.waiting(State::Available, Duration::ZERO))
             }
             state if state.is_final() => {
-                // At least one more attempt, and a fresh crash budget: the user decided.
+                // At least one more attempt, and fresh budgets of crashes and snoozes: the user decided.
                 let max_attempts = job.max_attempts.max(job.attempt.saturating_add(1));
-                let job = Facts { crashes: 0, max_attempts, cancel_requested: false, ..*job };
+                let job =
+                    Facts { crashes: 0, snoozes: 0, max_attempts, cancel_requested: false, ..*job };
                 Some(job.waiting(State::Available, Duration::ZERO))
             }
             _ => None,

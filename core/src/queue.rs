@@ -61,7 +61,7 @@ pub trait Queue: Debug + Send + Sync + 'static {
     async fn claim(&self, request: &ClaimRequest) -> Result<Claimed>;
 
     /// Applies outcomes, each atomically with all it carries: the new state, result or failure, the follow-up
-    /// jobs (inserted as by [`Store::insert`](crate::Store::insert)), last notes, the freeing of the unique key and the
+    /// jobs (inserted as by [`Store::insert`](crate::Store::insert), whatever the depth of their queue), last notes, the freeing of the unique key and the
     /// release of dependents. The answers stand in the order of the settlements.
     ///
     /// Repeating a settlement is safe: the second time gives [`Settled::Already`] for a final outcome, or

@@ -38,20 +38,16 @@ pub trait Store: Debug + Send + Sync + 'static {
 
     /// Applies a change to jobs, as [`machine::changed`](crate::machine::changed) says; jobs it does not apply to stay
     /// untouched and are not counted. A call looks at no more than [`Limits::batch`](crate::Limits::batch) jobs, in one atomic
-    /// step; `next` tells where to go on, with the same arguments.
+    /// step; `next` tells where to go on, with the same request.
     ///
     /// - `Cancel`: waiting jobs become `cancelled`; running ones get a durable request that their worker's next
-    ///   heartbeat brings, and that turns every outcome but success into `cancelled`.
+    ///   heartbeat brings, and that turns every outcome but success into `cancelled`. It is a hint for
+    ///   [`Queue::wait`](crate::Queue::wait) on the job's queue, so that the heartbeat need not be waited for.
     /// - `Retry`: waiting jobs are due at once; final ones are available again with at least one more attempt,
     ///   unless their unique key is held by another job by now. The result is gone, the errors stay.
     /// - `Reschedule`: waiting jobs get a new time.
     /// - `Delete`: jobs that don't run are removed with their history; their blobs go as in [`prune`](Self::prune).
-    async fn change(
-        &self,
-        target: &Selector,
-        change: &Change,
-        after: Option<&Cursor>,
-    ) -> Result<Changed>;
+    async fn change(&self, request: &ChangeRequest) -> Result<Changed>;
 
     /// Reads the history of one job: its state changes, progress, log lines and host events in the order of their
     /// positions, after `after`. Kept as long as the job. An unknown job has none.
@@ -294,6 +290,26 @@ pub enum Change {
     Delete,
 }
 
+/// A change to jobs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ChangeRequest {
+    /// Which jobs.
+    pub target: Selector,
+    /// What to do with them.
+    pub change: Change,
+    /// Go on after here; what the call before gave as `next`.
+    pub after: Option<Cursor>,
+}
+
+impl ChangeRequest {
+    /// A change from the first job on.
+    #[must_use]
+    pub fn new(target: Selector, change: Change) -> Self {
+        Self { target, change, after: None }
+    }
+}
+
 /// What a change did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Changed {
@@ -363,7 +379,8 @@ pub struct QueueSettings {
     pub paused: bool,
     /// How many of its jobs each worker runs at once; `None` for what the worker was built with.
     pub concurrency: Option<u32>,
-    /// Above this many jobs that wait (blocked, scheduled, available or retryable) an insert is refused; `None` for no maximum.
+    /// Above this many jobs that wait (blocked, scheduled, available or retryable) an insert is refused; `None` for no
+    /// maximum. Follow-ups of a completion are taken all the same.
     pub max_depth: Option<u64>,
 }
 

@@ -29,3 +29,17 @@ impl Harness for Memory {
 }
 
 windlass_core::conformance!(Memory);
+
+/// Every case that the guarantees name exists, so that no promise loses its test by a renaming.
+#[test]
+fn the_guarantees_name_cases_that_exist() {
+    use windlass_core::conformance::{CASES, STORAGE_CASES, TRANSACTIONAL_CASES};
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/guarantees.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let named: Vec<_> = page.split('`').skip(1).step_by(2).filter(|n| n.contains("::")).collect();
+    assert!(named.len() > 50, "the page was read");
+    for name in named {
+        let exists = [CASES, STORAGE_CASES, TRANSACTIONAL_CASES].iter().any(|l| l.contains(&name));
+        assert!(exists, "docs/guarantees.md names `{name}`, which is no case");
+    }
+}

@@ -208,17 +208,20 @@ fn blob(name: &str) -> Blob {
 #[test]
 fn blobs_are_found_wherever_they_stand() {
     let args = Args {
-        blob: blob("a").with_content_type("text/plain"),
-        maybe: Some(blob("b")),
+        blob: blob("blobs/a").with_content_type("text/plain"),
+        maybe: Some(blob("blobs/b")),
         none: None,
-        many: vec![(1, blob("c")), (2, blob("a")), (3, blob("kept").keep())],
-        map: BTreeMap::from([("k".to_owned(), vec![blob("d"), blob("e")])]),
-        either: Either::Tagged { inner: blob("f") },
+        many: vec![(1, blob("blobs/c")), (2, blob("blobs/a")), (3, blob("kept").keep())],
+        map: BTreeMap::from([("k".to_owned(), vec![blob("blobs/d"), blob("blobs/e")])]),
+        either: Either::Tagged { inner: blob("blobs/f") },
         text: "{\"$blob\":\"not-me\"}".to_owned(),
     };
     let found = blobs_in(&Payload::json(&args).unwrap().bytes).unwrap();
-    assert_eq!(found, ["a", "b", "c", "d", "e", "f"].map(key));
-    assert_eq!(blobs_in(&Payload::json(&blob("top")).unwrap().bytes).unwrap(), [key("top")]);
+    assert_eq!(found, ["a", "b", "c", "d", "e", "f"].map(|k| key(&format!("blobs/{k}"))));
+    assert_eq!(
+        blobs_in(&Payload::json(&blob("blobs/top")).unwrap().bytes).unwrap(),
+        [key("blobs/top")]
+    );
 }
 
 #[test]
@@ -227,14 +230,22 @@ fn only_whole_handles_count_as_blobs() {
     for (json, count) in [
         ("{}".to_owned(), 0),
         ("[1,-2,0.5,null,true,\"$blob\"]".to_owned(), 0),
-        ("{\"$blob\":\"a\"}".to_owned(), 0),
-        (format!("{{\"$blob\":\"a\",{sum}}}"), 0),
-        (format!("{{\"$blob\":\"a\",\"len\":-3,{sum}}}"), 0),
+        ("{\"$blob\":\"args/a\"}".to_owned(), 0),
+        (format!("{{\"$blob\":\"args/a\",{sum}}}"), 0),
+        (format!("{{\"$blob\":\"args/a\",\"len\":-3,{sum}}}"), 0),
         (format!("{{\"$blob\":\"../a\",\"len\":3,{sum}}}"), 0),
-        (format!("{{\"$blob\":\"a\",\"len\":3,{sum},\"keep\":true}}"), 0),
-        (format!("{{\"$blob\":\"a\",\"len\":3,{sum},\"keep\":false}}"), 1),
-        (format!("{{\"more\":[],\"len\":3,{sum},\"$blob\":\"a\"}}"), 1),
-        (format!(" [{{\"$blob\":\"a\",\"len\":3,{sum}}},{{\"$blob\":\"b\",\"len\":3,{sum}}}] "), 2),
+        (format!("{{\"$blob\":\"args/a\",\"len\":3,{sum},\"keep\":true}}"), 0),
+        (format!("{{\"$blob\":\"args/a\",\"len\":3,{sum},\"keep\":false}}"), 1),
+        (format!("{{\"more\":[],\"len\":3,{sum},\"$blob\":\"args/a\"}}"), 1),
+        (
+            format!(
+                " [{{\"$blob\":\"args/a\",\"len\":3,{sum}}},{{\"$blob\":\"results/b\",\"len\":3,{sum}}}] "
+            ),
+            2,
+        ),
+        // Keys that the library did not make: whoever writes the args can't get these deleted.
+        (format!("{{\"$blob\":\"kept/a\",\"len\":3,{sum}}}"), 0),
+        (format!("{{\"$blob\":\"customers/a\",\"len\":3,{sum}}}"), 0),
     ] {
         assert_eq!(blobs_in(json.as_bytes()).unwrap().len(), count, "{json}");
     }
@@ -258,13 +269,13 @@ fn f52_an_error_in_json_does_not_quote_it() {
 async fn large_payloads_go_out_and_come_back() {
     let storage = MemoryStorage::new();
     let payload = Payload::json(&"x".repeat(100)).unwrap();
-    let (row, out) = offload(&storage, &key("p"), payload.clone(), 102, 1_000).await.unwrap();
+    let (row, out) = offload(&storage, &key("args/p"), payload.clone(), 102, 1_000).await.unwrap();
     assert_eq!((row, out), (payload.clone(), None), "within the limit");
 
-    let (row, out) = offload(&storage, &key("p"), payload.clone(), 101, 1_000).await.unwrap();
+    let (row, out) = offload(&storage, &key("args/p"), payload.clone(), 101, 1_000).await.unwrap();
     assert_eq!(row.encoding, Encoding::Blob);
-    assert_eq!(out.unwrap().key, key("p"));
-    assert_eq!(blobs_in(&row.bytes).unwrap(), [key("p")]);
+    assert_eq!(out.unwrap().key, key("args/p"));
+    assert_eq!(blobs_in(&row.bytes).unwrap(), [key("args/p")]);
     assert_eq!(load(&storage, row.clone(), 1_000).await.unwrap(), payload);
     assert_eq!(load(&storage, payload.clone(), 1).await.unwrap(), payload, "not moved");
     let (again, out) = offload(&storage, &key("q"), row.clone(), 1, 1_000).await.unwrap();
@@ -276,7 +287,7 @@ async fn large_payloads_go_out_and_come_back() {
     let over = load(&storage, row.clone(), 99).await;
     assert!(matches!(over, Err(Error::LimitExceeded { limit: 99, .. })), "{over:?}");
 
-    put_bytes(&storage, &key("p"), "y".repeat(102)).await.unwrap();
+    put_bytes(&storage, &key("args/p"), "y".repeat(102)).await.unwrap();
     let swapped = load(&storage, row, 1_000).await;
     assert!(matches!(swapped, Err(Error::Corrupt { .. })), "{swapped:?}");
 }

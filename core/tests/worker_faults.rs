@@ -1,4 +1,5 @@
 //! The worker against a backend that loses replies, fails, or says unexpected things. Paused time throughout.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests, too
 
 mod worker_support;
 
@@ -115,6 +116,30 @@ async fn a_job_that_runs_here_without_the_worker_knowing_is_released() {
     assert_eq!((job.attempt, job.crashes, runs.get()), (1, 0, 1));
 }
 
+/// One heartbeat may have been overtaken by a settlement; only what two in a row name is given back.
+#[tokio::test(start_paused = true)]
+async fn a_job_that_a_single_heartbeat_names_is_left_alone() {
+    let (memory, mut calls) = faults();
+    let stale = LeaseKey { job: JobId::new(), epoch: Epoch(1), claim_id: ClaimId::new() };
+    let beats = Count::default();
+    let count = beats.clone();
+    calls.expect_heartbeat().returning(move |_, _| {
+        count.up();
+        let orphaned = if count.get() % 2 == 0 { vec![stale] } else { Vec::new() };
+        Ok(Heartbeat::Alive { lost: Vec::new(), cancel: Vec::new(), orphaned })
+    });
+    let (settled, m) = (Count::default(), memory.clone());
+    let count = settled.clone();
+    calls.expect_settle().returning(move |all| {
+        count.up();
+        now(m.settle(all))
+    });
+    let client = calls.over(&memory);
+    let _worker = counting(&client, &Count::default()).start().unwrap();
+    until("twenty heartbeats", || async { beats.get() == 20 }).await;
+    assert_eq!(settled.get(), 0);
+}
+
 /// While the claim's reply is on its way, its jobs are no orphans, however many heartbeats name them.
 #[tokio::test(start_paused = true)]
 async fn jobs_of_a_claim_on_its_way_are_not_released() {
@@ -184,6 +209,26 @@ async fn f14_f48_an_outage_of_settle_and_claim_is_sat_out() {
     assert_eq!(runs.get(), 2);
 }
 
+/// F48: a worker that starts during an outage waits for its end, and says so.
+#[tokio::test(start_paused = true)]
+async fn f48_a_worker_may_start_before_its_backend() {
+    let (memory, mut calls) = faults();
+    let (m, begin) = (memory.clone(), Instant::now());
+    calls.expect_register().returning(move |info| match begin.elapsed() {
+        early if early < 300 * SECOND => Err(lost_reply()),
+        early if early < 400 * SECOND => Err(hangs()),
+        _ => now(m.register(info)),
+    });
+    let client = calls.over(&memory);
+    let id = insert(&memory, Alpha(1)).await;
+    let runs = Count::default();
+    let worker = counting(&client, &runs).start().unwrap();
+    sleep(399 * SECOND).await;
+    assert!(!worker.ready() && worker.id().is_none() && runs.get() == 0);
+    reaches(&memory, id, State::Completed).await;
+    assert!(worker.ready());
+}
+
 /// One settlement that the backend chokes on does not hold up the others.
 #[tokio::test(start_paused = true)]
 async fn a_settlement_that_always_fails_does_not_hold_up_others() {
@@ -224,6 +269,41 @@ async fn f34_a_job_is_found_by_polling_when_no_hint_ever_comes() {
     insert(&memory, Alpha(1)).await;
     until("the job runs", || async { runs.get() == 1 }).await;
     assert!(begin.elapsed() <= 3 * SECOND, "{:?}", begin.elapsed());
+}
+
+/// A job that comes while a claim is under way is seen, by that claim or by the next hint: there is no gap between
+/// taking one hint and waiting for the next.
+#[tokio::test(start_paused = true)]
+async fn a_job_that_comes_during_a_claim_is_not_left_to_the_poll() {
+    let (memory, mut calls) = faults();
+    calls.expect_wait().returning(|_, _| Err(hints()));
+    let m = memory.clone();
+    calls.expect_claim().returning(move |request| {
+        let claimed = now(m.claim(request))?;
+        for lease in &claimed.leases {
+            // A chain: each job comes just after the claim that took the one before.
+            let n = lease.args.parse::<Alpha>().unwrap().0;
+            if n > 0 {
+                now(insert(&m, Alpha(n - 1)));
+            }
+        }
+        Ok(claimed)
+    });
+    let client = calls.over(&memory);
+    let runs = Count::default();
+    let _worker = counting(&client, &runs)
+        .options(|o| {
+            o.poll_min = 3_600 * SECOND;
+            o.poll_max = 3_600 * SECOND;
+            o.quarantine = 3_600 * SECOND;
+        })
+        .start()
+        .unwrap();
+    sleep(SECOND).await;
+    let begin = Instant::now();
+    insert(&memory, Alpha(99)).await;
+    until("the chain has run", || async { runs.get() == 100 }).await;
+    assert!(begin.elapsed() < 60 * SECOND, "{:?}", begin.elapsed());
 }
 
 /// F34: what an idle worker asks of the backend in an hour is bounded.
@@ -422,6 +502,34 @@ async fn f6_an_expired_worker_ends_its_handlers_and_registers_under_a_fresh_id()
     assert_eq!(job.attempt, 2);
     assert!(worker.id().is_some_and(|id| id != first));
     assert_eq!(*causes.lock().unwrap(), [Some(CancelCause::LeaseLost)]);
+}
+
+/// Outcomes that wait when the lease is lost go with it: what they say is not this worker's to say any more.
+#[tokio::test(start_paused = true)]
+async fn settlements_of_an_expired_worker_are_dropped() {
+    let (memory, mut calls) = faults();
+    let down = Arc::new(AtomicBool::new(true));
+    let sent = Arc::new(Mutex::new(Vec::new()));
+    let (m, off, log) = (memory.clone(), down.clone(), sent.clone());
+    calls.expect_settle().returning(move |all| {
+        if off.load(Ordering::SeqCst) {
+            return Err(lost_reply());
+        }
+        log.lock().unwrap().extend(all.iter().map(|s| s.key.epoch));
+        now(m.settle(all))
+    });
+    let client = calls.over(&memory);
+    let id = insert(&memory, Alpha(1)).await;
+    let runs = Count::default();
+    let worker = counting(&client, &runs).start().unwrap();
+    until("it ran", || async { runs.get() == 1 }).await;
+    let first = worker.id().unwrap();
+    memory.deregister(first).await.unwrap();
+    until("a new incarnation", || async { worker.id().is_some_and(|id| id != first) }).await;
+    down.store(false, Ordering::SeqCst);
+    let job = reaches(&memory, id, State::Completed).await;
+    assert_eq!((job.attempt, runs.get(), worker.stats().lost), (2, 2, 1));
+    assert_eq!(*sent.lock().unwrap(), [job.epoch]);
 }
 
 /// Notes that the store refuses don't take the result with them.

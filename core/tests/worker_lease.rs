@@ -1,4 +1,5 @@
 //! Heartbeats, blocked threads and blocking handlers, in real time and on real threads.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests, too
 
 mod worker_support;
 
@@ -57,6 +58,40 @@ async fn f4_a_blocked_runtime_keeps_its_lease() {
     let job = reaches(&memory, id, State::Completed).await;
     assert_eq!((job.attempt, job.crashes, rescuer.rescued()), (1, 0, 0));
     assert_eq!(worker.stats().lost, 0);
+}
+
+/// F5: a runtime that is dropped under its worker takes the heartbeat along; the lease runs out, and others rescue the job.
+#[test]
+fn f5_a_dropped_runtime_ends_the_heartbeat() {
+    let (memory, client) = real();
+    let doomed = tokio::runtime::Runtime::new().unwrap();
+    let short = |o: &mut WorkerOptions| {
+        fast(o);
+        o.lease = Duration::from_millis(500);
+    };
+    let id = doomed.block_on(async {
+        let id = insert(&memory, Alpha(1)).await;
+        let worker = Worker::new(&client)
+            .options(short)
+            .register(|_: Alpha, _| std::future::pending::<Outcome<u64>>())
+            .queue("main", 1)
+            .start()
+            .unwrap();
+        reaches(&memory, id, State::Running).await;
+        std::mem::forget(worker);
+        id
+    });
+    doomed.shutdown_background();
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let _worker = Worker::new(&client)
+            .options(short)
+            .register(|job: Alpha, _| async move { Ok(job.0) })
+            .queue("main", 1)
+            .start()
+            .unwrap();
+        let job = reaches(&memory, id, State::Completed).await;
+        assert_eq!((job.attempt, job.crashes), (2, 1));
+    });
 }
 
 /// F3: a full settle buffer does not hold up heartbeats.

@@ -1,4 +1,5 @@
 //! The worker on the memory backend, mostly under paused time: what becomes of jobs by what their handlers do.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests, too
 
 mod worker_support;
 
@@ -264,7 +265,7 @@ async fn f13_a_cancel_request_fires_the_token_and_only_success_survives_it() {
         reaches(&memory, id, State::Running).await;
     }
     let changed = memory
-        .change(&Selector::Ids(ids.to_vec()), &Change::Cancel { reason: None }, None)
+        .change(&ChangeRequest::new(Selector::Ids(ids.to_vec()), Change::Cancel { reason: None }))
         .await
         .unwrap();
     assert_eq!(changed.count, 2);
@@ -417,4 +418,38 @@ async fn nothing_returned_is_no_result() {
         .start()
         .unwrap();
     assert_eq!(reaches(&memory, id, State::Completed).await.result, None);
+}
+
+/// Pruning takes jobs past their retention, and then the blobs that nothing refers to any more.
+#[tokio::test(start_paused = true)]
+async fn finished_jobs_are_pruned_with_their_blobs() {
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Report(Option<Blob>);
+    impl Job for Report {
+        const KIND: &'static str = "report";
+        type Output = ();
+    }
+    let (memory, client) = paused();
+    let storage = memory.storage();
+    let key = BlobKey::new("reports/1").unwrap();
+    memory.stage_blobs(std::slice::from_ref(&key), 3_600 * SECOND).await.unwrap();
+    let blob = storage::put_bytes(&*storage, &key, &b"text"[..]).await.unwrap();
+    let id = insert_with(&memory, Report(Some(blob)), |job| job.blobs = vec![key.clone()]).await;
+    let _worker = simulated(&client)
+        .options(|o| {
+            let mut retention = Retention::keep_all();
+            retention.completed = Some(600 * SECOND);
+            o.retention = Some(retention);
+        })
+        .register(|_: Report, _| async { Ok(()) })
+        .queue("default", 1)
+        .start()
+        .unwrap();
+    reaches(&memory, id, State::Completed).await;
+    tokio::time::sleep(500 * SECOND).await;
+    assert!(storage.head(&key).await.unwrap().is_some());
+    until("the job is pruned", || async { memory.get(id).await.unwrap().is_none() }).await;
+    until("its blob is deleted", || async { storage.head(&key).await.unwrap().is_none() }).await;
+    // It was confirmed: nobody is told again.
+    assert_eq!(memory.prune(&Retention::keep_all(), 100).await.unwrap().blobs, []);
 }

@@ -1,4 +1,5 @@
 //! The end of a worker: draining, releasing, and bounded time whatever the backend does.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests, too
 
 mod worker_support;
 
@@ -29,12 +30,11 @@ async fn running_jobs_end_within_the_drain_and_nothing_more_is_claimed() {
     let waiting = insert(&memory, Alpha(2)).await;
     let begin = Instant::now();
     let memory2 = memory.clone();
-    sleeping(&client, 20 * SECOND)
-        .run_until(async move {
-            reaches(&memory2, running, State::Running).await;
-        })
-        .await
-        .unwrap();
+    let run = sleeping(&client, 20 * SECOND).run_until(async move {
+        reaches(&memory2, running, State::Running).await;
+    });
+    // It is `Send`: hosts spawn it.
+    tokio::spawn(run).await.unwrap().unwrap();
     assert!(begin.elapsed() >= 20 * SECOND && begin.elapsed() < 25 * SECOND);
     assert_eq!(get(&memory, running).await.state, State::Completed);
     assert_eq!(get(&memory, waiting).await.state, State::Available);

@@ -1,4 +1,5 @@
 //! How many jobs run at once, and which: limits per queue and kind, settings at run time, the quarantine lane.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests, too
 
 mod worker_support;
 
@@ -145,6 +146,39 @@ async fn a_kind_runs_no_more_at_once_than_its_concurrency() {
     assert_eq!(alphas.most(), 2);
 }
 
+/// A freed slot of a kind at its limit is taken again at once, even when its queue has others.
+#[tokio::test(start_paused = true)]
+async fn a_freed_slot_of_a_kind_is_taken_again_without_waiting_for_a_poll() {
+    let (memory, client) = paused();
+    let gate = Gate::new();
+    let pass = gate.clone();
+    let ids = many(&memory, 6, Alpha).await;
+    let _worker = simulated(&client)
+        .options(|o| {
+            o.poll_min = 3_600 * SECOND;
+            o.poll_max = 3_600 * SECOND;
+            o.quarantine = 3_600 * SECOND;
+        })
+        .register(move |_: Alpha, _| {
+            let gate = pass.clone();
+            async move {
+                gate.pass().await;
+                Ok(0)
+            }
+        })
+        .register(|_: Beta, _| async { Ok(0) })
+        .kind_concurrency::<Alpha>(2)
+        .queue("main", 5)
+        .start()
+        .unwrap();
+    gate.settles_at(2).await;
+    let begin = Instant::now();
+    gate.let_in(100);
+    all_completed(&memory, &ids).await;
+    assert!(begin.elapsed() < 10 * SECOND, "{:?}", begin.elapsed());
+    assert_eq!(gate.most(), 2);
+}
+
 fn gated(client: &Client<MemoryBackend>, gate: &Gate, n: u32) -> Worker {
     let gate = gate.clone();
     simulated(client)
@@ -163,9 +197,12 @@ async fn a_queue_is_resized_at_run_time() {
     let (memory, client) = paused();
     let gate = Gate::new();
     let ids = many(&memory, 20, Alpha).await;
-    let _worker = gated(&client, &gate, 2).start().unwrap();
+    let worker = gated(&client, &gate, 2).start().unwrap();
     let size = |n| QueueChange::default().concurrency(n);
     gate.settles_at(2).await;
+    // F12: what sits in its slot can be seen.
+    let stats = worker.stats();
+    assert!(stats.running == 2 && stats.oldest_running >= Some(30 * SECOND), "{stats:?}");
     memory.configure_queue(&queue("main"), &size(Some(5))).await.unwrap();
     gate.settles_at(5).await;
     memory.configure_queue(&queue("main"), &size(Some(1))).await.unwrap();

@@ -20,7 +20,23 @@ use crate::txn::{Tally, Txn};
 
 /// Inserts the jobs of one call: all, or none and an error.
 pub(crate) async fn insert(txn: &mut Txn<'_>, jobs: &[NewJob]) -> Result<Vec<Inserted>> {
+    let intake = Intake::look(txn, ids(jobs.iter().map(|job| job.id.as_bytes()))).await?;
+    take_in(txn, jobs, intake).await
+}
+
+/// Inserts the follow-ups of a completion. A queue's maximum depth stands at the door: a success inside is never
+/// turned into another run by it.
+pub(crate) async fn follow_ups(txn: &mut Txn<'_>, jobs: &[NewJob]) -> Result<()> {
     let mut intake = Intake::look(txn, ids(jobs.iter().map(|job| job.id.as_bytes()))).await?;
+    intake.room.clear();
+    take_in(txn, jobs, intake).await.map(drop)
+}
+
+async fn take_in<'a>(
+    txn: &mut Txn<'_>,
+    jobs: &'a [NewJob],
+    mut intake: Intake<'a>,
+) -> Result<Vec<Inserted>> {
     if jobs.iter().any(|job| job.unique.is_some()) {
         let keys = jobs.iter().filter_map(|job| job.unique.as_ref()).map(|u| u.key.as_str());
         intake.holders = unique::holders(txn, texts(keys)).await?;

@@ -219,13 +219,9 @@ async fn try_apply(
         accepted.iter().flat_map(|one| one.settlement.follow_ups.iter().cloned()).collect();
     apply_all(txn, accepted, answers).await?;
     // After the parents, so that a follow-up may take over the unique key of its parent.
-    let refusal = match insert::insert(txn, &follow_ups).await {
+    let refusal = match insert::follow_ups(txn, &follow_ups).await {
         Ok(_) => None,
-        Err(
-            refusal @ (Error::QueueFull { .. }
-            | Error::LimitExceeded { .. }
-            | Error::Invalid { .. }),
-        ) => {
+        Err(refusal @ (Error::LimitExceeded { .. } | Error::Invalid { .. })) => {
             txn.execute(sqlx::query("ROLLBACK TO windlass_follow_ups")).await?;
             txn.reset(mark);
             Some(refusal)

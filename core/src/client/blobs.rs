@@ -17,6 +17,8 @@ pub const BLOB_TTL: Duration = Duration::from_secs(24 * 3_600);
 
 /// Prefix of the keys of blobs that hosts and handlers store.
 const BLOBS: &str = "blobs";
+/// Where blobs are kept that outlive their jobs.
+const KEPT: &str = "kept";
 /// Prefix of the keys of args that were too large for their row.
 const ARGS: &str = "args";
 
@@ -184,7 +186,7 @@ impl<B: Backend + ?Sized> PutBlob<'_, B> {
     }
 
     async fn put(self) -> Result<Blob> {
-        let key = BlobKey::fresh(BLOBS)?;
+        let key = BlobKey::fresh(if self.keep { KEPT } else { BLOBS })?;
         if !self.keep {
             self.client.backend.stage_blobs(std::slice::from_ref(&key), BLOB_TTL).await?;
         }

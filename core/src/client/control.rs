@@ -1,8 +1,8 @@
 //! Changing jobs, singly and by filter, and the settings of queues.
 
 use crate::{
-    Backend, Change, Client, Error, EventName, JobFilter, JobId, Note, QueueChange, QueueName,
-    QueueSettings, Result, Selector, Start,
+    Backend, Change, ChangeRequest, Client, Error, EventName, JobFilter, JobId, Note, QueueChange,
+    QueueName, QueueSettings, Result, Selector, Start,
 };
 
 impl<B: Backend + ?Sized> Client<B> {
@@ -87,23 +87,23 @@ impl<B: Backend + ?Sized> Client<B> {
         if let Change::Reschedule { start: Start::In(delay) } = &change {
             self.limits().check_delay("delay in seconds", *delay)?;
         }
-        let Selector::Ids(ids) = target else { return self.change_pages(&target, &change).await };
+        let Selector::Ids(ids) = target else { return self.change_pages(target, change).await };
         let mut count = 0;
         for ids in ids.chunks(self.limits().batch.max(1)) {
-            count += self.change_pages(&Selector::Ids(ids.to_vec()), &change).await?;
+            count += self.change_pages(Selector::Ids(ids.to_vec()), change.clone()).await?;
         }
         Ok(count)
     }
 
-    async fn change_pages(&self, target: &Selector, change: &Change) -> Result<u64> {
+    async fn change_pages(&self, target: Selector, change: Change) -> Result<u64> {
+        let mut request = ChangeRequest::new(target, change);
         let mut count = 0;
-        let mut after = None;
         loop {
-            let changed = self.backend.change(target, change, after.as_ref()).await?;
+            let changed = self.backend.change(&request).await?;
             count += changed.count;
-            match changed.next {
-                Some(next) => after = Some(next),
-                None => return Ok(count),
+            request.after = changed.next;
+            if request.after.is_none() {
+                return Ok(count);
             }
         }
     }

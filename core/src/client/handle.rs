@@ -74,6 +74,9 @@ impl<J: Job, B: Backend + ?Sized> Handle<J, B> {
 
     async fn wait(&self) -> Result<J::Output, NoResult> {
         let job = self.id();
+        if let Inserted::Rejected { existing } = self.inserted() {
+            return Err(NoResult::Rejected { existing });
+        }
         let Some(record) = self.wait_for_record().await? else {
             return Err(NoResult::Gone { job });
         };
@@ -142,6 +145,13 @@ pub enum NoResult {
     Gone {
         /// The job.
         job: JobId,
+    },
+    /// Nothing was enqueued, since the unique key is held and the rule says [`OnConflict::Reject`](crate::OnConflict::Reject).
+    /// [`Client::handle`] of the holder waits for that job instead.
+    #[error("the job was not enqueued: job {existing} holds its unique key")]
+    Rejected {
+        /// The holder.
+        existing: JobId,
     },
     /// The result could not be waited for or read.
     #[error(transparent)]

@@ -184,3 +184,22 @@ pub async fn a_retry_lets_go_of_the_result<H: Harness>(h: H) {
     assert!(change_one(b, lease.key.job, Change::Delete).await);
     assert_eq!(named(&h).await, ["args", "result"], "nothing is leaked either way");
 }
+
+/// An upload that begins again under a doomed key must not be deleted under its writer's hands.
+pub async fn a_named_blob_may_be_staged_again<H: Harness>(h: H) {
+    let b = &*h.backend();
+    let id = insert(b, referring(&["a"])).await;
+    assert!(change_one(b, id, Change::Delete).await);
+    assert_eq!(named(&h).await, ["a"]);
+    b.stage_blobs(&[blob("a")], HOUR).await.unwrap();
+    assert!(named(&h).await.is_empty());
+}
+
+/// Staging what a job refers to already changes nothing: the job keeps it.
+pub async fn a_staged_blob_of_a_living_job_stays<H: Harness>(h: H) {
+    let b = &*h.backend();
+    insert(b, referring(&["a"])).await;
+    b.stage_blobs(&[blob("a")], ms(1)).await.unwrap();
+    h.advance(ms(10)).await;
+    assert!(named(&h).await.is_empty());
+}

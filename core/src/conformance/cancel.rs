@@ -156,3 +156,13 @@ pub async fn only_the_owner_is_asked<H: Harness>(h: H) {
     };
     assert_eq!(cancel, [first.key]);
 }
+
+pub async fn the_history_of_a_waiting_job_tells_the_reason<H: Harness>(h: H) {
+    let b = &*h.backend();
+    let id = insert(b, later()).await;
+    let reason = Some("no longer needed".to_owned());
+    assert!(change_one(b, id, Change::Cancel { reason }).await);
+    let last = history(b, id).await.pop().unwrap();
+    assert!(matches!(last.body, EventBody::State { to: State::Cancelled, .. }));
+    assert!(format!("{:?}", last.body).contains("no longer needed"), "{:?}", last.body);
+}

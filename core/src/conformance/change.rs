@@ -2,7 +2,9 @@
 
 use super::Harness;
 use super::support::*;
-use crate::{Change, Error, JobFilter, JobId, Limits, Selector, Start, State, Store};
+use crate::{
+    Change, ChangeRequest, Error, JobFilter, JobId, Limits, Selector, Start, State, Store,
+};
 
 pub async fn a_filter_changes_what_passes_and_nothing_else<H: Harness>(h: H) {
     let b = &*h.backend();
@@ -53,16 +55,17 @@ pub async fn a_filter_is_worked_through_in_pages<H: Harness>(_: H) {
             insert(b, job()).await;
         }
         let target = Selector::Filter(JobFilter::default());
-        let first = b.change(&target, &what, None).await.unwrap();
+        let mut request = ChangeRequest::new(target, what.clone());
+        let first = b.change(&request).await.unwrap();
         assert!(first.count <= 3, "a call looks at no more jobs than a batch");
-        let next = first.next.expect("there are more");
+        assert!(first.next.is_some(), "there are more");
+        request.after = first.next;
         let mut count = first.count;
-        let mut after = Some(next);
-        while let Some(cursor) = after {
-            let step = b.change(&target, &what, Some(&cursor)).await.unwrap();
+        while request.after.is_some() {
+            let step = b.change(&request).await.unwrap();
             assert!(step.count <= 3);
             count += step.count;
-            after = step.next;
+            request.after = step.next;
         }
         assert_eq!(count, 8, "{what:?}: each job once");
     }
@@ -91,7 +94,7 @@ pub async fn oldest_jobs_come_first<H: Harness>(_: H) {
         inserted.push(insert(b, job()).await);
     }
     let target = Selector::Filter(JobFilter::default());
-    b.change(&target, &CANCEL, None).await.unwrap();
+    b.change(&ChangeRequest::new(target, CANCEL)).await.unwrap();
     inserted.sort_unstable();
     for (n, id) in inserted.iter().enumerate() {
         let wanted = if n < 2 { State::Cancelled } else { State::Available };
@@ -104,7 +107,7 @@ pub async fn too_many_ids_are_an_error<H: Harness>(_: H) {
     let b = &*h.backend();
     let id = insert(b, job()).await;
     let target = Selector::Ids(vec![id, JobId::new(), JobId::new()]);
-    let error = b.change(&target, &CANCEL, None).await.unwrap_err();
+    let error = b.change(&ChangeRequest::new(target, CANCEL)).await.unwrap_err();
     assert!(matches!(error, Error::LimitExceeded { .. }), "{error}");
     assert_eq!(state(b, id).await, State::Available);
 }

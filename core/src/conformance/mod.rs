@@ -102,5 +102,9 @@ macro_rules! names {
     };
 }
 
-/// The names of all cases that [`conformance!`](crate::conformance!) generates.
+/// The names of the cases that [`conformance!`](crate::conformance!) generates.
 pub const CASES: &[&str] = __conformance_cases!(names);
+/// The names of the cases that [`conformance_transactional!`](crate::conformance_transactional!) generates.
+pub const TRANSACTIONAL_CASES: &[&str] = __conformance_transactional_cases!(names);
+/// The names of the cases that [`conformance_storage!`](crate::conformance_storage!) generates.
+pub const STORAGE_CASES: &[&str] = __conformance_storage_cases!(names);

@@ -176,3 +176,22 @@ pub async fn notes_survive_retries_and_the_pruning_of_the_feed<H: Harness>(h: H)
     let wanted = [log("first attempt"), log("second attempt")];
     assert_eq!(notes_of(b, lease.key.job).await, wanted, "kept as long as the job");
 }
+
+/// Messages are text for people: what is too long is cut, so that a chatty handler loses no line.
+pub async fn long_messages_are_cut<H: Harness>(_: H) {
+    let h = H::open(Limits { event_bytes: 20, ..Limits::default() }).await;
+    let b = &*h.backend();
+    let w = worker(b).await;
+    let lease = run_new(b, w, job()).await;
+    let long = "€".repeat(30);
+    let message = Some(long.clone());
+    let progress = Progress { done: 1, total: None, message };
+    let notes = vec![log(&long), Note::Progress(progress.clone())];
+    assert_eq!(record(b, lease.key, notes).await, Recorded::Applied);
+    b.append(lease.key.job, &[log(&long)]).await.unwrap();
+    let cut = crate::limits::cut(&long, 20);
+    let progress = Progress { message: Some(cut.clone()), ..progress };
+    let wanted = [log(&cut), Note::Progress(progress.clone()), log(&cut)];
+    assert_eq!(notes_of(b, lease.key.job).await, wanted);
+    assert_eq!(get(b, lease.key.job).await.progress, Some(progress));
+}

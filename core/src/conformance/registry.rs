@@ -111,6 +111,8 @@ macro_rules! __conformance_cases {
                 a_named_blob_may_be_referred_to_again
                 follow_ups_own_their_blobs
                 a_retry_lets_go_of_the_result
+                a_named_blob_may_be_staged_again
+                a_staged_blob_of_a_living_job_stays
             }
             bystanders {
                 f19_insert_and_claim
@@ -136,6 +138,7 @@ macro_rules! __conformance_cases {
                 the_history_tells_of_the_request_and_its_reason
                 a_retried_job_is_not_cancelled_again
                 only_the_owner_is_asked
+                the_history_of_a_waiting_job_tells_the_reason
             }
             change {
                 a_filter_changes_what_passes_and_nothing_else
@@ -251,7 +254,7 @@ macro_rules! __conformance_cases {
                 a_follow_up_may_take_the_key_of_the_completed_job
                 too_many_are_refused
                 one_above_a_limit_refuses_the_settlement
-                one_for_a_full_queue_refuses_the_settlement
+                a_full_queue_takes_them_all_the_same
                 a_refusal_keeps_no_other_settlement_of_the_batch
                 only_a_completion_has_them
                 they_come_though_a_cancel_was_requested
@@ -350,6 +353,7 @@ macro_rules! __conformance_cases {
                 a_large_event_is_refused
                 a_job_holds_so_many_notes_and_no_more
                 notes_survive_retries_and_the_pruning_of_the_feed
+                long_messages_are_cut
             }
             pause {
                 a_paused_queue_gives_nothing
@@ -382,6 +386,7 @@ macro_rules! __conformance_cases {
                 a_job_may_be_moved_to_now
                 a_moved_job_runs_at_its_new_time
                 running_and_final_jobs_stay_as_they_are
+                a_time_beyond_the_limit_is_an_error
             }
             rescue {
                 jobs_of_a_lost_worker_are_available_again
@@ -439,6 +444,7 @@ macro_rules! __conformance_cases {
                 progress_survives_a_retry
                 the_delay_counts_from_the_settling
                 a_result_above_the_limit_is_refused
+                a_delay_above_the_limit_is_refused
             }
             snooze_release {
                 a_snooze_gives_the_attempt_back
@@ -512,6 +518,7 @@ macro_rules! __conformance_cases {
                 an_insert_through_another_handle_wakes
                 a_promotion_wakes
                 a_release_wakes
+                cancelling_a_running_job_wakes
                 a_rescue_wakes
                 a_resumed_queue_wakes
                 changed_settings_wake

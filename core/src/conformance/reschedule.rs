@@ -2,7 +2,9 @@
 
 use super::Harness;
 use super::support::*;
-use crate::{Backend, Change, JobId, Start, State, Timestamp};
+use crate::{
+    Backend, Change, ChangeRequest, Error, JobId, Selector, Start, State, Store, Timestamp,
+};
 
 async fn moved(b: &dyn Backend, id: JobId, start: Start) -> bool {
     change_one(b, id, Change::Reschedule { start }).await
@@ -60,4 +62,19 @@ pub async fn running_and_final_jobs_stay_as_they_are<H: Harness>(h: H) {
         assert_eq!(get(b, id).await, before);
     }
     complete(b, &running).await;
+}
+
+pub async fn a_time_beyond_the_limit_is_an_error<H: Harness>(h: H) {
+    let b = &*h.backend();
+    let id = insert(b, job()).await;
+    let before = get(b, id).await;
+    let target = Selector::Ids(vec![id]);
+    for start in [Start::In(b.limits().delay + HOUR), Start::At(Timestamp::MAX)] {
+        let error = b
+            .change(&ChangeRequest::new(target.clone(), Change::Reschedule { start }))
+            .await
+            .unwrap_err();
+        assert!(matches!(error, Error::LimitExceeded { .. }), "{error}");
+    }
+    assert_eq!(get(b, id).await, before);
 }

@@ -170,5 +170,5 @@ pub async fn a_window_ends_though_its_job_was_pruned<H: Harness>(h: H) {
     h.advance(ms(60)).await;
     maintain(b).await;
     let next = unique_job("a");
-    assert_eq!(b.insert(&[next.clone()]).await.unwrap(), [Inserted::New(next.id)]);
+    assert_eq!(b.insert(std::slice::from_ref(&next)).await.unwrap(), [Inserted::New(next.id)]);
 }

@@ -203,3 +203,17 @@ pub async fn a_result_above_the_limit_is_refused<H: Harness>(_: H) {
     assert_eq!(state(b, lease.key.job).await, State::Running);
     complete(b, &lease).await;
 }
+
+/// A delay above the limit is the worker's mistake, too: it is told, and the job still runs.
+pub async fn a_delay_above_the_limit_is_refused<H: Harness>(_: H) {
+    let h = H::open(Limits { delay: HOUR, ..Limits::default() }).await;
+    let b = &*h.backend();
+    let w = worker(b).await;
+    let lease = run_new(b, w, job()).await;
+    for outcome in [retry(2 * HOUR), snoozed(2 * HOUR)] {
+        let answer = settle(b, lease.key, outcome).await;
+        assert!(matches!(answer, Settled::Refused { .. }), "{answer:?}");
+        assert_eq!(state(b, lease.key.job).await, State::Running);
+    }
+    assert_eq!(settled(b, lease.key, retry(HOUR)).await, State::Retryable);
+}

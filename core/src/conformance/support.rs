@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    AttemptOutcome, Backend, Change, Changed, ClaimRequest, Cursor, Event, EventBody, Failure,
+    AttemptOutcome, Backend, Change, ChangeRequest, ClaimRequest, Event, EventBody, Failure,
     FailureKind, Heartbeat, Inserted, JobFilter, JobId, JobQuery, JobRecord, Kind, KindSlots, Lane,
     Lease, LeaseKey, Maintained, NewJob, Order, Payload, QueueName, QueueSlots, Selector, Settled,
     Settlement, Start, State, Unique, UniqueKey, UniqueUntil, WorkerId, WorkerInfo,
@@ -226,14 +226,13 @@ pub(super) async fn crash_once(b: &dyn Backend, lane: Lane) -> JobId {
 /// Calls [`Store::change`](crate::Store::change) until every job was looked at, and answers how many were changed.
 pub(super) async fn change(b: &dyn Backend, target: Selector, change: Change) -> u64 {
     let mut count = 0;
-    let mut after: Option<Cursor> = None;
+    let mut request = ChangeRequest::new(target, change);
     for _ in 0..100_000 {
-        let Changed { count: more, next } =
-            b.change(&target, &change, after.as_ref()).await.unwrap();
-        count += more;
-        match next {
-            Some(_) => after = next,
-            None => return count,
+        let step = b.change(&request).await.unwrap();
+        count += step.count;
+        request.after = step.next;
+        if request.after.is_none() {
+            return count;
         }
     }
     panic!("a change comes to an end");

@@ -85,7 +85,7 @@ pub async fn many_inserts_in_one_transaction_see_each_other<H: TransactionalHarn
     let b = &*h.backend();
     let (first, again) = (unique_job("a"), unique_job("a"));
     let mut tx = h.begin().await;
-    insert_in(&h, &mut tx, &[first.clone()]).await;
+    insert_in(&h, &mut tx, std::slice::from_ref(&first)).await;
     let answers = insert_in(&h, &mut tx, &[first.clone(), again, job()]).await;
     assert_eq!(answers[0], Inserted::Duplicate { existing: first.id });
     assert_eq!(answers[1], Inserted::Duplicate { existing: first.id });
@@ -238,7 +238,7 @@ pub async fn an_enqueue_and_a_completion_share_a_transaction<H: TransactionalHar
     let lease = run_new(b, w, job()).await;
     let next = job();
     let mut tx = h.begin().await;
-    insert_in(&h, &mut tx, &[next.clone()]).await;
+    insert_in(&h, &mut tx, std::slice::from_ref(&next)).await;
     settle_in(&h, &mut tx, &Settlement::new(lease.key, completed())).await;
     h.commit(tx).await;
     assert_eq!(state(b, lease.key.job).await, State::Completed);

@@ -52,6 +52,19 @@ pub async fn a_promotion_wakes<H: Harness>(h: H) {
     .await;
 }
 
+/// Its worker hears of it before its next heartbeat is due.
+pub async fn cancelling_a_running_job_wakes<H: Harness>(h: H) {
+    let b = h.backend();
+    let w = worker(&*b).await;
+    insert_all(&*b, jobs(200)).await;
+    let mut running = claim(&*b, w, 200).await.into_iter();
+    wakes(b.clone(), || {
+        let (b, lease) = (b.clone(), running.next().expect("200 cancels wake nobody"));
+        async move { assert!(cancel(&*b, lease.key.job).await) }
+    })
+    .await;
+}
+
 pub async fn a_release_wakes<H: Harness>(h: H) {
     let b = h.backend();
     let w = worker(&*b).await;
@@ -94,10 +107,8 @@ pub async fn changed_settings_wake<H: Harness>(h: H) {
         let change = QueueChange::default().concurrency(Some(n));
         let b = b.clone();
         async move {
-            assert_eq!(
-                b.configure_queue(&queue(Q), &change).await.unwrap().concurrency,
-                change.concurrency.flatten()
-            )
+            let settings = b.configure_queue(&queue(Q), &change).await.unwrap();
+            assert_eq!(settings.concurrency, change.concurrency.flatten());
         }
     })
     .await;

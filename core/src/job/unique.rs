@@ -85,6 +85,7 @@ pub enum OnConflict {
     /// The existing job takes over args, metadata, tags, blobs, priority, queue, kind, start, timeout and
     /// max attempts of the new one and keeps its id and its attempts so far
     /// ([`Inserted::Replaced`](crate::Inserted::Replaced)). A job that runs or is final is never replaced: then as `Keep`.
+    /// With [`UniqueUntil::Started`], a repeat after a lost reply may find that the replaced job has started, and then adds a job.
     Replace,
     /// The existing job stays; the caller is told so as [`Inserted::Rejected`](crate::Inserted::Rejected).
     Reject,

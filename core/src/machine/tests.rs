@@ -202,7 +202,10 @@ fn only_a_snooze_that_leads_on_counts_as_one() {
     for_all(|job, event, to| {
         let snooze = matches!(event, Event::Settle(AttemptOutcome::Snoozed { .. }));
         let counts = u32::from(snooze && !to.to.is_final());
-        assert_eq!(to.snoozes, job.snoozes + counts, "{job:?} {event:?}");
+        // A user's retry of a final job gives a fresh budget.
+        let anew = job.state.is_final() && matches!(event, Event::Change(Change::Retry));
+        let expected = if anew { 0 } else { job.snoozes + counts };
+        assert_eq!(to.snoozes, expected, "{job:?} {event:?}");
     });
 }
 
@@ -294,7 +297,12 @@ fn a_rescue_discards_out_of_attempts_or_out_of_crashes_and_only_then() {
     for_all(|job, event, to| {
         if matches!(event, Event::Rescue(_)) && !job.cancel_requested {
             let out = job.attempt >= job.max_attempts || to.crashes >= DISCARD_CRASHES;
-            let expected = if out { State::Discarded } else { State::Available };
+            let late = matches!(event, Event::Rescue(Rescue::DeadlinePassed));
+            let expected = match (out, late) {
+                (true, _) => State::Discarded,
+                (false, true) => State::Retryable, // F20: no hot loop of attempts that hang
+                (false, false) => State::Available,
+            };
             assert_eq!(to.to, expected, "{job:?} {event:?}");
         }
     });
@@ -385,7 +393,7 @@ fn the_table_of_the_documentation() {
         (Running, settle(snoozed(Duration::ZERO)), Some(Available)),
         (Running, settle(AttemptOutcome::Released), Some(Available)),
         (Running, lost(), Some(Available)),
-        (Running, late(), Some(Available)),
+        (Running, late(), Some(Retryable)),
         (Available, lost(), None),
         (Retryable, late(), None),
         (Blocked, change(cancel()), Some(Cancelled)),

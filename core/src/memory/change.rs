@@ -105,6 +105,7 @@ impl Inner {
     fn request_cancel(&mut self, id: JobId, reason: Option<String>, now: Timestamp) {
         if let Some(row) = self.jobs.get_mut(&id) {
             row.job.cancel_requested = true;
+            self.hints.touch(&row.job.queue); // its worker need not wait for a heartbeat
         }
         let reason = reason.map(|reason| self.limits.cut_error(&reason));
         self.log(id, EventBody::CancelRequested { reason }, now);

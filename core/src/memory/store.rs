@@ -8,9 +8,9 @@ use super::MemoryBackend;
 use super::clock::after;
 use crate::limits::at_most;
 use crate::{
-    BlobKey, Change, Changed, Cursor, EventFilter, EventPage, Inserted, JobId, JobQuery, JobRecord,
+    BlobKey, ChangeRequest, Changed, EventFilter, EventPage, Inserted, JobId, JobQuery, JobRecord,
     NewJob, Note, Page, Position, Pruned, QueueChange, QueueName, QueueSettings, Result, Retention,
-    Selector, Stats, StatsQuery, Store, WorkerRecord,
+    Stats, StatsQuery, Store, WorkerRecord,
 };
 
 #[async_trait]
@@ -27,13 +27,9 @@ impl Store for MemoryBackend {
         self.step(|inner, _| inner.list(query))
     }
 
-    async fn change(
-        &self,
-        target: &Selector,
-        change: &Change,
-        after: Option<&Cursor>,
-    ) -> Result<Changed> {
-        self.step(|inner, now| inner.change(target, change, after, now))
+    async fn change(&self, request: &ChangeRequest) -> Result<Changed> {
+        let ChangeRequest { target, change, after } = request;
+        self.step(|inner, now| inner.change(target, change, after.as_ref(), now))
     }
 
     async fn history(&self, id: JobId, after: Option<Position>, limit: usize) -> Result<EventPage> {

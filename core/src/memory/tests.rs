@@ -97,7 +97,7 @@ impl World {
             8 => drop(self.backend.maintain(fastrand::u32(1..20)).await?),
             9 => {
                 let ids = Selector::Ids(vec![*choice(&self.ids)]);
-                self.backend.change(&ids, &some_change(), None).await?;
+                self.backend.change(&ChangeRequest::new(ids, some_change())).await?;
             }
             10 => {
                 let worker = *choice(&self.workers);

@@ -6,8 +6,9 @@ use super::BlobKey;
 
 /// A handle on stored bytes: key, length and SHA-256. Put it into args and results like any other field.
 ///
-/// A managed blob (the default) is deleted once the last job that refers to it is gone, see
-/// [`Store::prune`](crate::Store::prune). It is found by its serialized form, wherever in the args or result it stands.
+/// A managed blob (one that the library stored, unless it is kept) is deleted once the last job that refers to it is
+/// gone, see [`Store::prune`](crate::Store::prune). It is found by its serialized form, wherever in the args or result it
+/// stands. Blobs under keys of the host's own are never deleted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Blob {

@@ -46,6 +46,12 @@ impl BlobKey {
         Self::new(format!("{}/{}", prefix.as_ref(), uuid::Uuid::now_v7()))
     }
 
+    /// Whether the library made the key for a blob that lives as long as its jobs: under `blobs/`, `args/` or `results/`.
+    #[must_use]
+    pub fn is_managed(&self) -> bool {
+        ["blobs/", "args/", "results/"].iter().any(|prefix| self.0.starts_with(prefix))
+    }
+
     /// The key as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -77,8 +77,9 @@ impl<'de> Visitor<'de> for Walk<'_> {
                 _ => {}
             }
         }
-        // The host's own data may have a field of this name: only a whole handle counts.
-        if let Some(key) = key.filter(|_| len && sha256 && !keep)
+        // The host's own data may have a field of this name: only a whole handle counts. And it may come from
+        // strangers: only keys that the library made are managed, so nobody can get another blob deleted.
+        if let Some(key) = key.filter(|key| key.is_managed() && len && sha256 && !keep)
             && self.0.seen.insert(key.clone())
         {
             self.0.keys.push(key);

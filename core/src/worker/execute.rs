@@ -48,7 +48,7 @@ pub(crate) fn admit(
                 _ if shared.stop.is_cancelled() => {
                     settle(&shared, held, AttemptOutcome::Released).await;
                 }
-                Some(handler) => supervise(&shared, held, handler, args).await,
+                Some(handler) => supervise(&shared, worker, held, handler, args).await,
                 None => {
                     tracing::error!(kind = %held.attempt.lease.kind, "the backend gave a job of a kind that was not asked for");
                     settle(&shared, held, AttemptOutcome::Released).await;
@@ -64,7 +64,13 @@ fn take_args(lease: &mut Lease) -> Payload {
 }
 
 /// Runs one attempt to its end.
-async fn supervise(shared: &Arc<Shared>, held: Held, handler: Arc<dyn Erased>, args: Payload) {
+async fn supervise(
+    shared: &Arc<Shared>,
+    worker: WorkerId,
+    held: Held,
+    handler: Arc<dyn Erased>,
+    args: Payload,
+) {
     let attempt = held.attempt.clone();
     let lease = &attempt.lease;
     let span = tracing::info_span!(
@@ -73,7 +79,7 @@ async fn supervise(shared: &Arc<Shared>, held: Held, handler: Arc<dyn Erased>, a
         kind = %lease.kind,
         queue = %lease.queue,
         attempt = lease.attempt,
-        worker = ?shared.registry.worker(),
+        %worker,
     );
     let call = {
         let (shared, attempt) = (shared.clone(), attempt.clone());

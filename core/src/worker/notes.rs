@@ -4,11 +4,13 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
+use tokio::time::sleep;
 
 use super::attempt::Attempt;
-use super::lock;
+use super::backoff::Pause;
 use super::shared::Shared;
-use crate::{LogLevel, Note, Record, Recorded};
+use super::{error_text, lock};
+use crate::{LogLevel, Note, Record, Recorded, Result};
 
 /// Notes of one attempt that wait at once; of more, the log tells how many were dropped.
 const WAITING: usize = 1_000;
@@ -87,23 +89,36 @@ impl Notes {
 
 /// Records what gathers, until the worker ends.
 pub(crate) async fn run(shared: Arc<Shared>) {
-    loop {
-        tokio::select! {
-            () = shared.notes_wake.notified() => {}
-            () = shared.halt.cancelled() => return,
+    let flushes = async {
+        let mut pause = Pause::after_error();
+        loop {
+            shared.notes_wake.notified().await;
+            sleep(shared.options.notes).await;
+            match flush_all(&shared).await {
+                Ok(()) => pause.reset(),
+                Err(error) => {
+                    tracing::warn!(error = %error_text(&error), "can't record progress and log lines yet");
+                    shared.notes_wake.notify_one();
+                    sleep(pause.next()).await;
+                }
+            }
         }
-        tokio::select! {
-            () = tokio::time::sleep(shared.options.notes) => {}
-            () = shared.halt.cancelled() => return,
-        }
-        let attempts = shared.registry.attempts();
-        for some in attempts.chunks(RECORDS) {
-            flush(&shared, some).await;
-        }
+    };
+    tokio::select! {
+        () = flushes => {}
+        () = shared.halt.cancelled() => {}
     }
 }
 
-async fn flush(shared: &Shared, attempts: &[Arc<Attempt>]) {
+async fn flush_all(shared: &Shared) -> Result<()> {
+    let attempts = shared.registry.attempts();
+    for some in attempts.chunks(RECORDS) {
+        flush(shared, some).await?;
+    }
+    Ok(())
+}
+
+async fn flush(shared: &Shared, attempts: &[Arc<Attempt>]) -> Result<()> {
     let mut guards = Vec::new();
     let mut records = Vec::new();
     for attempt in attempts {
@@ -119,20 +134,20 @@ async fn flush(shared: &Shared, attempts: &[Arc<Attempt>]) {
         }
     }
     if records.is_empty() {
-        return;
+        return Ok(());
     }
     match shared.call("record", shared.backend().record(&records)).await {
         Ok(answers) => {
             for ((attempt, _), answer) in guards.iter().zip(answers) {
                 answered(shared, attempt, &answer);
             }
+            Ok(())
         }
         Err(error) => {
-            tracing::warn!(error = %super::error_text(&error), "can't record progress and log lines yet");
             for ((attempt, _), record) in guards.iter().zip(records) {
                 attempt.notes.put_back(record.notes);
             }
-            shared.notes_wake.notify_one();
+            Err(error)
         }
     }
 }

@@ -76,6 +76,15 @@ impl RunningWorker {
         }
     }
 
+    /// Shuts down and waits for the end: [`shutdown`](Self::shutdown), then [`join`](Self::join).
+    ///
+    /// # Errors
+    /// As for [`join`](Self::join).
+    pub async fn stop(self) -> Result<()> {
+        self.shutdown();
+        self.join().await
+    }
+
     /// Waits until the worker begins to shut down, for whatever reason.
     pub(super) async fn stopping(&self) {
         self.shared.stop.cancelled().await;
@@ -112,7 +121,14 @@ pub(super) fn start<S>(worker: Worker<S>) -> Result<RunningWorker> {
     let shared =
         Arc::new(Shared::new(Parts { client, options, name, handlers, slots, settlements, pool }));
     let lease = spawn_heartbeat(&shared)?;
-    let main = tokio::spawn(main(shared.clone(), items, lease));
+    // A runtime that is dropped takes its tasks along, but not the heartbeat's thread: without this, the lease would
+    // live on, and with it jobs that nobody runs.
+    let halt = shared.halt.clone().drop_guard();
+    let run = main(shared.clone(), items, lease);
+    let main = tokio::spawn(async move {
+        let _halt = halt;
+        run.await
+    });
     Ok(RunningWorker { shared, main })
 }
 

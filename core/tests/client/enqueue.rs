@@ -125,7 +125,11 @@ async fn f21_duplicates_are_values_and_lead_to_the_job_that_is_there() {
     let again = client.enqueue(mail("bob")).unique_key("k").await.unwrap();
     assert_eq!(again.inserted(), Inserted::Duplicate { existing: first.id() });
     let rejected = client.enqueue(mail("bob")).unique_key("k").on_conflict(OnConflict::Reject);
-    assert_eq!(rejected.await.unwrap().inserted(), Inserted::Rejected { existing: first.id() });
+    let rejected = rejected.await.unwrap();
+    assert_eq!(rejected.inserted(), Inserted::Rejected { existing: first.id() });
+    // What the other job returns is not the answer to this one.
+    let error = rejected.result().await.unwrap_err();
+    assert!(matches!(error, NoResult::Rejected { existing } if existing == first.id()), "{error}");
     let replaced = client.enqueue(mail("eve")).unique_key("k").on_conflict(OnConflict::Replace);
     assert_eq!(replaced.await.unwrap().inserted(), Inserted::Replaced { existing: first.id() });
     let job = first.record().await.unwrap().unwrap();

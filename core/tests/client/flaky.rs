@@ -92,7 +92,7 @@ flaky!(Store {
     fn insert(jobs: &[NewJob]) -> Vec<Inserted>;
     fn get(id: JobId) -> Option<JobRecord>;
     fn list(query: &JobQuery) -> Page<JobRecord>;
-    fn change(target: &Selector, change: &Change, after: Option<&Cursor>) -> Changed;
+    fn change(request: &ChangeRequest) -> Changed;
     fn history(id: JobId, after: Option<Position>, limit: usize) -> EventPage;
     fn events(filter: &EventFilter, after: Option<Position>, limit: usize) -> EventPage;
     fn tail() -> Option<Position>;

@@ -42,6 +42,13 @@ pub fn hangs() -> Error {
 
 const HANGS: &str = "nothing";
 
+/// In the place of an answer of `wait`: the memory backend's own hints.
+pub fn hints() -> Error {
+    Error::Timeout { what: HINTS.into(), after: Duration::ZERO }
+}
+
+const HINTS: &str = "hints";
+
 async fn answer<T>(answer: Result<T>) -> Result<T> {
     match answer {
         Err(Error::Timeout { what, .. }) if what == HANGS => std::future::pending().await,
@@ -104,7 +111,12 @@ impl Queue for Double {
         answer(self.calls.maintain(limit).await).await
     }
     async fn wait(&self, queues: &[QueueName], timeout: Duration) -> Result<Wake> {
-        answer(self.calls.wait(queues, timeout).await).await
+        match self.calls.wait(queues, timeout).await {
+            Err(Error::Timeout { what, .. }) if what == HINTS => {
+                self.memory.wait(queues, timeout).await
+            }
+            other => answer(other).await,
+        }
     }
 }
 
@@ -119,8 +131,8 @@ impl Store for Double {
     async fn list(&self, query: &JobQuery) -> Result<Page<JobRecord>> {
         self.memory.list(query).await
     }
-    async fn change(&self, t: &Selector, c: &Change, after: Option<&Cursor>) -> Result<Changed> {
-        self.memory.change(t, c, after).await
+    async fn change(&self, request: &ChangeRequest) -> Result<Changed> {
+        self.memory.change(request).await
     }
     async fn history(&self, id: JobId, after: Option<Position>, n: usize) -> Result<EventPage> {
         self.memory.history(id, after, n).await
