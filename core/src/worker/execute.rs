@@ -202,7 +202,8 @@ async fn settle(shared: &Arc<Shared>, held: Held, outcome: AttemptOutcome) {
     if matches!(settlement.outcome, AttemptOutcome::Completed { .. }) {
         settlement.follow_ups = attempt.follow_ups();
     }
-    settlement.notes = attempt.notes.take().await;
+    // Half of the flush is left for the settling itself.
+    settlement.notes = attempt.notes.take(shared.options.flush / 2).await;
     if let Some(failure) = settlement.outcome.failure() {
         tracing::info!(kind = ?failure.kind, error = %failure.message, "the attempt failed");
     }
