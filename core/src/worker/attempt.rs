@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -12,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::lock;
 use super::notes::Notes;
+use super::pool::Thread;
 use crate::{AttemptOutcome, Client, Failure, Lease, LeaseKey, NewJob, machine};
 
 /// Why a handler's cancellation token fired.
@@ -57,6 +59,10 @@ pub(crate) struct Attempt {
     pub(crate) deadline: Option<Instant>,
     /// The delay after a failure, drawn once so that a repeated settlement is the same.
     pub(crate) backoff: Duration,
+    /// The worker's, for blocking handlers.
+    pub(crate) runtime: Handle,
+    /// Kept until a blocking handler has it for itself, or has ended.
+    thread: Mutex<Option<Thread>>,
     pub(crate) token: CancellationToken,
     cause: OnceLock<CancelCause>,
     cancel_requested: AtomicBool,
@@ -79,7 +85,7 @@ impl fmt::Debug for Attempt {
 }
 
 impl Attempt {
-    /// An attempt whose time counts from `started`.
+    /// An attempt whose time counts from `started`. To be called on the worker's runtime.
     pub(crate) fn new(
         lease: Lease,
         client: Client,
@@ -94,6 +100,8 @@ impl Attempt {
             client,
             started,
             backoff,
+            runtime: Handle::current(),
+            thread: Mutex::default(),
             token: CancellationToken::new(),
             cause: OnceLock::new(),
             cancel_requested: AtomicBool::new(false),
@@ -106,6 +114,20 @@ impl Attempt {
 
     pub(crate) fn key(&self) -> LeaseKey {
         self.lease.key
+    }
+
+    pub(crate) fn keep_thread(&self, thread: Thread) {
+        *lock(&self.thread) = Some(thread);
+    }
+
+    /// The thread that is kept for its blocking handler.
+    pub(crate) fn thread(&self) -> Option<Thread> {
+        lock(&self.thread).clone()
+    }
+
+    /// From here on only a handler that still runs keeps the thread.
+    pub(crate) fn leave_thread(&self) {
+        *lock(&self.thread) = None;
     }
 
     /// Fires the handler's token; the first cause stays.
