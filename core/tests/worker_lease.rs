@@ -307,3 +307,36 @@ async fn f15_blocking_jobs_are_claimed_only_for_threads_that_are_there() {
     door.open();
     until("all have run", || async { worker.stats().completed == 12 }).await;
 }
+
+/// The async half of the context works in blocking handlers: follow-up jobs, blobs, the client, and timers.
+#[tokio::test]
+async fn blocking_handlers_can_wait_for_futures() {
+    let (memory, client) = real();
+    let id = insert(&memory, Alpha(1)).await;
+    let _worker = Worker::new(&client)
+        .options(fast)
+        .register_blocking(|_: Alpha, cx: Context| {
+            let blob = cx.block_on(cx.put_blob("a text"))?;
+            cx.block_on(cx.follow_up(Beta(2)))?;
+            cx.block_on(cx.client().enqueue(Gamma(3)))?;
+            cx.block_on(sleep(Duration::from_millis(1)));
+            // What needs a runtime finds the worker's.
+            let spawned = tokio::spawn(async {
+                sleep(Duration::from_millis(1)).await;
+                40
+            });
+            Ok(cx.block_on(spawned)? + blob.len)
+        })
+        .register(|job: Beta, _| async move { Ok(job.0) })
+        .register(|job: Gamma, _| async move { Ok(job.0) })
+        .queue("main", 2)
+        .queue("side", 2)
+        .start()
+        .unwrap();
+    let job = reaches(&memory, id, State::Completed).await;
+    assert_eq!(job.result.unwrap().parse::<u64>().unwrap(), 46);
+    until("the others have run", || async {
+        memory.stats(&StatsQuery::default()).await.unwrap().in_state(State::Completed) == 3
+    })
+    .await;
+}

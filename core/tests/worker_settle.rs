@@ -3,8 +3,8 @@
 
 mod worker_support;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::time::sleep;
@@ -187,4 +187,55 @@ async fn a_blob_that_can_not_be_deleted_is_not_in_the_way_of_pruning() {
     // Only the one that can't go is named again.
     assert_eq!(memory.prune(&Retention::keep_all(), 1).await.unwrap().blobs, keys[..1]);
     assert!(calls.load(Ordering::SeqCst) < 100);
+}
+
+/// Gathers the messages of warnings.
+#[derive(Clone, Default)]
+struct Warnings(Arc<Mutex<Vec<String>>>);
+
+impl tracing::Subscriber for Warnings {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() <= tracing::Level::WARN
+    }
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn event(&self, event: &tracing::Event<'_>) {
+        struct Message<'a>(&'a mut Vec<String>);
+        impl tracing::field::Visit for Message<'_> {
+            fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+                if field.name() == "message" {
+                    self.0.push(format!("{value:?}"));
+                }
+            }
+        }
+        event.record(&mut Message(&mut self.0.lock().unwrap()));
+    }
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+/// Follow-up jobs commit with the completion only; an attempt that drops some by ending otherwise says so.
+#[tokio::test(start_paused = true)]
+async fn dropped_follow_ups_are_told() {
+    let warnings = Warnings::default();
+    let _default = tracing::subscriber::set_default(warnings.clone());
+    let (memory, client) = paused();
+    let told = || warnings.0.lock().unwrap().iter().filter(|w| w.contains("follow-up")).count();
+    let _worker = simulated(&client)
+        .register(|job: Alpha, cx: Context| async move {
+            cx.follow_up(Gamma(1)).await?;
+            if job.0 == 1 { Err("no".into()) } else { Ok(job.0) }
+        })
+        .queue("main", 1)
+        .start()
+        .unwrap();
+    let id = insert(&memory, Alpha(0)).await;
+    reaches(&memory, id, State::Completed).await;
+    assert_eq!(told(), 0);
+    let id = insert_with(&memory, Alpha(1), |job| job.max_attempts = 1).await;
+    reaches(&memory, id, State::Discarded).await;
+    assert_eq!(told(), 1);
 }

@@ -205,6 +205,11 @@ async fn settle(shared: &Arc<Shared>, held: Held, outcome: AttemptOutcome) {
     let mut settlement = Settlement::new(attempt.key(), outcome);
     if matches!(settlement.outcome, AttemptOutcome::Completed { .. }) {
         settlement.follow_ups = attempt.follow_ups();
+    } else if !attempt.is_completed_in() {
+        let jobs = attempt.follow_ups().len();
+        if jobs > 0 {
+            tracing::warn!(job = %attempt.key().job, jobs, "the attempt did not complete: its follow-up jobs are dropped");
+        }
     }
     // Half of the flush is left for the settling itself.
     settlement.notes = attempt.notes.take(shared.options.flush / 2).await;

@@ -124,7 +124,7 @@ async fn flush(shared: &Shared, attempts: &[Arc<Attempt>]) -> Result<()> {
     let mut records = Vec::new();
     for attempt in attempts {
         // What `complete_in` took along is the host transaction's to write.
-        if attempt.is_completed_in() {
+        if attempt.is_the_hosts() {
             continue;
         }
         let Ok(guard) = attempt.notes.flushing.try_lock() else { continue };
