@@ -228,7 +228,6 @@ impl Attempt {
     }
 
     /// Whether a completion was applied to the host's transaction; the store tells whether that was committed.
-
     pub(crate) fn is_completed_in(&self) -> bool {
         self.completed_in.load(Ordering::Acquire)
     }

@@ -130,7 +130,7 @@ async fn keep(shared: &Shared, mut kept: Kept) {
     }
 }
 
-/// A hint may stand for a cancel request of a running job: waits for one that came while some run.
+/// A hint that came while jobs run may stand for a cancel request. Waits for one, and until it is time.
 async fn hinted(shared: &Shared, last: Instant) {
     shared.beat_hint.notified().await;
     sleep_until(last + EARLIEST).await;

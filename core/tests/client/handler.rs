@@ -57,12 +57,12 @@ async fn order(job: Order, cx: Context<Arc<App>>) -> Outcome<Option<Blob>> {
 
 async fn complete_in(plan: Plan, cx: &Context<Arc<App>>) -> Result<()> {
     let client = &cx.state().client;
-    let mut tx = Transaction::default();
-    tx.answer = match plan {
+    let answer = match plan {
         Plan::LeaseLost => Some(Settled::Lost),
         Plan::RefusedAndGoesOn => Some(Settled::Refused { reason: "no".to_owned() }),
         _ => None,
     };
+    let mut tx = Transaction { answer, ..Transaction::default() };
     cx.follow_up(mail("ann")).await?;
     let large = "x".repeat(100 << 10);
     let done = match plan {
