@@ -179,7 +179,8 @@ async fn f13_a_hint_brings_a_cancel_request_before_the_next_heartbeat() {
         sleep(7 * SECOND).await;
     }
     let begin = Instant::now();
-    memory.change(&Selector::Ids(vec![id]), &Change::Cancel { reason: None }, None).await.unwrap();
+    let cancel = Change::Cancel { reason: None };
+    memory.change(&ChangeRequest::new(Selector::Ids(vec![id]), cancel)).await.unwrap();
     insert(&memory, Alpha(2)).await; // raises a hint
     reaches(&memory, id, State::Cancelled).await;
     let (cause, at) = cancelled.lock().unwrap().unwrap();
