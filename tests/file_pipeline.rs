@@ -156,7 +156,51 @@ fn killed_in_mid_run_and_started_again_it_finishes_the_rest_and_doubles_nothing(
     assert!(output.status.success(), "{summary}");
     assert_eq!([&summary["files"], &summary["completed"]], [&Value::from(150), &Value::from(150)]);
     assert_each_exactly_once(&out, &files);
-    assert_eq!(fs::read_dir(out.join("work")).unwrap().count(), 0, "work folders were left");
+    assert!(!out.join("work").exists(), "work folders were left");
+}
+
+#[test]
+fn asked_to_stop_it_gives_its_jobs_back_and_goes_on_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = make_files(&dir.path().join("in"), 150);
+    let out = dir.path().join("out");
+    let mut child = program();
+    child.arg("--dir").arg(&out).args(["--json", "--concurrency", "1"]).args(&files);
+    let child = child.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let give_up = Instant::now() + Duration::from_secs(60);
+    while fs::read_dir(out.join("artifacts")).map_or(0, Iterator::count) < 5 {
+        assert!(Instant::now() < give_up, "no progress");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(error.contains("interrupted"), "{error}");
+    let (output, summary) = run(&out, &files);
+    assert!(output.status.success(), "{summary}");
+    assert_each_exactly_once(&out, &files);
+}
+
+#[cfg(unix)]
+#[test]
+fn odd_names_of_files_and_folders_work() {
+    use std::os::unix::ffi::OsStrExt;
+    let dir = tempfile::tempdir().unwrap();
+    for (n, odd) in ["a?b=c", "p%20q", "#%zz", "with space", "é"].into_iter().enumerate() {
+        let folder = dir.path().join(odd);
+        let mut files = make_files(&folder, 1);
+        let long = folder.join("n".repeat(254));
+        let not_utf8 = folder.join(std::ffi::OsStr::from_bytes(b"\xff\xfe.txt"));
+        for file in [long, not_utf8] {
+            fs::write(&file, format!("content {n}")).unwrap();
+            files.push(file);
+        }
+        let (output, summary) = run(&folder.join("out"), &files);
+        assert!(output.status.success(), "{odd}: {summary}");
+        assert_eq!(summary["completed"], 3, "{odd}: {summary}");
+    }
 }
 
 #[test]

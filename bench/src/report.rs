@@ -16,7 +16,13 @@ pub struct Row {
 }
 
 impl Row {
-    pub fn new(backend: &str, workload: &str, config: &str, unit: &str, mut values: Vec<f64>) -> Self {
+    pub fn new(
+        backend: &str,
+        workload: &str,
+        config: &str,
+        unit: &str,
+        mut values: Vec<f64>,
+    ) -> Self {
         values.sort_by(f64::total_cmp);
         Self {
             backend: backend.to_owned(),

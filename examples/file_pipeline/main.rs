@@ -17,6 +17,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
@@ -24,6 +25,7 @@ use futures_util::StreamExt;
 use indicatif::{ProgressBar, ProgressStyle};
 use process::{App, ProcessFile};
 use summary::Summary;
+use windlass::sqlite::{SqliteBackend, SqliteOptions};
 use windlass::{Client, Draft, EventFilter, JobId, JobQuery, Since, State, Worker};
 
 type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
@@ -74,8 +76,14 @@ async fn run(args: Args) -> Result<Summary> {
     if !args.json {
         println!("folder: {}", dir.display());
     }
-    let url = args.database.unwrap_or_else(|| format!("sqlite:{}", dir.join("jobs.db").display()));
-    let client = windlass::connect(&url).await?;
+    let client = match args.database {
+        Some(url) => windlass::connect(&url).await?,
+        // By its path, which may hold characters that mean something in a URL.
+        None => {
+            let options = SqliteOptions::new(dir.join("jobs.db"));
+            Client::new(Arc::new(SqliteBackend::open(options).await?)).erase()
+        }
+    };
     let app = App::new(&dir)?;
 
     let files = if args.files.is_empty() { own_documents()? } else { args.files };
@@ -104,7 +112,7 @@ async fn run(args: Args) -> Result<Summary> {
         }
         tokio::select! {
             _ = tokio::time::timeout(Duration::from_millis(500), news.next()) => {}
-            _ = tokio::signal::ctrl_c() => {
+            () = asked_to_stop() => {
                 worker.stop().await?;
                 return Err(format!("interrupted; `--dir {}` goes on from here", dir.display()).into());
             }
@@ -112,6 +120,7 @@ async fn run(args: Args) -> Result<Summary> {
     }
     bar.finish_and_clear();
     worker.stop().await?;
+    process::clean(&dir)?;
 
     let summary = Summary::collect(&client, &dir).await?;
     summary.write(&dir.join("result.json"))?;
@@ -124,6 +133,21 @@ async fn run(args: Args) -> Result<Summary> {
     Ok(summary)
 }
 
+/// Ctrl-C, or the signal by which process managers end a program.
+async fn asked_to_stop() {
+    #[cfg(unix)]
+    if let Ok(mut terminate) =
+        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+    {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        }
+        return;
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}
+
 /// A job per file. Its id follows from path and content, so that a second start finds the job instead of adding another.
 async fn enqueue(client: &Client, files: &[PathBuf]) -> Result<()> {
     let mut folders = HashSet::new();
@@ -134,13 +158,14 @@ async fn enqueue(client: &Client, files: &[PathBuf]) -> Result<()> {
     for path in files {
         let path = std::path::absolute(path)?;
         let digest = process::digest(&path).await.unwrap_or_default();
-        let id = JobId::derived(&format!("{}\n{digest}", path.display()));
+        let id = JobId::derived(&format!("{path:?}\n{digest}"));
         if client.get(id).await?.is_some() {
             continue;
         }
         let folder = process::folder_name(&path, &mut folders);
         // A file that can't be read now becomes a job as well: its handler tries again.
         let blob = client.put_blob(path.as_path()).await.ok();
+        let path = path.to_string_lossy().into_owned();
         client.enqueue(Draft::new(ProcessFile { path, folder, blob }).id(id)).await?;
     }
     Ok(())

@@ -13,6 +13,9 @@ use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt;
 use windlass::{Blob, Context, Job, Outcome};
 
+/// Bytes of a file name, with room for `.gz` and a number.
+const MAX_NAME: usize = 240;
+
 /// Where things go.
 #[derive(Clone)]
 pub struct App {
@@ -39,8 +42,8 @@ impl App {
     output = FileResult
 )]
 pub struct ProcessFile {
-    /// The original.
-    pub path: PathBuf,
+    /// The original; for people, so a name that is not UTF-8 is shown with replacement characters.
+    pub path: String,
     /// The name of its folder under `artifacts`.
     pub folder: String,
     /// Its bytes; none when they could not be stored at the time of enqueueing.
@@ -49,7 +52,7 @@ pub struct ProcessFile {
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct FileResult {
-    pub file: PathBuf,
+    pub file: String,
     pub artifacts: PathBuf,
     pub lines: u64,
     pub words: u64,
@@ -60,13 +63,13 @@ pub struct FileResult {
 
 pub async fn process_file(job: ProcessFile, cx: Context<App>) -> Outcome<FileResult> {
     let app = cx.state();
-    // A folder of its own per attempt: an attempt that died leaves nothing that another could trip over.
+    // A folder of its own per attempt, so that one presumed dead can't write into another's.
     let work = app.work.join(format!("{}-{}", cx.job_id(), cx.attempt()));
     let target = app.artifacts.join(&job.folder);
-    fs::create_dir_all(&work)?;
+    tokio::fs::create_dir_all(&work).await?;
     let blob = match &job.blob {
         Some(blob) => blob.clone(),
-        None => cx.client().put_blob(job.path.as_path()).await?,
+        None => cx.client().put_blob(Path::new(&job.path)).await?,
     };
     let mut body = cx.client().open_blob(&blob).await?.stream;
     let mut copy = tokio::fs::File::create(work.join("input")).await?;
@@ -76,15 +79,14 @@ pub async fn process_file(job: ProcessFile, cx: Context<App>) -> Outcome<FileRes
     copy.flush().await?;
     drop(copy);
     cx.progress((1, 3));
-    let result =
-        tokio::task::spawn_blocking(move || make_artifacts(job.path, &work, &target)).await??;
+    let make = move || make_artifacts(job.path, &job.folder, &work, &target);
+    let result = tokio::task::spawn_blocking(make).await??;
     cx.progress((3, 3));
     Ok(result)
 }
 
 /// Everything is made in the work folder, then moved to its place in one step.
-fn make_artifacts(file: PathBuf, work: &Path, target: &Path) -> io::Result<FileResult> {
-    let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+fn make_artifacts(file: String, name: &str, work: &Path, target: &Path) -> io::Result<FileResult> {
     let out = work.join("out");
     fs::create_dir_all(&out)?;
     let mut counts = Counts::default();
@@ -142,14 +144,21 @@ impl Counts {
     }
 }
 
-/// A name for a file's artifact folder: the file's own, numbered where another file has it already.
+/// A name for a file's artifact folder: the file's own, cut to what a file system takes with an ending added, and
+/// numbered where another file has it already.
 pub fn folder_name(path: &Path, taken: &mut HashSet<String>) -> String {
-    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+    let name = name[..name.floor_char_boundary(MAX_NAME)].to_owned();
     let free = |name: &String| !taken.contains(name);
     let numbered = (2..).map(|n| format!("{name}~{n}"));
     let name = std::iter::once(name.clone()).chain(numbered).find(free).unwrap_or(name);
     taken.insert(name.clone());
     name
+}
+
+/// Removes what attempts of killed processes left; call it when no job runs.
+pub fn clean(dir: &Path) -> io::Result<()> {
+    fs::remove_dir_all(dir.join("work"))
 }
 
 /// The SHA-256 of a file's content.

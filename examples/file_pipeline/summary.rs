@@ -30,7 +30,7 @@ pub struct Summary {
 
 #[derive(Serialize)]
 pub struct Failed {
-    pub file: PathBuf,
+    pub file: String,
     pub attempts: u32,
     pub errors: Vec<String>,
 }
@@ -83,17 +83,18 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{} files: {} completed, {} discarded\n{} lines, {} words, {} bytes ({} compressed)",
+            "{} files: {} completed, {} discarded, {} cancelled\n{} lines, {} words, {} bytes ({} compressed)",
             self.files,
             self.completed,
             self.discarded,
+            self.cancelled,
             self.lines,
             self.words,
             self.bytes,
             self.compressed_bytes
         )?;
         for failed in &self.failures {
-            writeln!(f, "discarded: {} after {} attempts", failed.file.display(), failed.attempts)?;
+            writeln!(f, "not processed: {} after {} attempts", failed.file, failed.attempts)?;
             for (n, error) in failed.errors.iter().enumerate() {
                 writeln!(f, "  {}. {}", n + 1, error.replace('\n', ": "))?;
             }

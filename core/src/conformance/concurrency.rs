@@ -13,7 +13,7 @@ async fn handles<H: Harness>(h: &H) -> [Arc<dyn Backend>; 2] {
 }
 
 /// F17, F16: no job is handed out twice, and none is lost.
-pub async fn f17_no_job_is_claimed_twice<H: Harness>(h: H) {
+pub async fn f16_f17_no_job_is_lost_or_claimed_twice<H: Harness>(h: H) {
     let handles = handles(&h).await;
     let b = &*handles[0];
     let inserted = insert_all(b, jobs(600)).await;

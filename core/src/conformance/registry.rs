@@ -183,7 +183,7 @@ macro_rules! __conformance_cases {
                 kinds_do_not_change_the_order
             }
             concurrency {
-                f17_no_job_is_claimed_twice
+                f16_f17_no_job_is_lost_or_claimed_twice
                 f17_one_of_many_settlements_is_applied
                 everything_at_once_comes_to_an_end
                 due_jobs_are_promoted_once
@@ -394,7 +394,7 @@ macro_rules! __conformance_cases {
                 an_expired_lease_makes_a_worker_lost
                 f02_jobs_of_live_workers_are_left_alone
                 f10_a_job_at_its_last_attempt_is_discarded
-                f08_many_lost_jobs_are_rescued_in_pages
+                f07_f08_many_lost_jobs_are_rescued_in_pages
                 f09_a_rescue_is_blind_to_kinds
                 f18_the_worker_goes_after_its_jobs
                 a_rescue_happens_once

@@ -61,7 +61,7 @@ pub async fn f10_a_job_at_its_last_attempt_is_discarded<H: Harness>(h: H) {
 }
 
 /// F8, F7: many lost jobs are worked off page by page, whatever becomes of each.
-pub async fn f08_many_lost_jobs_are_rescued_in_pages<H: Harness>(h: H) {
+pub async fn f07_f08_many_lost_jobs_are_rescued_in_pages<H: Harness>(h: H) {
     let b = &*h.backend();
     let lost = worker(b).await;
     let mixed = (0..60).map(|n| NewJob { max_attempts: 1 + n % 2, ..job() }).collect::<Vec<_>>();

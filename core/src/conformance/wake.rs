@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Harness;
 use super::support::*;
-use crate::{AttemptOutcome, Backend, NewJob, Queue, QueueChange, Start, Store, Wake};
+use crate::{AttemptOutcome, Backend, NewJob, Queue, QueueChange, Start, Store, Wake, WorkerId};
 
 /// Waits for queue `q` for an hour while `act` is repeated; fails by the time limit of cases when no hint comes.
 async fn wakes<F: Future<Output = ()>>(waiting: Arc<dyn Backend>, mut act: impl FnMut() -> F) {
@@ -16,6 +16,14 @@ async fn wakes<F: Future<Output = ()>>(waiting: Arc<dyn Backend>, mut act: impl 
         tokio::time::sleep(ms(20)).await;
     }
     assert_eq!(waiter.await.unwrap(), Wake::Hint);
+}
+
+/// Uses up the hints of what was done so far, so that the next one is the news of what is to come.
+async fn quiet(b: &dyn Backend, w: WorkerId) {
+    assert!(claim(b, w, 1).await.is_empty());
+    while b.wait(&[queue(Q)], ms(20)).await.unwrap() == Wake::Hint {
+        assert!(claim(b, w, 1).await.is_empty());
+    }
 }
 
 pub async fn a_wait_ends_with_its_time<H: Harness>(h: H) {
@@ -58,6 +66,7 @@ pub async fn cancelling_a_running_job_wakes<H: Harness>(h: H) {
     let w = worker(&*b).await;
     insert_all(&*b, jobs(200)).await;
     let mut running = claim(&*b, w, 200).await.into_iter();
+    quiet(&*b, w).await;
     wakes(b.clone(), || {
         let (b, lease) = (b.clone(), running.next().expect("200 cancels wake nobody"));
         async move { assert!(cancel(&*b, lease.key.job).await) }
@@ -89,7 +98,10 @@ pub async fn a_rescue_wakes<H: Harness>(h: H) {
 
 pub async fn a_resumed_queue_wakes<H: Harness>(h: H) {
     let b = h.backend();
+    let w = worker(&*b).await;
+    b.configure_queue(&queue(Q), &QueueChange::default().paused(true)).await.unwrap();
     insert(&*b, job()).await;
+    quiet(&*b, w).await;
     wakes(b.clone(), || async {
         for paused in [true, false] {
             let change = QueueChange::default().paused(paused);

@@ -34,7 +34,8 @@ impl Blob {
         Self { key, len, sha256, content_type: None, keep: false }
     }
 
-    /// Makes it outlive the jobs that refer to it.
+    /// Makes it outlive the jobs that refer to it. A blob that [`Client::put_blob`](crate::Client::put_blob) has staged is still
+    /// pruned when no job takes it over in time: to store one to be kept, say so before, `client.put_blob(..).keep()`.
     #[must_use]
     pub fn keep(mut self) -> Self {
         self.keep = true;
