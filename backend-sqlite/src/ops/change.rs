@@ -143,6 +143,7 @@ async fn request_cancel(txn: &mut Txn<'_>, jobs: &[Stored], change: &Change) -> 
         _ => None,
     };
     for job in jobs {
+        txn.configured(&job.queue); // its worker should look at once
         let body = EventBody::CancelRequested { reason: reason.clone() };
         txn.emit_single(job.id, &job.kind, &job.queue, body)?;
     }
@@ -177,7 +178,7 @@ async fn delete(txn: &mut Txn<'_>, jobs: &[Stored]) -> Result<u64> {
     let query = sqlx::query(include_str!("../sql/delete_jobs.sql")).bind(list).bind(txn.now);
     txn.execute(query).await?;
     if !keys.is_empty() {
-        txn.execute(keys.query(include_str!("../sql/unique_free.sql"))).await?;
+        txn.write(keys.query(include_str!("../sql/unique_free.sql")));
     }
     let seq = txn.next_seq();
     txn.emit(seq, feed::deletions(facts));
