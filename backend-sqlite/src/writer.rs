@@ -25,6 +25,9 @@ const CHANNEL: usize = 1_024;
 /// No further call joins a transaction once it touches this many jobs.
 const BATCH_WEIGHT: usize = 4_096;
 
+/// After quiet times of these lengths the looks for commits of other processes come half as often, each time.
+const QUIET: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(20)];
+
 /// Something that writes, to be run in a transaction. It may be run again after a rollback.
 #[async_trait]
 pub(crate) trait Operation: Send + Sync + 'static {
@@ -63,7 +66,9 @@ impl Writer {
             .enable_time()
             .build()
             .map_err(|e| error::translate("open", sqlx::Error::Io(e)))?;
-        let thread = Thread { conn: Some(conn), shared, calls: calls_rx, urgent: urgent_rx };
+        let last_news = Instant::now();
+        let thread =
+            Thread { conn: Some(conn), shared, calls: calls_rx, urgent: urgent_rx, last_news };
         std::thread::Builder::new()
             .name("windlass-sqlite-writer".to_owned())
             .spawn(move || runtime.block_on(thread.run()))
@@ -241,6 +246,8 @@ struct Thread {
     shared: Shared,
     calls: mpsc::Receiver<Box<dyn Call>>,
     urgent: mpsc::Receiver<Box<dyn Call>>,
+    /// When the last call came or the last commit of another process was seen.
+    last_news: Instant,
 }
 
 impl Thread {
@@ -278,12 +285,12 @@ impl Thread {
     /// The calls of the next transaction. `None` when no handle is left.
     async fn next(&mut self) -> Option<Vec<Box<dyn Call>>> {
         let first = loop {
-            let watched = self.shared.hub.is_watched();
+            let (watched, interval) = (self.shared.hub.is_watched(), self.interval());
             tokio::select! {
                 biased;
                 Some(call) = self.urgent.recv() => break call,
                 call = self.calls.recv() => break call?,
-                () = tokio::time::sleep(self.shared.options.watch_interval), if watched => {
+                () = tokio::time::sleep(interval), if watched => {
                     self.look().await;
                 }
                 () = self.shared.hub.watched(), if !watched => {}
@@ -297,7 +304,15 @@ impl Thread {
             batch.push(call);
         }
         batch.retain(|call| !call.is_abandoned());
+        self.last_news = Instant::now();
         Some(batch)
+    }
+
+    /// How long until the next look for commits of other processes: longer when nothing has happened for a while.
+    fn interval(&self) -> Duration {
+        let quiet = self.last_news.elapsed();
+        let times = QUIET.iter().filter(|span| quiet >= **span).count();
+        self.shared.options.watch_interval * 2_u32.pow(u32::try_from(times).unwrap_or(0))
     }
 
     /// Looks for commits of other processes.
@@ -305,7 +320,11 @@ impl Thread {
         let Some(conn) = &mut self.conn else { return self.reopen().await };
         let row = sqlx::query(include_str!("sql/tick.sql")).fetch_one(conn).await;
         match row.and_then(|row| Tick::read(&row)) {
-            Ok(tick) => self.shared.hub.found(tick),
+            Ok(tick) => {
+                if self.shared.hub.found(tick) {
+                    self.last_news = Instant::now();
+                }
+            }
             Err(error) => self.troubled(&error),
         }
     }
