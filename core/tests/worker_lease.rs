@@ -200,12 +200,12 @@ async fn a_blocking_handler_sees_its_deadline_and_its_panic_fails_the_attempt() 
         .queue("main", 2)
         .start()
         .unwrap();
-    let once = |job: &mut NewJob| {
+    let panics = insert_with(&memory, Alpha(1), |job| job.max_attempts = 1).await;
+    let late = insert_with(&memory, Alpha(2), |job| {
         job.max_attempts = 1;
         job.timeout = Some(Duration::from_millis(50));
-    };
-    let panics = insert_with(&memory, Alpha(1), once).await;
-    let late = insert_with(&memory, Alpha(2), once).await;
+    })
+    .await;
     let job = reaches(&memory, panics, State::Discarded).await;
     assert_eq!(job.errors[0].kind, FailureKind::Panic);
     assert!(job.errors[0].message.contains("a blocking panic"), "{}", job.errors[0].message);
@@ -267,4 +267,76 @@ async fn an_idle_worker_is_woken_by_each_of_many_inserts() {
         }
     };
     tokio::time::timeout(Duration::from_secs(25), all).await.expect("every job was seen");
+}
+
+/// No more blocking jobs are claimed than threads are there for them, however many kinds there are: the others stay
+/// available to workers that can run them.
+#[tokio::test]
+async fn f15_blocking_jobs_are_claimed_only_for_threads_that_are_there() {
+    let (memory, client) = real();
+    let door = Door::default();
+    let (a, b) = (door.clone(), door.clone());
+    for n in 0..6 {
+        insert(&memory, Alpha(n)).await;
+        insert(&memory, Beta(n)).await;
+    }
+    let running =
+        async || memory.stats(&StatsQuery::default()).await.unwrap().in_state(State::Running);
+    let worker = Worker::new(&client)
+        .options(fast)
+        .options(|o| o.blocking_threads = 3)
+        .register_blocking(move |job: Alpha, _: Context| {
+            a.wait();
+            Ok(job.0)
+        })
+        .register_blocking(move |job: Beta, _: Context| {
+            b.wait();
+            Ok(job.0)
+        })
+        .register(|job: Gamma, _| async move { Ok(job.0) }) // is claimed for all the while
+        .queue("main", 12)
+        .queue("side", 1)
+        .start()
+        .unwrap();
+    until("every thread has a job", || async { running().await >= 3 }).await;
+    // Several more claims, as other kinds of calls go on meanwhile.
+    let polls = worker.stats().claim_calls + 5;
+    until("more claims", || async { worker.stats().claim_calls >= polls || running().await > 3 })
+        .await;
+    assert_eq!(running().await, 3);
+    door.open();
+    until("all have run", || async { worker.stats().completed == 12 }).await;
+}
+
+/// The async half of the context works in blocking handlers: follow-up jobs, blobs, the client, and timers.
+#[tokio::test]
+async fn blocking_handlers_can_wait_for_futures() {
+    let (memory, client) = real();
+    let id = insert(&memory, Alpha(1)).await;
+    let _worker = Worker::new(&client)
+        .options(fast)
+        .register_blocking(|_: Alpha, cx: Context| {
+            let blob = cx.block_on(cx.put_blob("a text"))?;
+            cx.block_on(cx.follow_up(Beta(2)))?;
+            cx.block_on(cx.client().enqueue(Gamma(3)))?;
+            cx.block_on(sleep(Duration::from_millis(1)));
+            // What needs a runtime finds the worker's.
+            let spawned = tokio::spawn(async {
+                sleep(Duration::from_millis(1)).await;
+                40
+            });
+            Ok(cx.block_on(spawned)? + blob.len)
+        })
+        .register(|job: Beta, _| async move { Ok(job.0) })
+        .register(|job: Gamma, _| async move { Ok(job.0) })
+        .queue("main", 2)
+        .queue("side", 2)
+        .start()
+        .unwrap();
+    let job = reaches(&memory, id, State::Completed).await;
+    assert_eq!(job.result.unwrap().parse::<u64>().unwrap(), 46);
+    until("the others have run", || async {
+        memory.stats(&StatsQuery::default()).await.unwrap().in_state(State::Completed) == 3
+    })
+    .await;
 }

@@ -4,8 +4,8 @@ use super::{BlobSource, IntoDraft, PutBlob};
 use crate::{Context, JobId, Result};
 
 impl<S> Context<S> {
-    /// Adds a follow-up job: it is inserted in the step that completes this one, and never if the attempt fails. To
-    /// enqueue at once, whatever becomes of the attempt, use [`client`](Self::client).
+    /// Adds a follow-up job: it is inserted in the step that completes this one, and never if the attempt ends
+    /// otherwise. To enqueue at once, whatever becomes of the attempt, use [`client`](Self::client).
     ///
     /// ```
     /// # use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ impl<S> Context<S> {
     /// # job!(Charge, "charge"); job!(SendInvoice, "send_invoice");
     /// async fn charge(job: Charge, cx: Context) -> Outcome {
     ///     // …
-    ///     cx.enqueue(SendInvoice { order: job.order }).await?;
+    ///     cx.follow_up(SendInvoice { order: job.order }).await?;
     ///     Ok(())
     /// }
     /// ```
@@ -25,10 +25,10 @@ impl<S> Context<S> {
     /// # Errors
     /// An option that can't be used, a limit such as [`Limits::follow_ups`](crate::Limits::follow_ups), or a storage that is
     /// away when large args go there.
-    pub async fn enqueue(&self, job: impl IntoDraft) -> Result<JobId> {
+    pub async fn follow_up(&self, job: impl IntoDraft) -> Result<JobId> {
         let job = self.client().prepare(job).await?;
         let id = job.id;
-        self.follow_up(job)?;
+        self.add_follow_up(job)?;
         Ok(id)
     }
 

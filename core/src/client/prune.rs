@@ -4,6 +4,8 @@ use crate::{Backend, Client, Pruned, Result, Retention};
 
 /// Jobs removed per call of the store: short enough to be in nobody's way.
 const BATCH: u32 = 500;
+/// Blobs deleted per call of the storage.
+const BLOBS: usize = 500;
 
 /// What a whole pruning did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -42,9 +44,10 @@ impl<B: Backend + ?Sized> Client<B> {
     /// When the backend or the storage can't be reached.
     pub async fn prune_batch(&self, retention: &Retention, limit: u32) -> Result<Pruned> {
         let pruned = self.backend.prune(retention, limit).await?;
-        if !pruned.blobs.is_empty() {
-            self.storage.delete(&pruned.blobs).await?;
-            self.backend.blobs_deleted(&pruned.blobs).await?;
+        // Confirmed as it goes, so that a failure in between repeats few deletions.
+        for blobs in pruned.blobs.chunks(BLOBS) {
+            self.storage.delete(blobs).await?;
+            self.backend.blobs_deleted(blobs).await?;
         }
         Ok(pruned)
     }

@@ -104,11 +104,14 @@ impl<B: Transactional> Client<B> {
         self.limits().check_result(&result)?;
         let blobs = blobs_in(&result.bytes)?;
         let result = (&*result.bytes != b"null").then_some(result);
+        let completing = cx.begin_complete_in();
         let settlement = cx.take_settlement(AttemptOutcome::Completed { result, blobs });
-        // From here on the worker asks the store what became of the job, so it must know before the write.
-        cx.mark_completed_in();
         match self.backend.settle_in(conn, &settlement).await? {
-            Settled::Applied { .. } => Ok(()),
+            // Only now: after a failure, what the handler returns means what it always does.
+            Settled::Applied { .. } => {
+                completing.applied();
+                Ok(())
+            }
             Settled::Already { .. } | Settled::Lost => Err(Error::LeaseLost { job: cx.job_id() }),
             Settled::Refused { reason } => Err(Error::invalid("follow-up jobs", reason)),
         }

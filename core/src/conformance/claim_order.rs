@@ -36,6 +36,26 @@ pub async fn equal_priority_runs_in_the_order_of_insertion<H: Harness>(h: H) {
     }
 }
 
+/// F29: ids made by a client whose clock is a year ahead or behind change neither order nor time.
+pub async fn f29_the_clocks_of_clients_play_no_part<H: Harness>(h: H) {
+    let b = &*h.backend();
+    let w = worker(b).await;
+    let year = 365 * 24 * 3_600_000_u64;
+    let now = u64::try_from(crate::Timestamp::now().as_millisecond()).unwrap();
+    let mut wanted = Vec::new();
+    for (n, millis) in [now + year, now - year, now].into_iter().enumerate() {
+        let rest = [u8::try_from(n).unwrap(); 10];
+        let id = uuid::Builder::from_unix_timestamp_millis(millis, &rest).into_uuid();
+        wanted.push(insert(b, NewJob { id: crate::JobId::from_uuid(id), ..job() }).await);
+    }
+    let leases = claim(b, w, 3).await;
+    assert_eq!(ids(&leases), wanted, "all at once, in the order of insertion");
+    for pair in leases.windows(2) {
+        assert!(pair[0].created_at <= pair[1].created_at, "by the database's clock");
+        assert!(pair[1].created_at.duration_since(pair[0].created_at).as_hours() < 1);
+    }
+}
+
 pub async fn jobs_given_back_queue_up_behind_those_that_waited<H: Harness>(h: H) {
     let b = &*h.backend();
     let w = worker(b).await;

@@ -175,6 +175,7 @@ macro_rules! __conformance_cases {
                 lower_priority_runs_first
                 equal_priority_runs_in_the_order_of_insertion
                 jobs_given_back_queue_up_behind_those_that_waited
+                f29_the_clocks_of_clients_play_no_part
                 a_priority_comes_before_the_time_of_waiting
                 due_jobs_become_available_in_the_order_of_their_time
                 a_job_hurried_up_queues_behind_those_that_waited

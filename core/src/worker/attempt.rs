@@ -1,10 +1,11 @@
 //! One attempt in the hands of this worker: what its handler, its supervisor and the heartbeat share.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -12,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::lock;
 use super::notes::Notes;
+use super::pool::Thread;
 use crate::{AttemptOutcome, Client, Failure, Lease, LeaseKey, NewJob, machine};
 
 /// Why a handler's cancellation token fired.
@@ -57,6 +59,10 @@ pub(crate) struct Attempt {
     pub(crate) deadline: Option<Instant>,
     /// The delay after a failure, drawn once so that a repeated settlement is the same.
     pub(crate) backoff: Duration,
+    /// The worker's, for blocking handlers.
+    pub(crate) runtime: Handle,
+    /// Kept until a blocking handler has it for itself, or has ended.
+    thread: Mutex<Option<Thread>>,
     pub(crate) token: CancellationToken,
     cause: OnceLock<CancelCause>,
     cancel_requested: AtomicBool,
@@ -65,7 +71,27 @@ pub(crate) struct Attempt {
     phase: Mutex<Phase>,
     pub(crate) notes: Notes,
     follow_ups: Mutex<Vec<NewJob>>,
+    /// Calls of `complete_in` under way.
+    completing_in: AtomicU32,
     completed_in: AtomicBool,
+}
+
+/// A call of `complete_in` under way: meanwhile, the end of the lease is no loss, and the notes are the settlement's.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Completing<'a>(&'a Attempt);
+
+impl Completing<'_> {
+    /// The settlement was applied: from now on the worker asks the store what became of the job.
+    pub(crate) fn applied(self) {
+        self.0.completed_in.store(true, Ordering::Release);
+    }
+}
+
+impl Drop for Completing<'_> {
+    fn drop(&mut self) {
+        self.0.completing_in.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl fmt::Debug for Attempt {
@@ -79,7 +105,7 @@ impl fmt::Debug for Attempt {
 }
 
 impl Attempt {
-    /// An attempt whose time counts from `started`.
+    /// An attempt whose time counts from `started`. To be called on the worker's runtime.
     pub(crate) fn new(
         lease: Lease,
         client: Client,
@@ -94,18 +120,35 @@ impl Attempt {
             client,
             started,
             backoff,
+            runtime: Handle::current(),
+            thread: Mutex::default(),
             token: CancellationToken::new(),
             cause: OnceLock::new(),
             cancel_requested: AtomicBool::new(false),
             lost: CancellationToken::new(),
             phase: Mutex::new(Phase::Running(None)),
             follow_ups: Mutex::default(),
+            completing_in: AtomicU32::new(0),
             completed_in: AtomicBool::new(false),
         }
     }
 
     pub(crate) fn key(&self) -> LeaseKey {
         self.lease.key
+    }
+
+    pub(crate) fn keep_thread(&self, thread: Thread) {
+        *lock(&self.thread) = Some(thread);
+    }
+
+    /// The thread that is kept for its blocking handler.
+    pub(crate) fn thread(&self) -> Option<Thread> {
+        lock(&self.thread).clone()
+    }
+
+    /// From here on only a handler that still runs keeps the thread.
+    pub(crate) fn leave_thread(&self) {
+        *lock(&self.thread) = None;
     }
 
     /// Fires the handler's token; the first cause stays.
@@ -147,7 +190,7 @@ impl Attempt {
     /// Whether a store that doesn't know the lease as running any more means that it is lost. Not so when
     /// its end is under way, or was committed by the host's own transaction.
     pub(crate) fn can_be_lost(&self) -> bool {
-        matches!(*lock(&self.phase), Phase::Running(_)) && !self.is_completed_in()
+        matches!(*lock(&self.phase), Phase::Running(_)) && !self.is_the_hosts()
     }
 
     /// The handler has ended. False when the lease was lost before.
@@ -174,10 +217,17 @@ impl Attempt {
         lock(&self.follow_ups).clone()
     }
 
-    pub(crate) fn mark_completed_in(&self) {
-        self.completed_in.store(true, Ordering::Release);
+    pub(crate) fn begin_complete_in(&self) -> Completing<'_> {
+        self.completing_in.fetch_add(1, Ordering::AcqRel);
+        Completing(self)
     }
 
+    /// Whether the host's own transaction completes, or has completed, the job.
+    pub(crate) fn is_the_hosts(&self) -> bool {
+        self.is_completed_in() || self.completing_in.load(Ordering::Acquire) > 0
+    }
+
+    /// Whether a completion was applied to the host's transaction; the store tells whether that was committed.
     pub(crate) fn is_completed_in(&self) -> bool {
         self.completed_in.load(Ordering::Acquire)
     }

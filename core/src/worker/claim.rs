@@ -16,14 +16,17 @@ pub(crate) struct Taken {
     pub(crate) since: Instant,
 }
 
-/// Sends a claim, and sends it again after an error of any kind: its jobs may be claimed already, and only
-/// the same claim id finds them. `None` when the lease or the worker ends before an answer comes.
+/// Sends a claim, and sends it again after an error: its jobs may be claimed already, and only the same claim id
+/// finds them. `None` when the lease or the worker ends before an answer comes, or when the claim fails for good twice:
+/// then whatever it took is found by a heartbeat and given back.
 pub(crate) async fn claim(shared: &Arc<Shared>, mut request: ClaimRequest) -> Option<Taken> {
     let worker = request.worker;
     let _claiming = shared.registry.claiming(request.claim_id);
     let mut pause = Pause::after_error();
+    let mut failed_for_good = false;
+    // From the first sending, which may be the one that was applied.
+    let since = Instant::now();
     loop {
-        let since = Instant::now();
         let answer = tokio::select! {
             answer = shared.call("claim", shared.backend().claim(&request)) => answer,
             () = gone(shared, worker) => return None,
@@ -44,6 +47,10 @@ pub(crate) async fn claim(shared: &Arc<Shared>, mut request: ClaimRequest) -> Op
         }
         shared.health.claim.store(false, Ordering::Relaxed);
         if shared.stop.is_cancelled() && matches!(error, Error::Closed(_)) {
+            return None;
+        }
+        if !error.is_transient() && std::mem::replace(&mut failed_for_good, true) {
+            tracing::error!(%worker, error = %error_text(&error), "a claim failed again and is given up: another follows");
             return None;
         }
         tracing::warn!(%worker, error = %error_text(&error), "a claim failed and is repeated");

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::attempt::{Attempt, CancelCause};
+use super::attempt::{Attempt, CancelCause, Completing};
 use crate::limits::{at_most, cut};
 use crate::{
     AttemptOutcome, Client, Error, EventName, JobId, Kind, LogLevel, NewJob, Note, Progress,
@@ -172,11 +172,37 @@ impl<S> Context<S> {
         self.client().storage()
     }
 
+    /// Runs a future to its end on this thread, for blocking handlers only
+    /// ([`register_blocking`](super::Worker::register_blocking)): it gives them the async half of this type and of the
+    /// [`Client`], and timers and I/O of the worker's runtime. It ends no sooner when the handler should: wait for
+    /// [`cancelled`](Self::cancelled) besides where that matters.
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// # use windlass_core::{Context, Job, Outcome};
+    /// # macro_rules! job { ($name:ident, $kind:literal) => {
+    /// #     #[derive(Serialize, Deserialize)] struct $name { page: u32 }
+    /// #     impl Job for $name { const KIND: &'static str = $kind; type Output = (); }
+    /// # } }
+    /// # job!(Render, "render"); job!(Print, "print");
+    /// fn render(job: Render, cx: Context) -> Outcome {
+    ///     // …
+    ///     cx.block_on(cx.follow_up(Print { page: job.page }))?;
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Panics
+    /// In async code, where it would block a thread of the runtime: `.await` the future there.
+    pub fn block_on<F: IntoFuture>(&self, future: F) -> F::Output {
+        self.attempt.runtime.block_on(future.into_future())
+    }
+
     /// Adds a job that is inserted in the step that completes this one, and only if it completes.
     ///
     /// # Errors
     /// [`Error::LimitExceeded`] or [`Error::Invalid`].
-    pub(crate) fn follow_up(&self, job: NewJob) -> Result<()> {
+    pub(crate) fn add_follow_up(&self, job: NewJob) -> Result<()> {
         let limits = self.client().limits();
         limits.check_job(&job)?;
         if self.attempt.push_follow_up(job, limits.follow_ups) {
@@ -199,10 +225,10 @@ impl<S> Context<S> {
         settlement
     }
 
-    /// The job is being completed by a host transaction: from now on the worker asks the store what became of it.
-    /// To be called before the settlement is written.
-    pub(crate) fn mark_completed_in(&self) {
-        self.attempt.mark_completed_in();
+    /// The job is about to be completed on the host's connection. To be called before the settlement is taken, and to
+    /// be told when it was applied.
+    pub(crate) fn begin_complete_in(&self) -> Completing<'_> {
+        self.attempt.begin_complete_in()
     }
 }
 

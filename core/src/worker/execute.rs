@@ -27,15 +27,18 @@ pub(crate) fn admit(
 ) {
     let Taken { leases, since } = taken;
     for lease in leases {
-        let handler = shared.handlers.get(&lease.kind).cloned();
-        let delay = handler
-            .as_ref()
-            .map(|handler| handler.backoff().delay(lease.attempt, fastrand::f64()))
+        let known = shared.handlers.get(&lease.kind);
+        let delay = known
+            .map(|known| known.backoff.delay(lease.attempt, fastrand::f64()))
             .unwrap_or_default();
+        let handler = known.map(|known| known.handler.clone());
         let wake = shared.notes_wake.clone();
         let mut lease = lease;
         let args = take_args(&mut lease);
         let attempt = Arc::new(Attempt::new(lease, shared.client.clone(), since, delay, wake));
+        if let (Some(pool), true) = (&shared.pool, handler.as_ref().is_some_and(|h| h.blocking())) {
+            attempt.keep_thread(pool.keep());
+        }
         if !shared.registry.admit(worker, &attempt) {
             lock(&shared.stats).lost += 1;
             continue;
@@ -93,6 +96,7 @@ async fn supervise(
     let task = tokio::spawn(call.instrument(span.clone()));
     attempt.set_abort(task.abort_handle());
     let ended = watch(shared, &attempt, task).await;
+    attempt.leave_thread();
     async {
         // A lost attempt's slot is given back here, once its handler has ended.
         let Some(outcome) = outcome(shared, &attempt, ended).await else {
@@ -201,8 +205,14 @@ async fn settle(shared: &Arc<Shared>, held: Held, outcome: AttemptOutcome) {
     let mut settlement = Settlement::new(attempt.key(), outcome);
     if matches!(settlement.outcome, AttemptOutcome::Completed { .. }) {
         settlement.follow_ups = attempt.follow_ups();
+    } else if !attempt.is_completed_in() {
+        let jobs = attempt.follow_ups().len();
+        if jobs > 0 {
+            tracing::warn!(job = %attempt.key().job, jobs, "the attempt did not complete: its follow-up jobs are dropped");
+        }
     }
-    settlement.notes = attempt.notes.take().await;
+    // Half of the flush is left for the settling itself.
+    settlement.notes = attempt.notes.take(shared.options.flush / 2).await;
     if let Some(failure) = settlement.outcome.failure() {
         tracing::info!(kind = ?failure.kind, error = %failure.message, "the attempt failed");
     }

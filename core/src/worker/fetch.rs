@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use super::backoff::{Pause, jittered};
 use super::claim::{Taken, claim};
 use super::execute;
+use super::pool::BlockingPool;
 use super::shared::Shared;
 use super::slots::Demand;
 use crate::{ClaimRequest, Lane, QueueName, QueueSlots, WorkerId};
@@ -35,16 +36,25 @@ struct Look {
     full: bool,
     /// A freed slot may let more be claimed.
     short: bool,
+    /// Nothing was there for the blocking kinds that were asked for, but so many were not.
+    left_out: usize,
 }
 
 /// Claims until the worker is to stop.
 pub(crate) async fn run(shared: Arc<Shared>) {
     let mut poll = Pause::new(shared.options.poll_min, shared.options.poll_max);
     let mut rest = Pause::new(Duration::from_millis(1), REST.min(shared.options.poll_min));
+    let mut trouble = Pause::after_error();
     let mut hinted = false;
+    let mut misses = 0;
     while !shared.stop.is_cancelled() {
         let Some(worker) = incarnation(&shared).await else { return };
         let look = look(&shared, worker).await;
+        if shared.health.claim.load(Ordering::Relaxed) {
+            trouble.reset();
+        } else {
+            nap(&shared, trouble.next()).await;
+        }
         if look.found {
             poll.reset();
             rest.reset();
@@ -56,6 +66,11 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             hinted = false;
             continue;
         }
+        if misses < look.left_out {
+            misses += 1;
+            continue;
+        }
+        misses = 0;
         hinted = matches!(wait(&shared, look.short, poll.next()).await, Why::Hint);
     }
 }
@@ -79,21 +94,25 @@ async fn nap(shared: &Shared, time: Duration) {
 
 /// Claims once in each lane that has room.
 async fn look(shared: &Arc<Shared>, worker: WorkerId) -> Look {
+    shared.slots.turn();
     let crashed = quarantine(shared, worker).await;
     let demand = demand(shared);
     if demand.is_empty() {
-        return Look { found: crashed, full: false, short: true };
+        return Look { found: crashed, full: false, short: true, left_out: 0 };
     }
     let asked = demand.clone();
     let request = ClaimRequest::new(worker, demand.queues, demand.kinds);
     let Some(taken) = claim(shared, request).await else {
-        return Look { found: crashed, full: false, short: true };
+        return Look { found: crashed, full: false, short: true, left_out: 0 };
     };
     let (full, capped) = used_up(&asked, &taken);
+    // Threads that one kind left over are for the others.
+    let full = full || (asked.divided && capped);
     let look = Look {
         found: crashed || !taken.leases.is_empty(),
         full,
         short: asked.short || full || capped,
+        left_out: if taken.leases.is_empty() { asked.left_out } else { 0 },
     };
     execute::admit(shared, worker, taken, None);
     look
@@ -102,9 +121,24 @@ async fn look(shared: &Arc<Shared>, worker: WorkerId) -> Look {
 /// What is free; nothing while settlements pile up.
 fn demand(shared: &Shared) -> Demand {
     if shared.settlements.capacity() == 0 {
-        return Demand { queues: Vec::new(), kinds: Vec::new(), short: true };
+        return Demand {
+            queues: Vec::new(),
+            kinds: Vec::new(),
+            short: true,
+            divided: false,
+            left_out: 0,
+        };
     }
-    shared.slots.demand(shared.pool.as_ref().map_or(0, super::pool::BlockingPool::free))
+    shared.slots.demand(threads(shared))
+}
+
+/// Whether there is anything to ask for.
+fn has_room(shared: &Shared) -> bool {
+    shared.settlements.capacity() > 0 && shared.slots.has_room(threads(shared))
+}
+
+fn threads(shared: &Shared) -> u32 {
+    shared.pool.as_ref().map_or(0, BlockingPool::free)
 }
 
 /// Whether some queue, and whether some kind, gave all that was asked for.
@@ -146,7 +180,7 @@ async fn quarantine(shared: &Arc<Shared>, worker: WorkerId) -> bool {
 /// Waits for a reason to look again, at most `time`.
 async fn wait(shared: &Shared, short: bool, time: Duration) -> Why {
     // With no slot free, there is nothing to look for.
-    let full = demand(shared).is_empty();
+    let full = !has_room(shared);
     tokio::select! {
         () = shared.stop.cancelled() => Why::Other,
         () = shared.look.notified() => Why::Other,

@@ -49,9 +49,14 @@ pub(crate) enum Ended {
     NotRun,
 }
 
+/// A handler with what is asked of its job type once.
+pub(crate) struct Registered {
+    pub(crate) handler: Arc<dyn Erased>,
+    pub(crate) backoff: Backoff,
+}
+
 /// A handler without its types.
 pub(crate) trait Erased: Send + Sync {
-    fn backoff(&self) -> Backoff;
     fn blocking(&self) -> bool;
     fn call(&self, args: Payload, attempt: Arc<Attempt>) -> BoxFuture<'static, Ended>;
 }
@@ -83,10 +88,6 @@ where
     S: Send + Sync + 'static,
     H: Handler<J, S>,
 {
-    fn backoff(&self) -> Backoff {
-        J::backoff()
-    }
-
     fn blocking(&self) -> bool {
         false
     }
@@ -128,10 +129,6 @@ where
     S: Send + Sync + 'static,
     F: Fn(J, Context<S>) -> Outcome<J::Output> + Send + Sync + 'static,
 {
-    fn backoff(&self) -> Backoff {
-        J::backoff()
-    }
-
     fn blocking(&self) -> bool {
         true
     }
@@ -139,13 +136,18 @@ where
     fn call(&self, args: Payload, attempt: Arc<Attempt>) -> BoxFuture<'static, Ended> {
         let (handler, state) = (self.handler.clone(), self.state.clone());
         let token = attempt.token.clone();
-        let work = move || match args.parse::<J>() {
-            // It waited for a thread until nobody wanted it any more.
-            _ if token.is_cancelled() => Ended::NotRun,
-            Ok(job) => ended(handler(job, Context::new(attempt, state))),
-            Err(error) => Ended::BadArgs(error),
+        let (runtime, thread) = (attempt.runtime.clone(), attempt.thread());
+        let work = move || {
+            // The pool's own runtime drives nothing: what the handler awaits or spawns belongs to the worker's.
+            let _entered = runtime.enter();
+            match args.parse::<J>() {
+                // It waited for a thread until nobody wanted it any more.
+                _ if token.is_cancelled() => Ended::NotRun,
+                Ok(job) => ended(handler(job, Context::new(attempt, state))),
+                Err(error) => Ended::BadArgs(error),
+            }
         };
-        let run = self.pool.get().and_then(|pool| pool.run(work));
+        let run = self.pool.get().and_then(|pool| pool.run(thread, work));
         async move {
             let Some(run) = run else { return Ended::NotRun };
             match run.await {

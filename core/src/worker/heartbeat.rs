@@ -16,6 +16,9 @@ use crate::{
     AttemptOutcome, Error, Heartbeat, LeaseKey, Settlement, WorkerId, WorkerInfo, WorkerLease,
 };
 
+/// Least time between two heartbeats, however many hints come.
+const EARLIEST: Duration = Duration::from_secs(1);
+
 /// A granted lease, by this worker's monotonic clock.
 #[derive(Debug, Clone, Copy)]
 struct Kept {
@@ -76,18 +79,23 @@ async fn register(shared: &Shared) -> Option<Kept> {
 /// Sends heartbeats until the lease is lost.
 async fn keep(shared: &Shared, mut kept: Kept) {
     let interval = shared.options.heartbeat;
-    let mut next = Instant::now() + interval;
+    let mut last = Instant::now();
+    let mut next = last + interval;
     let mut orphans = HashSet::new();
     let mut pause = Pause::new(Duration::from_millis(100), interval);
     loop {
         tokio::select! {
             () = sleep_until(next) => {}
+            () = hinted(shared, last) => {}
+            () = shared.farewell.wanted.notified() => {}
             () = shared.registry.ended(kept.worker) => return,
         }
         let sent = Instant::now();
+        last = sent;
         if sent >= kept.until {
             return fenced(kept);
         }
+        let farewell = shared.farewell.take();
         let owned = shared.registry.keys();
         let call = shared.call("heartbeat", shared.backend().heartbeat(kept.worker, &owned));
         let error = match timeout_at(kept.until, call).await {
@@ -99,7 +107,13 @@ async fn keep(shared: &Shared, mut kept: Kept) {
                 shared.health.heartbeat.store(true, Ordering::Relaxed);
                 shared.registry.lost(&lost);
                 shared.registry.cancel(&cancel);
-                orphans = give_back(shared, &orphans, &orphaned);
+                match farewell {
+                    Some(asked) => {
+                        let unknown = shared.registry.unknown(&orphaned);
+                        let _ = asked.send(unknown.into_iter().collect());
+                    }
+                    None => orphans = give_back(shared, &orphans, &orphaned),
+                }
                 continue;
             }
             Ok(Ok(Heartbeat::Expired) | Err(Error::WorkerExpired { .. })) => {
@@ -109,10 +123,17 @@ async fn keep(shared: &Shared, mut kept: Kept) {
             Ok(Err(error)) => error,
             Err(_) => return fenced(kept),
         };
+        shared.farewell.put_back(farewell);
         shared.health.heartbeat.store(false, Ordering::Relaxed);
         tracing::warn!(worker = %kept.worker, error = %error_text(&error), "a heartbeat failed and is repeated");
         next = (Instant::now() + pause.next()).min(kept.until);
     }
+}
+
+/// A hint that came while jobs run may stand for a cancel request. Waits for one, and until it is time.
+async fn hinted(shared: &Shared, last: Instant) {
+    shared.beat_hint.notified().await;
+    sleep_until(last + EARLIEST).await;
 }
 
 fn fenced(kept: Kept) {

@@ -13,6 +13,8 @@ use crate::{Error, QueueName, Result, Wake};
 
 /// How long one call waits.
 const WAIT: Duration = Duration::from_secs(30);
+/// How long a hint that the fetcher does not take, because no slot is free, keeps others from being looked for.
+const UNTAKEN: Duration = Duration::from_secs(1);
 
 /// Waits for hints and passes them on, until the worker stops.
 pub(crate) async fn run(shared: Arc<Shared>) {
@@ -36,11 +38,14 @@ async fn pass_on(shared: &Shared) {
                 let early = (&mut waiting).now_or_never();
                 shared.hint.notify_one();
                 shared.settings_hint.notify_one();
+                if shared.slots.busy() > 0 {
+                    shared.beat_hint.notify_one();
+                }
                 if let Some(answer) = early {
                     waiting = std::future::ready(answer).boxed();
                 }
                 // Hints come no faster than the fetcher takes them, and it rests after those that were wrong.
-                shared.hint_taken.notified().await;
+                let _ = timeout(UNTAKEN, shared.hint_taken.notified()).await;
                 pause.reset();
             }
             // A time-out that comes at once must not make a loop either.

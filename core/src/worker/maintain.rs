@@ -1,5 +1,6 @@
 //! Upkeep that any worker may do: moving time on, pruning, and following the queues' settings. None of it is a job.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,10 +9,14 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::backoff::{Pause, jittered};
 use super::error_text;
 use super::shared::Shared;
-use crate::{Maintained, Result, Retention};
+use crate::{BlobKey, Maintained, Result, Retention};
 
 /// Time between two readings of the settings, however many hints come.
 const SETTINGS: Duration = Duration::from_secs(1);
+/// Blobs deleted in one call.
+const BLOBS: usize = 500;
+/// How often such a call is halved to find the keys at fault; enough for two of them.
+const HALVINGS: u32 = 20;
 
 /// Promotes what is due and rescues what is lost, at each interval and when a job is known to be due.
 pub(crate) async fn run(shared: Arc<Shared>) {
@@ -85,20 +90,49 @@ pub(crate) async fn prune(shared: Arc<Shared>) {
     }
 }
 
-/// In bounded batches: rows first, then the blobs that nothing refers to, then the word that these are gone.
+/// In bounded batches: rows first, then the blobs that nothing refers to, then the word that these are gone. Blobs that
+/// can't be deleted are named again in the next round, and keep no rows.
 async fn prune_all(shared: &Shared, retention: &Retention) -> Result<()> {
+    let mut failed = HashSet::new();
     while !shared.stop.is_cancelled() {
         let call = shared.backend().prune(retention, shared.options.prune_batch);
-        let pruned = shared.call("prune", call).await?;
-        if !pruned.blobs.is_empty() {
-            shared.call("delete", shared.client.storage().delete(&pruned.blobs)).await?;
-            shared.call("blobs_deleted", shared.backend().blobs_deleted(&pruned.blobs)).await?;
+        let mut pruned = shared.call("prune", call).await?;
+        pruned.blobs.retain(|key| !failed.contains(key));
+        for chunk in pruned.blobs.chunks(BLOBS) {
+            delete_blobs(shared, chunk, &mut failed).await;
         }
         if !pruned.more {
-            return Ok(());
+            break;
         }
     }
+    if !failed.is_empty() {
+        tracing::warn!(blobs = failed.len(), "blobs could not be deleted: tried again later");
+    }
     Ok(())
+}
+
+/// Deletes blobs and confirms them, halving what fails for good until the keys at fault stand alone.
+async fn delete_blobs(shared: &Shared, chunk: &[BlobKey], failed: &mut HashSet<BlobKey>) {
+    let mut halvings = HALVINGS;
+    let mut parts = vec![chunk];
+    while let Some(part) = parts.pop() {
+        if shared.halt.is_cancelled() {
+            return;
+        }
+        let deleted = async {
+            shared.call("delete", shared.client.storage().delete(part)).await?;
+            shared.call("blobs_deleted", shared.backend().blobs_deleted(part)).await
+        };
+        let Err(error) = deleted.await else { continue };
+        if part.len() > 1 && halvings > 0 && !error.is_transient() {
+            halvings -= 1;
+            let (first, second) = part.split_at(part.len() / 2);
+            parts.extend([second, first]);
+            continue;
+        }
+        tracing::warn!(blobs = part.len(), error = %error_text(&error), "can't delete blobs");
+        failed.extend(part.iter().cloned());
+    }
 }
 
 /// Follows the settings of the worker's queues: at each hint, at most once a second, and from time to time.

@@ -40,9 +40,9 @@ pub use options::WorkerOptions;
 pub use running::RunningWorker;
 pub use stats::WorkerStats;
 
-use crate::{Backend, Client, Error, Job, Kind, Outcome, QueueName, Result};
-use handler::{Async, Blocking, Erased};
-use outcome::error_text;
+use crate::{Backend, Backoff, Client, Error, Job, Kind, Outcome, QueueName, Result};
+use handler::{Async, Blocking, Erased, Registered};
+use outcome::{error_text, panic_message};
 use pool::BlockingPool;
 
 /// A worker in the making: handlers, queues and options.
@@ -73,7 +73,7 @@ pub struct Worker<S = ()> {
     client: Client,
     options: WorkerOptions,
     state: Arc<S>,
-    handlers: BTreeMap<Kind, Arc<dyn Erased>>,
+    handlers: BTreeMap<Kind, Registered>,
     kinds: BTreeMap<Kind, u32>,
     queues: Vec<(QueueName, u32)>,
     pool: Arc<OnceLock<BlockingPool>>,
@@ -146,9 +146,15 @@ impl<S: Send + Sync + 'static> Worker<S> {
     }
 
     fn insert<J: Job>(mut self, handler: Arc<dyn Erased>) -> Self {
+        // Once and here: at run time, a panic in it would end the worker.
+        let backoff = std::panic::catch_unwind(J::backoff).unwrap_or_else(|panic| {
+            let text = panic_message(&*panic).unwrap_or("without a text");
+            self.problem(format!("`backoff()` of kind `{}` panicked: {text}", J::KIND));
+            Backoff::default()
+        });
         match Kind::new(J::KIND) {
             Ok(kind) => {
-                if self.handlers.insert(kind, handler).is_some() {
+                if self.handlers.insert(kind, Registered { handler, backoff }).is_some() {
                     self.problem(format!(
                         "two handlers for kind `{}`: register one, or give one job type another `KIND`",
                         J::KIND

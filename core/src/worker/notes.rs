@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::attempt::Attempt;
 use super::backoff::Pause;
@@ -69,9 +70,9 @@ impl Notes {
         lock(&self.waiting).notes.iter().cloned().collect()
     }
 
-    /// Takes what waits, after what is on its way has arrived.
-    pub(crate) async fn take(&self) -> Vec<Note> {
-        let _flushing = self.flushing.lock().await;
+    /// Takes what waits, after what is on its way has arrived, or `longest` is over: an outcome is worth more than notes.
+    pub(crate) async fn take(&self, longest: Duration) -> Vec<Note> {
+        let _flushing = timeout(longest, self.flushing.lock()).await;
         lock(&self.waiting).take()
     }
 
@@ -123,7 +124,7 @@ async fn flush(shared: &Shared, attempts: &[Arc<Attempt>]) -> Result<()> {
     let mut records = Vec::new();
     for attempt in attempts {
         // What `complete_in` took along is the host transaction's to write.
-        if attempt.is_completed_in() {
+        if attempt.is_the_hosts() {
             continue;
         }
         let Ok(guard) = attempt.notes.flushing.try_lock() else { continue };
@@ -182,14 +183,14 @@ mod tests {
         notes.push(line("a"));
         notes.push(progress(2));
         assert_eq!(notes.copy(), [line("a"), progress(2)]);
-        let taken = notes.take().await;
+        let taken = notes.take(Duration::ZERO).await;
         notes.push(progress(3));
         notes.put_back(taken);
-        assert_eq!(notes.take().await, [line("a"), progress(3)]);
+        assert_eq!(notes.take(Duration::ZERO).await, [line("a"), progress(3)]);
         for _ in 0..WAITING + 5 {
             notes.push(line("b"));
         }
-        let kept = notes.take().await;
+        let kept = notes.take(Duration::ZERO).await;
         assert_eq!(kept.len(), WAITING + 1);
         assert!(matches!(kept.last(), Some(Note::Log { level: LogLevel::Warn, .. })));
     }

@@ -27,13 +27,15 @@ pub(crate) fn failure(limits: &Limits, kind: FailureKind, message: &str) -> Fail
     Failure { kind, message: limits.cut_error(message) }
 }
 
-/// The text of a panic.
+/// What a panic was called with.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> Option<&str> {
+    let text = panic.downcast_ref::<&'static str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+}
+
+/// The text of a handler's panic.
 pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic
-        .downcast_ref::<&'static str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    text.map_or_else(
+    panic_message(panic).map_or_else(
         || "the handler panicked with something that is no text".to_owned(),
         |text| format!("the handler panicked: {text}"),
     )

@@ -23,7 +23,13 @@ struct Inner {
     busy: AtomicUsize,
 }
 
-/// A handler is on its way to, or on, a thread.
+/// A thread that is kept for a job from its claim on, while any clone of this lives.
+#[derive(Debug, Clone)]
+pub(crate) struct Thread {
+    _busy: Arc<Busy>,
+}
+
+#[derive(Debug)]
 struct Busy(Arc<Inner>);
 
 impl Drop for Busy {
@@ -43,23 +49,28 @@ impl BlockingPool {
         Ok(Self { inner: Arc::new(inner) })
     }
 
+    /// Keeps a thread.
+    pub(crate) fn keep(&self) -> Thread {
+        self.inner.busy.fetch_add(1, Ordering::Relaxed);
+        Thread { _busy: Arc::new(Busy(self.inner.clone())) }
+    }
+
     /// Threads that are free. A handler that outlived its attempt keeps its thread busy.
     pub(crate) fn free(&self) -> u32 {
         let busy = self.inner.busy.load(Ordering::Relaxed);
         u32::try_from(self.inner.threads.saturating_sub(busy)).unwrap_or(u32::MAX)
     }
 
-    /// Runs `work` on a thread. `None` after the pool was closed.
+    /// Runs `work` on the thread that was kept for it. `None` after the pool was closed.
     pub(crate) fn run<T: Send + 'static>(
         &self,
+        thread: Option<Thread>,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Option<JoinHandle<T>> {
         let runtime = lock(&self.inner.runtime);
         let runtime = runtime.as_ref()?;
-        self.inner.busy.fetch_add(1, Ordering::Relaxed);
-        let busy = Busy(self.inner.clone());
         Some(runtime.spawn_blocking(move || {
-            let _busy = busy;
+            let _thread = thread;
             work()
         }))
     }

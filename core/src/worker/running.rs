@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
+use super::backoff::Pause;
 use super::execute::guard;
 use super::pool::BlockingPool;
 use super::settle::{self, Item};
@@ -16,7 +17,7 @@ use super::shared::{Parts, Shared};
 use super::slots::Slots;
 use super::stats::WorkerStats;
 use super::{Worker, error_text, fetch, heartbeat, hints, maintain, notes};
-use crate::{Error, Result, WorkerId};
+use crate::{AttemptOutcome, Error, Result, Settlement, WorkerId};
 
 /// A worker that runs. Dropping it begins a shutdown in the background.
 #[must_use = "dropping a running worker shuts it down"]
@@ -104,15 +105,15 @@ fn broken(during: &'static str, error: impl Into<crate::error::BoxError>) -> Err
 /// Starts every part.
 pub(super) fn start<S>(worker: Worker<S>) -> Result<RunningWorker> {
     let Worker { client, options, handlers, kinds, queues, pool, .. } = worker;
-    let blocking = handlers.values().any(|handler| handler.blocking());
+    let blocking = handlers.values().any(|known| known.handler.blocking());
     if blocking {
         // A worker is started once, so the cell is empty.
         let _ = pool.set(BlockingPool::new(options.blocking_threads)?);
     }
     let slots = {
-        let kinds = handlers
-            .iter()
-            .map(|(kind, handler)| (kind.clone(), kinds.get(kind).copied(), handler.blocking()));
+        let kinds = handlers.iter().map(|(kind, known)| {
+            (kind.clone(), kinds.get(kind).copied(), known.handler.blocking())
+        });
         Slots::new(&queues, kinds)
     };
     let (settlements, items) = mpsc::channel(options.settle_buffer);
@@ -226,6 +227,9 @@ async fn shut_down(shared: &Shared, claims: &tokio_util::sync::CancellationToken
         );
     }
     let Some(worker) = shared.registry.worker() else { return };
+    if !failed && timeout(shared.options.flush / 2, release_unknown(shared)).await.is_err() {
+        tracing::warn!(%worker, "can't learn in time whether a claim that was cut off took jobs");
+    }
     let farewell = shared.backend().deregister(worker);
     match timeout(shared.options.flush, farewell).await {
         Ok(Err(error)) => {
@@ -233,6 +237,24 @@ async fn shut_down(shared: &Shared, claims: &tokio_util::sync::CancellationToken
         }
         Err(_) => tracing::warn!(%worker, "can't end the lease in time: it runs out by itself"),
         Ok(Ok(())) => {}
+    }
+}
+
+/// A claim that was cut off may have been applied: what it took is given back while the lease is there.
+async fn release_unknown(shared: &Shared) {
+    let Ok(unknown) = shared.farewell.ask().await else { return };
+    if unknown.is_empty() {
+        return;
+    }
+    let release = |key| Settlement::new(key, AttemptOutcome::Released);
+    let settlements: Vec<_> = unknown.into_iter().map(release).collect();
+    let mut pause = Pause::after_error();
+    while let Err(error) = shared.call("settle", shared.backend().settle(&settlements)).await {
+        tracing::warn!(error = %error_text(&error), "can't give back jobs of a claim that was cut off yet");
+        if !error.is_transient() {
+            return;
+        }
+        tokio::time::sleep(pause.next()).await;
     }
 }
 

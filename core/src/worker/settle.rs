@@ -1,9 +1,11 @@
-//! Settling: outcomes are gathered, settled in batches, and repeated until they are answered or the lease ends.
+//! Settling: outcomes are gathered, settled in batches, and repeated until they are answered or the lease ends. What
+//! fails goes aside, each outcome for itself, and holds up no others.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::backoff::Pause;
@@ -14,6 +16,10 @@ use crate::{AttemptOutcome, Error, FailureKind, Result, Settled, Settlement};
 
 /// Failed calls after which the settlements of a batch are tried one by one, so that none holds up the others.
 const TOGETHER: u32 = 3;
+/// Calls at once for settlements that are tried one by one.
+const ASIDE: usize = 4;
+/// Failures for good after which a settlement is changed, and in the end dropped; about a quarter of a minute.
+const TRIES: u32 = 8;
 
 /// An outcome on its way.
 pub(crate) struct Item {
@@ -56,16 +62,50 @@ impl Item {
 
 /// Settles what comes, until the worker ends.
 pub(crate) async fn run(shared: Arc<Shared>, mut items: mpsc::Receiver<Item>) {
+    let mut aside = Aside::new();
     loop {
+        // What is aside counts as waiting, so that an outage holds back claims.
+        let room = aside.tasks.len() < shared.options.settle_buffer;
         let first = tokio::select! {
             biased;
-            item = items.recv() => item,
             () = shared.halt.cancelled() => return,
+            Some(end) = aside.tasks.join_next() => {
+                ended(end);
+                continue;
+            }
+            item = items.recv(), if room => item,
         };
         let Some(first) = first else { return };
         let mut batch = vec![first];
         gather(&shared, &mut items, &mut batch).await;
-        settle(&shared, batch).await;
+        for item in settle(&shared, batch).await {
+            aside.put(&shared, item);
+        }
+    }
+}
+
+/// Items that are tried each for itself, with pauses of their own. Dropped, and with it the items, when the worker ends.
+struct Aside {
+    tasks: JoinSet<()>,
+    calls: Arc<Semaphore>,
+}
+
+impl Aside {
+    fn new() -> Self {
+        Self { tasks: JoinSet::new(), calls: Arc::new(Semaphore::new(ASIDE)) }
+    }
+
+    fn put(&mut self, shared: &Arc<Shared>, item: Item) {
+        self.tasks.spawn(alone(shared.clone(), self.calls.clone(), item));
+    }
+}
+
+/// A panic goes on to where the parts of the worker are watched.
+fn ended(end: Result<(), JoinError>) {
+    if let Err(error) = end
+        && let Ok(panic) = error.try_into_panic()
+    {
+        std::panic::resume_unwind(panic);
     }
 }
 
@@ -87,37 +127,79 @@ async fn gather(shared: &Shared, items: &mut mpsc::Receiver<Item>, batch: &mut V
     }
 }
 
-/// Sends a batch until every item is answered or not wanted any more.
-async fn settle(shared: &Shared, mut batch: Vec<Item>) {
+/// Sends a batch until every item is answered or not wanted any more. Answers what is better tried one by one.
+async fn settle(shared: &Shared, mut batch: Vec<Item>) -> Vec<Item> {
     let mut pause = Pause::after_error();
     let mut failures = 0;
     loop {
         drop_lost(shared, &mut batch);
         if batch.is_empty() {
-            return;
+            return batch;
         }
-        let (left, error) = if failures >= TOGETHER {
-            one_by_one(shared, batch).await
-        } else {
-            together(shared, batch).await
+        let error = match send(shared, &batch).await {
+            Ok(answers) => {
+                let answered = batch.into_iter().zip(answers);
+                batch = answered.filter_map(|(item, answer)| take(shared, item, answer)).collect();
+                continue; // refused ones go again, at once
+            }
+            Err(error) => error,
         };
-        batch = left;
-        let Some(error) = error else {
-            failures = 0;
-            continue; // refused ones go again, at once
-        };
-        if is_callers(&error) && failures < TOGETHER {
-            failures = TOGETHER;
-            continue;
-        }
-        shared.health.settle.store(false, Ordering::Relaxed);
-        failures = failures.saturating_add(1);
+        failures += 1;
         tracing::warn!(jobs = batch.len(), error = %error_text(&error), "settling failed and is repeated");
+        if failures >= TOGETHER || !error.is_transient() {
+            return batch;
+        }
         tokio::select! {
             () = tokio::time::sleep(pause.next()) => {}
-            () = shared.halt.cancelled() => return,
+            () = shared.halt.cancelled() => return Vec::new(),
         }
     }
+}
+
+/// Sends one item until it is answered, not wanted any more, or given up.
+async fn alone(shared: Arc<Shared>, calls: Arc<Semaphore>, mut item: Item) {
+    let mut pause = Pause::after_error();
+    let mut failures = 0;
+    while item.is_wanted() {
+        let answer = {
+            // Never closed. A call that hangs keeps its place, and leaves the others to the rest.
+            let _place = calls.acquire().await;
+            send(&shared, std::slice::from_ref(&item)).await
+        };
+        let error = match answer.map(|answers| answers.into_iter().next()) {
+            Ok(Some(answer)) => match take(&shared, item, answer) {
+                Some(again) => {
+                    item = again;
+                    continue;
+                }
+                None => return,
+            },
+            Ok(None) => continue, // `send` counts the answers
+            Err(error) => error,
+        };
+        if !error.is_transient() {
+            failures += 1;
+            if (is_callers(&error) || failures >= TRIES)
+                && !item.fall_back(&shared, &error_text(&error))
+            {
+                give_up(&shared, &item, &error);
+                return;
+            }
+        }
+        tracing::warn!(job = %item.settlement.key.job, error = %error_text(&error), "settling one job failed and is repeated");
+        tokio::time::sleep(pause.next()).await;
+    }
+    lock(&shared.stats).lost += 1;
+}
+
+/// The job runs on in the store, under this worker: a heartbeat will name it as unknown here, and it is released.
+fn give_up(shared: &Shared, item: &Item, error: &Error) {
+    lock(&shared.stats).lost += 1;
+    tracing::error!(
+        job = %item.settlement.key.job,
+        error = %error_text(error),
+        "the outcome can't be settled and is dropped: the job is released once the backend lets it be"
+    );
 }
 
 fn drop_lost(shared: &Shared, batch: &mut Vec<Item>) {
@@ -131,40 +213,21 @@ fn is_callers(error: &Error) -> bool {
     matches!(error, Error::Invalid { .. } | Error::LimitExceeded { .. } | Error::Encode { .. })
 }
 
-/// One call for all. Answers what is left, and the error if there was one.
-async fn together(shared: &Shared, batch: Vec<Item>) -> (Vec<Item>, Option<Error>) {
-    match send(shared, &batch).await {
-        Ok(answers) => {
-            shared.health.settle.store(true, Ordering::Relaxed);
-            lock(&shared.stats).settle_calls += 1;
-            let answered = batch.into_iter().zip(answers);
-            (answered.filter_map(|(item, answer)| take(shared, item, answer)).collect(), None)
-        }
-        Err(error) => (batch, Some(error)),
-    }
-}
-
-/// A call for each.
-async fn one_by_one(shared: &Shared, batch: Vec<Item>) -> (Vec<Item>, Option<Error>) {
-    let mut left = Vec::new();
-    let mut last = None;
-    for item in batch {
-        let (mut item, error) = together(shared, vec![item]).await;
-        match error {
-            Some(error) if is_callers(&error) => {
-                item.retain_mut(|item| item.fall_back(shared, &error_text(&error)));
-            }
-            Some(error) => last = Some(error),
-            None => {}
-        }
-        left.append(&mut item);
-    }
-    (left, last)
-}
-
+/// One call. Readiness tells of one that failed, but not of a single settlement that the backend can't take.
 async fn send(shared: &Shared, batch: &[Item]) -> Result<Vec<Settled>> {
     let settlements: Vec<Settlement> = batch.iter().map(|item| item.settlement.clone()).collect();
-    let answers = shared.call("settle", shared.backend().settle(&settlements)).await?;
+    let answers = shared.call("settle", shared.backend().settle(&settlements)).await;
+    match &answers {
+        Ok(_) => {
+            shared.health.settle.store(true, Ordering::Relaxed);
+            lock(&shared.stats).settle_calls += 1;
+        }
+        Err(error) if batch.len() > 1 || error.is_transient() => {
+            shared.health.settle.store(false, Ordering::Relaxed);
+        }
+        Err(_) => {}
+    }
+    let answers = answers?;
     if answers.len() == batch.len() {
         return Ok(answers);
     }

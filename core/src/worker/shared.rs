@@ -5,12 +5,12 @@ use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use tokio::sync::{Notify, SemaphorePermit, mpsc};
+use tokio::sync::{Notify, SemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::Attempt;
-use super::handler::Erased;
+use super::handler::Registered;
 use super::lock;
 use super::options::WorkerOptions;
 use super::pool::BlockingPool;
@@ -18,14 +18,14 @@ use super::registry::Registry;
 use super::settle::Item;
 use super::slots::Slots;
 use super::stats::WorkerStats;
-use crate::{Backend, Client, Error, Kind, Result};
+use crate::{Backend, Client, Error, Kind, LeaseKey, Result};
 
 /// One running worker, seen from inside.
 pub(crate) struct Shared {
     pub(crate) client: Client,
     pub(crate) options: WorkerOptions,
     pub(crate) name: String,
-    pub(crate) handlers: BTreeMap<Kind, Arc<dyn Erased>>,
+    pub(crate) handlers: BTreeMap<Kind, Registered>,
     pub(crate) slots: Slots,
     pub(crate) registry: Registry,
     pub(crate) settlements: mpsc::Sender<Item>,
@@ -43,6 +43,9 @@ pub(crate) struct Shared {
     /// The fetcher has taken the hint and is ready for another.
     pub(crate) hint_taken: Notify,
     pub(crate) settings_hint: Notify,
+    /// A heartbeat before its time may bring news of running jobs.
+    pub(crate) beat_hint: Notify,
+    pub(crate) farewell: Farewell,
     pub(crate) notes_wake: Arc<Notify>,
     pub(crate) quarantine_due: AtomicBool,
     pub(crate) health: Health,
@@ -60,12 +63,41 @@ pub(crate) struct Health {
     pub(crate) settle: AtomicBool,
 }
 
+/// The last heartbeat of a shutdown, which tells of jobs that run here and that nobody here knows.
+#[derive(Debug, Default)]
+pub(crate) struct Farewell {
+    pub(crate) wanted: Notify,
+    answer: Mutex<Option<oneshot::Sender<Vec<LeaseKey>>>>,
+}
+
+impl Farewell {
+    /// Asks for it.
+    pub(crate) fn ask(&self) -> oneshot::Receiver<Vec<LeaseKey>> {
+        let (answer, asked) = oneshot::channel();
+        *lock(&self.answer) = Some(answer);
+        self.wanted.notify_one();
+        asked
+    }
+
+    /// Who asked, if anybody did: to be taken before the heartbeat is sent.
+    pub(crate) fn take(&self) -> Option<oneshot::Sender<Vec<LeaseKey>>> {
+        lock(&self.answer).take()
+    }
+
+    /// Waits for another heartbeat after one that failed.
+    pub(crate) fn put_back(&self, asked: Option<oneshot::Sender<Vec<LeaseKey>>>) {
+        if asked.is_some() {
+            *lock(&self.answer) = asked;
+        }
+    }
+}
+
 /// What [`Shared`] is made of.
 pub(crate) struct Parts {
     pub(crate) client: Client,
     pub(crate) options: WorkerOptions,
     pub(crate) name: String,
-    pub(crate) handlers: BTreeMap<Kind, Arc<dyn Erased>>,
+    pub(crate) handlers: BTreeMap<Kind, Registered>,
     pub(crate) slots: Slots,
     pub(crate) settlements: mpsc::Sender<Item>,
     pub(crate) pool: Option<BlockingPool>,
@@ -89,6 +121,8 @@ impl Shared {
             hint: Notify::new(),
             hint_taken: Notify::new(),
             settings_hint: Notify::new(),
+            beat_hint: Notify::new(),
+            farewell: Farewell::default(),
             notes_wake: Arc::default(),
             quarantine_due: AtomicBool::new(true),
             health: Health {
@@ -198,6 +232,7 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
+        self.attempt.leave_thread();
         self.shared.registry.remove(&self.attempt.key());
         self.shared.slots.give_back(&self.attempt.lease.queue, &self.attempt.lease.kind);
     }

@@ -25,12 +25,42 @@ struct KindLane {
     blocking: bool,
 }
 
+impl KindLane {
+    /// Slots of its own that are free; `None` for any number.
+    fn free(&self) -> Option<u32> {
+        self.limit.map(|n| n.saturating_sub(self.busy))
+    }
+}
+
 #[derive(Debug)]
 struct State {
     queues: Vec<Lane>,
     kinds: BTreeMap<Kind, KindLane>,
-    /// Which queue a claim names first, in turn.
-    first: usize,
+    /// Counts looks: which queue is named first, and which blocking kinds have the threads that are left over.
+    turn: usize,
+}
+
+impl State {
+    /// Divides the free threads among the blocking kinds that have slots, one by one and beginning with another kind at
+    /// each turn: together they get no more than there are.
+    fn threads(&self, mut free: u32) -> BTreeMap<&Kind, u32> {
+        let blocking = self.kinds.iter().filter(|(_, lane)| lane.blocking);
+        let mut open: Vec<_> = blocking
+            .map(|(kind, lane)| (kind, 0, lane.free().unwrap_or(u32::MAX)))
+            .filter(|(_, _, most)| *most > 0)
+            .collect();
+        let count = open.len().max(1);
+        open.rotate_left(self.turn % count);
+        while free > 0 && open.iter().any(|(_, given, most)| given < most) {
+            for (_, given, most) in &mut open {
+                if free > 0 && given < most {
+                    *given += 1;
+                    free -= 1;
+                }
+            }
+        }
+        open.into_iter().map(|(kind, given, _)| (kind, given)).collect()
+    }
 }
 
 /// The slots of one worker. A slot is taken when a job is admitted and given back when its attempt is settled or lost.
@@ -49,6 +79,10 @@ pub(crate) struct Demand {
     pub(crate) kinds: Vec<KindSlots>,
     /// Some queue or kind has no slot, so a freed one may let more be claimed.
     pub(crate) short: bool,
+    /// The free threads were divided, so one kind may get those that another has no jobs for.
+    pub(crate) divided: bool,
+    /// Blocking kinds for which no thread was left: they come first in one of the next looks.
+    pub(crate) left_out: usize,
 }
 
 impl Demand {
@@ -74,41 +108,56 @@ impl Slots {
             state: Mutex::new(State {
                 queues: queues.iter().map(lane).collect(),
                 kinds: kinds.into_iter().map(kind).collect(),
-                first: 0,
+                turn: 0,
             }),
             busy: watch::Sender::new(0),
             freed: Notify::new(),
         }
     }
 
+    /// Begins another look: another queue comes first.
+    pub(crate) fn turn(&self) {
+        let mut state = lock(&self.state);
+        state.turn = state.turn.wrapping_add(1);
+    }
+
     /// What is free now. `blocking` is the number of free threads for blocking handlers.
     pub(crate) fn demand(&self, blocking: u32) -> Demand {
-        let mut state = lock(&self.state);
-        let count = state.queues.len().max(1);
-        state.first = (state.first + 1) % count;
+        let state = lock(&self.state);
         let mut short = false;
-        let (before, after) = state.queues.split_at(state.first);
-        let mut queues = Vec::with_capacity(count);
+        let (before, after) = state.queues.split_at(state.turn % state.queues.len().max(1));
+        let mut queues = Vec::with_capacity(state.queues.len());
         for lane in after.iter().chain(before) {
             match lane.limit.saturating_sub(lane.busy) {
                 0 => short = true,
                 limit => queues.push(QueueSlots { queue: lane.name.clone(), limit }),
             }
         }
+        let threads = state.threads(blocking);
         let mut kinds = Vec::with_capacity(state.kinds.len());
         for (kind, lane) in &state.kinds {
-            let own = lane.limit.map(|n| n.saturating_sub(lane.busy));
-            let limit = match (own, lane.blocking) {
-                (Some(n), true) => Some(n.min(blocking)),
-                (None, true) => Some(blocking),
-                (own, false) => own,
+            let limit = if lane.blocking {
+                Some(threads.get(kind).copied().unwrap_or(0))
+            } else {
+                lane.free()
             };
             match limit {
                 Some(0) => short = true,
                 limit => kinds.push(KindSlots { kind: kind.clone(), limit }),
             }
         }
-        Demand { queues, kinds, short }
+        let left_out = match blocking {
+            0 => 0,
+            _ => threads.values().filter(|given| **given == 0).count(),
+        };
+        Demand { queues, kinds, short, divided: threads.len() > 1, left_out }
+    }
+
+    /// Whether anything could be claimed.
+    pub(crate) fn has_room(&self, blocking: u32) -> bool {
+        let state = lock(&self.state);
+        let kind = |lane: &KindLane| lane.free() != Some(0) && (!lane.blocking || blocking > 0);
+        state.queues.iter().any(|lane| lane.busy < lane.limit) && state.kinds.values().any(kind)
     }
 
     pub(crate) fn take(&self, queue: &QueueName, kind: &Kind) {
@@ -195,6 +244,37 @@ mod tests {
         let slots = Slots::new(&[(name("a"), 9)], [(kind, None, true)]);
         assert_eq!(slots.demand(3).kinds[0].limit, Some(3));
         assert!(slots.demand(0).is_empty());
+    }
+
+    #[test]
+    fn blocking_kinds_share_the_free_threads_in_turn() {
+        let kinds = ["k", "l", "m"].map(|text| Kind::new(text).unwrap());
+        let limits = [None, Some(1), None];
+        let each = kinds.iter().cloned().zip(limits).map(|(kind, limit)| (kind, limit, true));
+        let slots = Slots::new(&[(name("a"), 9)], each);
+        let given = |demand: &Demand| -> Vec<u32> {
+            let of = |kind: &Kind| demand.kinds.iter().find(|slots| slots.kind == *kind);
+            kinds.iter().map(|kind| of(kind).map_or(0, |slots| slots.limit.unwrap())).collect()
+        };
+        assert_eq!(given(&slots.demand(8)), [4, 1, 3]);
+        let firsts: Vec<_> = (0..3)
+            .map(|_| {
+                slots.turn();
+                given(&slots.demand(1)).iter().position(|n| *n == 1).unwrap()
+            })
+            .collect();
+        assert_eq!(firsts, [1, 2, 0]);
+        assert!(slots.has_room(1) && !slots.has_room(0) && slots.demand(0).is_empty());
+    }
+
+    #[test]
+    fn queues_come_first_in_turn() {
+        let kind = (Kind::new("k").unwrap(), None, false);
+        let slots = Slots::new(&[(name("a"), 1), (name("b"), 1)], [kind]);
+        let first = || slots.demand(0).queues[0].queue.clone();
+        assert_eq!((first(), first()), (name("a"), name("a")));
+        slots.turn();
+        assert_eq!(first(), name("b"));
     }
 
     #[test]

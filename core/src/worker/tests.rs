@@ -54,7 +54,7 @@ async fn follow_ups_commit_with_the_completion_and_only_with_it() {
     memory.insert(&[step(0, 1), step(1, 1)]).await.unwrap();
     let _worker = worker(&client, |job: Step, cx: Context| async move {
         if job.0 < 2 {
-            cx.follow_up(step(10 + job.0, 1))?;
+            cx.add_follow_up(step(10 + job.0, 1))?;
         }
         match job.0 {
             1 => Err("after all, no".into()),
@@ -70,11 +70,11 @@ async fn follow_ups_are_bounded_and_checked_where_they_are_added() {
     let (memory, client) = world();
     memory.insert(&[step(0, 1)]).await.unwrap();
     let _worker = worker(&client, |_: Step, cx: Context| async move {
-        assert!(matches!(cx.follow_up(step(1, 0)), Err(Error::Invalid { .. })));
+        assert!(matches!(cx.add_follow_up(step(1, 0)), Err(Error::Invalid { .. })));
         for _ in 0..cx.client().limits().follow_ups {
-            cx.follow_up(step(1, 1))?;
+            cx.add_follow_up(step(1, 1))?;
         }
-        let error = cx.follow_up(step(1, 1)).unwrap_err();
+        let error = cx.add_follow_up(step(1, 1)).unwrap_err();
         assert!(matches!(error, Error::LimitExceeded { .. }), "{error}");
         Err(Stop::discard("enough"))
     });
@@ -84,11 +84,12 @@ async fn follow_ups_are_bounded_and_checked_where_they_are_added() {
 
 /// What the client's `complete_in` does, with the memory backend in the place of a transaction.
 async fn commit(cx: &Context, memory: &MemoryBackend) {
-    cx.mark_completed_in();
+    let completing = cx.begin_complete_in();
     let outcome = AttemptOutcome::Completed { result: None, blobs: Vec::new() };
     let settlement = cx.take_settlement(outcome);
     let settled = memory.settle(&[settlement]).await.unwrap();
     assert_eq!(settled, [Settled::Applied { state: State::Completed }]);
+    completing.applied();
 }
 
 /// The job stops running under its key in mid-run, by the handler's own doing: no reason to abort it.
@@ -102,7 +103,7 @@ async fn a_job_completed_by_the_host_is_settled_once_and_its_handler_goes_on() {
         async move {
             cx.log(LogLevel::Info, "once");
             if job.0 == 0 {
-                cx.follow_up(step(1, 1))?;
+                cx.add_follow_up(step(1, 1))?;
                 commit(&cx, &backend).await;
                 tokio::time::sleep(Duration::from_secs(60)).await; // several heartbeats
                 assert_eq!(cx.cancel_cause(), None);
@@ -132,7 +133,7 @@ async fn a_completion_that_was_not_committed_is_a_failed_attempt() {
         let backend = backend.clone();
         async move {
             match cx.attempt() {
-                1 => cx.mark_completed_in(),
+                1 => cx.begin_complete_in().applied(),
                 _ => commit(&cx, &backend).await,
             }
             Ok(0)

@@ -22,6 +22,7 @@ enum Plan {
     Commit,
     Rollback,
     LeaseLost,
+    RefusedAndGoesOn,
     TooLarge,
 }
 
@@ -40,9 +41,9 @@ struct App {
 async fn order(job: Order, cx: Context<Arc<App>>) -> Outcome<Option<Blob>> {
     match job.plan {
         Plan::FollowUp | Plan::FollowUpAndFail => {
-            cx.enqueue(Draft::new(mail("ann")).queue("later").tag("follow-up")).await?;
-            cx.enqueue(mail("bob")).await?;
-            let bad = cx.enqueue(Draft::new(mail("bob")).queue("no good")).await.unwrap_err();
+            cx.follow_up(Draft::new(mail("ann")).queue("later").tag("follow-up")).await?;
+            cx.follow_up(mail("bob")).await?;
+            let bad = cx.follow_up(Draft::new(mail("bob")).queue("no good")).await.unwrap_err();
             assert!(matches!(bad, Error::Invalid { .. }));
         }
         Plan::StoreBlob => return Ok(Some(cx.put_blob("some text").await?)),
@@ -56,11 +57,13 @@ async fn order(job: Order, cx: Context<Arc<App>>) -> Outcome<Option<Blob>> {
 
 async fn complete_in(plan: Plan, cx: &Context<Arc<App>>) -> Result<()> {
     let client = &cx.state().client;
-    let mut tx = Transaction::default();
-    if plan == Plan::LeaseLost {
-        tx.answer = Some(Settled::Lost);
-    }
-    cx.enqueue(mail("ann")).await?;
+    let answer = match plan {
+        Plan::LeaseLost => Some(Settled::Lost),
+        Plan::RefusedAndGoesOn => Some(Settled::Refused { reason: "no".to_owned() }),
+        _ => None,
+    };
+    let mut tx = Transaction { answer, ..Transaction::default() };
+    cx.follow_up(mail("ann")).await?;
     let large = "x".repeat(100 << 10);
     let done = match plan {
         Plan::TooLarge => client.complete_in(&mut tx, cx, &large).await,
@@ -68,7 +71,7 @@ async fn complete_in(plan: Plan, cx: &Context<Arc<App>>) -> Result<()> {
     };
     if let Err(error) = done {
         cx.state().said.lock().unwrap().push(error.to_string());
-        return Err(error);
+        return if plan == Plan::RefusedAndGoesOn { Ok(()) } else { Err(error) };
     }
     if plan == Plan::Commit {
         tx.commit(client.backend()).await;
@@ -151,6 +154,14 @@ async fn f1_complete_in_tells_a_holder_who_lost_the_job_to_roll_back() {
     let (client, _, said) = run(Plan::LeaseLost).await;
     assert!(said[0].contains("is lost"), "{said:?}");
     assert!(mails(&client).await.is_empty());
+}
+
+/// The handler rolled back and returned Ok: the worker completes the job as if there had been no transaction.
+#[tokio::test]
+async fn a_complete_in_that_failed_does_not_change_what_ok_means() {
+    let (client, record, said) = run(Plan::RefusedAndGoesOn).await;
+    assert_eq!((record.state, record.errors.len(), said.len()), (State::Completed, 0, 1));
+    assert_eq!(mails(&client).await.len(), 1);
 }
 
 #[tokio::test]
