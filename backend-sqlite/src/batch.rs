@@ -6,6 +6,8 @@ use std::fmt::Write;
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteArguments;
 
+use crate::script::{Statement, statement};
+
 pub(crate) type Query = sqlx::query::Query<'static, sqlx::Sqlite, SqliteArguments>;
 
 /// Rows under construction.
@@ -100,14 +102,14 @@ impl Rows {
     }
 
     /// A query with the rows as its first parameter.
-    pub(crate) fn query(self, sql: &'static str) -> Query {
-        sqlx::query(sql).bind(self.done().0)
+    pub(crate) fn query(self, sql: &'static str) -> Statement {
+        statement(sql).bind(self.done().0)
     }
 
     /// A query with the rows as its first and their bytes as its second parameter.
-    pub(crate) fn query_with_bytes(self, sql: &'static str) -> Query {
+    pub(crate) fn query_with_bytes(self, sql: &'static str) -> Statement {
         let (json, blob) = self.done();
-        sqlx::query(sql).bind(json).bind(blob)
+        statement(sql).bind(json).bind(blob)
     }
 }
 

@@ -10,13 +10,14 @@ use windlass_core::{
 };
 
 use crate::ops;
+use crate::script::Statement;
 use crate::txn::Txn;
 use crate::writer::Operation;
 
 /// Declares an operation: its fields are the arguments, its body runs in the transaction.
 macro_rules! operation {
     ($name:ident { $($field:ident: $type:ty),* $(,)? } as $during:literal -> $output:ty,
-     weight $weight:expr, |$this:ident, $txn:ident| $body:expr) => {
+     weight $weight:expr, $(look $look:expr,)? |$this:ident, $txn:ident| $body:expr) => {
         pub(crate) struct $name { $(pub(crate) $field: $type),* }
 
         #[async_trait]
@@ -28,6 +29,11 @@ macro_rules! operation {
                 let $this = self;
                 $body
             }
+
+            $(fn look(&self) -> Option<Statement> {
+                let look: fn(&Self) -> Option<Statement> = $look;
+                look(self)
+            })?
 
             fn weight(&self) -> usize {
                 let weight: fn(&Self) -> usize = $weight;
@@ -45,9 +51,11 @@ operation!(Deregister { worker: WorkerId } as "deregister" -> (),
     weight |_| 1, |this, txn| ops::worker::deregister(txn, this.worker).await);
 operation!(Claim { request: ClaimRequest } as "claim" -> Claimed,
     weight |this| this.request.queues.iter().map(|slots| slots.limit as usize).sum(),
+    look |this| Some(ops::claim::look(&this.request)),
     |this, txn| ops::claim::claim(txn, &this.request).await);
 operation!(Settle { settlements: Vec<Settlement> } as "settle" -> Vec<Settled>,
     weight |this| this.settlements.len(),
+    look |this| ops::settle::look(&this.settlements),
     |this, txn| ops::settle::settle(txn, &this.settlements).await);
 operation!(Ping {} as "ping" -> (), weight |_| 1, |_this, txn| {
     // Moving the clock's high-water mark is a write like any other.

@@ -16,6 +16,7 @@ mod read;
 mod readers;
 mod records;
 mod schema;
+mod script;
 mod storage;
 mod store;
 mod trail;

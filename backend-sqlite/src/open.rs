@@ -131,19 +131,12 @@ fn check_path(path: &Path, create: bool) -> Result<()> {
             folder.display()
         )));
     }
-    match std::fs::OpenOptions::new().read(true).write(true).open(path) {
-        Ok(_) => {}
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound && create => {}
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            return Err(config(format!(
-                "the database `{name}` does not exist: create it, or use `mode=rwc`"
-            )));
-        }
-        Err(e) => {
-            return Err(config(format!(
-                "the database `{name}` can't be opened for writing ({e}): give this process write access"
-            )));
-        }
+    // The file itself must not be opened here: closing it again would drop the locks that other connections of this
+    // process hold on it, which is how POSIX locks work.
+    if !create && !path.exists() {
+        return Err(config(format!(
+            "the database `{name}` does not exist: create it, or use `mode=rwc`"
+        )));
     }
     let read_only = |p: &Path| std::fs::metadata(p).is_ok_and(|m| m.permissions().readonly());
     if read_only(folder) || read_only(path) {

@@ -11,6 +11,7 @@ use crate::batch::{self, Query, Rows};
 use crate::clock::Clock;
 use crate::error;
 use crate::feed;
+use crate::script::{Script, Statement, statement};
 
 /// The one row of `windlass_tick`, as far as transactions need it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -71,6 +72,9 @@ pub(crate) struct Txn<'c> {
     tick: Tick,
     dirty: bool,
     pending: Pending,
+    /// Writes that go with the next statement.
+    deferred: Script,
+    looked: Option<Vec<SqliteRow>>,
 }
 
 /// Jobs that came into or left a state, counted over a batch.
@@ -91,9 +95,19 @@ pub(crate) struct Mark {
 }
 
 impl<'c> Txn<'c> {
-    /// Begins a transaction on the connection and reads the tick.
-    pub(crate) async fn begin(conn: &mut SqliteConnection) -> sqlx::Result<Tick> {
-        Tick::read(&sqlx::query(include_str!("sql/begin.sql")).fetch_one(conn).await?)
+    /// Begins a transaction on the connection, reads the tick and, in the same go, what the first operation will
+    /// look at first.
+    pub(crate) async fn begin(
+        conn: &mut SqliteConnection,
+        look: Option<Statement>,
+    ) -> sqlx::Result<(Tick, Option<Vec<SqliteRow>>)> {
+        let mut script = Script::default();
+        script.push(statement(include_str!("sql/begin.sql")));
+        let looked = look.is_some();
+        look.into_iter().for_each(|look| script.push(look));
+        let mut rows = script.run(conn).await?.into_iter();
+        let tick = Tick::read(&rows.next().ok_or(sqlx::Error::RowNotFound)?)?;
+        Ok((tick, looked.then(|| rows.collect())))
     }
 
     /// Reads the tick in a transaction that is open on the connection.
@@ -110,8 +124,24 @@ impl<'c> Txn<'c> {
     ) -> Self {
         let now = clock.now(start.now);
         let tick = Tick { now, ..start };
-        let pending = Pending::default();
-        Self { conn, limits, during: "begin", now, start, tick, dirty: false, pending }
+        Self {
+            conn,
+            limits,
+            during: "begin",
+            now,
+            start,
+            tick,
+            dirty: false,
+            pending: Pending::default(),
+            deferred: Script::default(),
+            looked: None,
+        }
+    }
+
+    /// With what [`begin`](Self::begin) looked at.
+    pub(crate) fn with_looked(mut self, looked: Option<Vec<SqliteRow>>) -> Self {
+        self.looked = looked;
+        self
     }
 
     /// Notes where an operation starts, so that [`reset`](Self::reset) can take its pending writes back.
@@ -123,10 +153,47 @@ impl<'c> Txn<'c> {
     pub(crate) fn reset(&mut self, mark: Mark) {
         self.dirty = mark.dirty;
         self.pending = mark.pending;
+        self.deferred = Script::default();
     }
 
-    /// Runs a statement that writes.
+    /// Adds a statement that writes and whose answer doesn't matter: it goes with the next one.
+    pub(crate) fn write(&mut self, statement: Statement) {
+        self.dirty = true;
+        self.deferred.push(statement);
+    }
+
+    /// Runs what waits for the next statement.
+    pub(crate) async fn settle(&mut self) -> Result<()> {
+        if !self.deferred.is_empty() {
+            let deferred = std::mem::take(&mut self.deferred);
+            deferred.run(self.conn).await.map_err(error::map(self.during))?;
+        }
+        Ok(())
+    }
+
+    /// Runs a statement that answers rows.
+    pub(crate) async fn read(&mut self, statement: Statement) -> Result<Vec<SqliteRow>> {
+        let mut script = std::mem::take(&mut self.deferred);
+        script.push(statement);
+        script.run(self.conn).await.map_err(error::map(self.during))
+    }
+
+    /// Runs the first statement of an operation, unless the transaction began with it.
+    pub(crate) async fn look(&mut self, statement: Statement) -> Result<Vec<SqliteRow>> {
+        match self.looked.take() {
+            Some(rows) => Ok(rows),
+            None => self.read(statement).await,
+        }
+    }
+
+    /// Forgets what the transaction began with.
+    pub(crate) fn forget_looked(&mut self) {
+        self.looked = None;
+    }
+
+    /// Runs a statement that writes and tells how many rows it changed.
     pub(crate) async fn execute(&mut self, query: Query) -> Result<u64> {
+        self.settle().await?;
         let changed = batch::execute(self.conn, query).await.map_err(error::map(self.during))?;
         self.dirty |= changed > 0;
         Ok(changed)
@@ -134,6 +201,7 @@ impl<'c> Txn<'c> {
 
     /// Runs a statement that answers rows.
     pub(crate) async fn fetch(&mut self, query: Query) -> Result<Vec<SqliteRow>> {
+        self.settle().await?;
         query.fetch_all(&mut *self.conn).await.map_err(error::map(self.during))
     }
 
@@ -217,7 +285,7 @@ impl<'c> Txn<'c> {
         }
     }
 
-    /// Notes that the settings of a queue changed.
+    /// Notes that the settings of a queue changed, or that its workers should look for another reason.
     pub(crate) fn configured(&mut self, queue: &str) {
         self.tick.config += 1;
         self.wake(queue);
@@ -228,7 +296,7 @@ impl<'c> Txn<'c> {
         self.dirty = true;
     }
 
-    fn flush(&mut self, sql: &'static str) -> Query {
+    fn flush(&self) -> Statement {
         let mut entries = Rows::new();
         for entry in &self.pending.entries {
             let row = entries.row().int(entry.seq).int(self.now);
@@ -244,28 +312,34 @@ impl<'c> Txn<'c> {
                 counts.row().text(queue).text(kind).int(*state).int(*change);
             }
         }
-        let query = entries.query_with_bytes(sql).bind(counts.done().0);
+        let query = entries.query_with_bytes(include_str!("sql/flush.sql")).bind(counts.done().0);
         query.bind(self.now).bind(self.tick.seq).bind(self.tick.turn).bind(self.tick.config)
+    }
+
+    fn wrote(&self) -> bool {
+        self.dirty || self.tick != (Tick { now: self.now, ..self.start })
     }
 
     /// Writes what is pending and leaves the transaction open.
     pub(crate) async fn finish(mut self) -> sqlx::Result<()> {
-        if self.dirty || self.tick != (Tick { now: self.now, ..self.start }) {
-            let query = self.flush(include_str!("sql/flush.sql"));
-            batch::execute(self.conn, query).await?;
+        if self.wrote() {
+            let mut script = std::mem::take(&mut self.deferred);
+            script.push(self.flush());
+            script.run(self.conn).await?;
         }
         Ok(())
     }
 
     /// Writes what is pending and commits. Answers what to tell, and the tick as it stands then.
     pub(crate) async fn commit(mut self) -> sqlx::Result<(News, Tick)> {
-        if !self.dirty && self.tick == (Tick { now: self.now, ..self.start }) {
-            batch::execute(self.conn, sqlx::query("COMMIT")).await?;
-            return Ok((News::default(), self.start));
+        let wrote = self.wrote();
+        let mut script = std::mem::take(&mut self.deferred);
+        if wrote {
+            script.push(self.flush());
         }
-        let query = self.flush(concat!(include_str!("sql/flush.sql"), ";\nCOMMIT"));
-        batch::execute(self.conn, query).await?;
-        Ok((self.pending.news, self.tick))
+        script.push(statement("COMMIT"));
+        script.run(self.conn).await?;
+        if wrote { Ok((self.pending.news, self.tick)) } else { Ok((News::default(), self.start)) }
     }
 
     /// The tick as the transaction found it.

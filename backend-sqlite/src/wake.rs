@@ -48,8 +48,8 @@ impl Hub {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Compares a tick just read with the last one known; news when another process has written.
-    pub(crate) fn found(&self, tick: Tick) {
+    /// Compares a tick just read with the last one known: whether another process has written.
+    pub(crate) fn found(&self, tick: Tick) -> bool {
         let mut state = self.lock();
         let known = state.tick;
         let ready = (tick.turn, tick.config) != (known.turn, known.config);
@@ -61,6 +61,7 @@ impl Hub {
         }
         drop(state);
         self.tell(ready, events);
+        ready || events
     }
 
     /// Tells what a commit of this process did.

@@ -16,6 +16,7 @@ use crate::error::{self, BUSY, NAME};
 use crate::open;
 use crate::ops::insert;
 use crate::options::SqliteOptions;
+use crate::script::Statement;
 use crate::txn::{Tick, Txn};
 use crate::wake::SharedHub;
 
@@ -23,6 +24,9 @@ use crate::wake::SharedHub;
 const CHANNEL: usize = 1_024;
 /// No further call joins a transaction once it touches this many jobs.
 const BATCH_WEIGHT: usize = 4_096;
+
+/// After quiet times of these lengths the looks for commits of other processes come half as often, each time.
+const QUIET: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(20)];
 
 /// Something that writes, to be run in a transaction. It may be run again after a rollback.
 #[async_trait]
@@ -34,6 +38,11 @@ pub(crate) trait Operation: Send + Sync + 'static {
 
     /// Runs it. An error takes back what it did, and only that.
     async fn run(&self, txn: &mut Txn<'_>) -> Result<Self::Output>;
+
+    /// The statement that it looks at first, so that the transaction can begin with it.
+    fn look(&self) -> Option<Statement> {
+        None
+    }
 
     /// Roughly how many jobs it touches.
     fn weight(&self) -> usize {
@@ -57,7 +66,9 @@ impl Writer {
             .enable_time()
             .build()
             .map_err(|e| error::translate("open", sqlx::Error::Io(e)))?;
-        let thread = Thread { conn: Some(conn), shared, calls: calls_rx, urgent: urgent_rx };
+        let last_news = Instant::now();
+        let thread =
+            Thread { conn: Some(conn), shared, calls: calls_rx, urgent: urgent_rx, last_news };
         std::thread::Builder::new()
             .name("windlass-sqlite-writer".to_owned())
             .spawn(move || runtime.block_on(thread.run()))
@@ -121,6 +132,10 @@ impl Operation for Insert {
         insert::insert(txn, &self.jobs).await
     }
 
+    fn look(&self) -> Option<Statement> {
+        Some(insert::look(&[&self.jobs]))
+    }
+
     fn weight(&self) -> usize {
         self.jobs.len()
     }
@@ -144,6 +159,7 @@ impl Operation for Close {
 trait Call: Send {
     fn name(&self) -> &'static str;
     fn weight(&self) -> usize;
+    fn look(&self) -> Option<Statement>;
     /// Nobody waits for the answer any more.
     fn is_abandoned(&self) -> bool;
     /// Jobs that may be inserted together with those of other calls.
@@ -182,6 +198,10 @@ impl<O: Operation> Call for Waiting<O> {
         self.operation.weight()
     }
 
+    fn look(&self) -> Option<Statement> {
+        self.operation.look()
+    }
+
     fn is_abandoned(&self) -> bool {
         self.reply.is_closed()
     }
@@ -200,6 +220,8 @@ impl<O: Operation> Call for Waiting<O> {
     async fn run(&mut self, txn: &mut Txn<'_>) -> bool {
         txn.during = O::NAME;
         let answer = self.operation.run(txn).await;
+        // Another call must not start with what this one did not take.
+        txn.forget_looked();
         let ok = answer.is_ok();
         self.answer = Some(answer);
         ok
@@ -224,6 +246,8 @@ struct Thread {
     shared: Shared,
     calls: mpsc::Receiver<Box<dyn Call>>,
     urgent: mpsc::Receiver<Box<dyn Call>>,
+    /// When the last call came or the last commit of another process was seen.
+    last_news: Instant,
 }
 
 impl Thread {
@@ -261,12 +285,12 @@ impl Thread {
     /// The calls of the next transaction. `None` when no handle is left.
     async fn next(&mut self) -> Option<Vec<Box<dyn Call>>> {
         let first = loop {
-            let watched = self.shared.hub.is_watched();
+            let (watched, interval) = (self.shared.hub.is_watched(), self.interval());
             tokio::select! {
                 biased;
                 Some(call) = self.urgent.recv() => break call,
                 call = self.calls.recv() => break call?,
-                () = tokio::time::sleep(self.shared.options.watch_interval), if watched => {
+                () = tokio::time::sleep(interval), if watched => {
                     self.look().await;
                 }
                 () = self.shared.hub.watched(), if !watched => {}
@@ -280,7 +304,15 @@ impl Thread {
             batch.push(call);
         }
         batch.retain(|call| !call.is_abandoned());
+        self.last_news = Instant::now();
         Some(batch)
+    }
+
+    /// How long until the next look for commits of other processes: longer when nothing has happened for a while.
+    fn interval(&self) -> Duration {
+        let quiet = self.last_news.elapsed();
+        let times = QUIET.iter().filter(|span| quiet >= **span).count();
+        self.shared.options.watch_interval * 2_u32.pow(u32::try_from(times).unwrap_or(0))
     }
 
     /// Looks for commits of other processes.
@@ -288,7 +320,11 @@ impl Thread {
         let Some(conn) = &mut self.conn else { return self.reopen().await };
         let row = sqlx::query(include_str!("sql/tick.sql")).fetch_one(conn).await;
         match row.and_then(|row| Tick::read(&row)) {
-            Ok(tick) => self.shared.hub.found(tick),
+            Ok(tick) => {
+                if self.shared.hub.found(tick) {
+                    self.last_news = Instant::now();
+                }
+            }
             Err(error) => self.troubled(&error),
         }
     }
@@ -359,9 +395,10 @@ async fn transaction(
     batch: &mut [Box<dyn Call>],
     guarded: bool,
 ) -> sqlx::Result<Outcome> {
-    let mut txn = begin(conn, shared).await?;
-    shared.hub.found(txn.found());
     let alone = batch.len() == 1;
+    let look = if guarded { None } else { first_look(batch) };
+    let mut txn = begin(conn, shared, look).await?;
+    shared.hub.found(txn.found());
     let mut clean = true;
     if !guarded && !alone {
         clean = insert_shared(&mut txn, batch).await;
@@ -378,16 +415,37 @@ async fn transaction(
         // The answer of a call that failed alone stands.
         return Ok(if alone { Outcome::Done } else { Outcome::RunGuarded });
     }
-    let (news, tick) = txn.commit().await?;
-    shared.hub.committed(news, tick);
+    match txn.commit().await {
+        Ok((news, tick)) => shared.hub.committed(news, tick),
+        // A write that went with the COMMIT may have failed: run guarded, each call learns its own fate.
+        Err(_) if !alone && !guarded => {
+            rollback(conn).await;
+            return Ok(Outcome::RunGuarded);
+        }
+        Err(error) => return Err(error),
+    }
     Ok(Outcome::Done)
+}
+
+/// What the first of the calls looks at first.
+fn first_look(batch: &[Box<dyn Call>]) -> Option<Statement> {
+    if let [alone] = batch {
+        return alone.look();
+    }
+    let sharing: Vec<&[NewJob]> = batch.iter().filter_map(|call| call.shareable()).collect();
+    (!sharing.is_empty()).then(|| insert::look(&sharing))
 }
 
 /// Runs a call in a savepoint of its own.
 async fn run_guarded(txn: &mut Txn<'_>, call: &mut Box<dyn Call>) -> sqlx::Result<()> {
     let mark = txn.mark();
     sqlx::query("SAVEPOINT windlass_call").execute(&mut *txn.conn).await?;
-    if !call.run(txn).await {
+    let mut ok = call.run(txn).await;
+    if ok && let Err(error) = txn.settle().await {
+        call.fail(error);
+        ok = false;
+    }
+    if !ok {
         sqlx::query("ROLLBACK TO windlass_call").execute(&mut *txn.conn).await?;
         txn.reset(mark);
     }
@@ -403,19 +461,25 @@ async fn insert_shared(txn: &mut Txn<'_>, batch: &mut [Box<dyn Call>]) -> bool {
     if calls.is_empty() {
         return true;
     }
-    let Ok(answers) = insert::insert_calls(txn, &calls).await else { return false };
+    let answers = insert::insert_calls(txn, &calls).await;
+    txn.forget_looked();
+    let Ok(answers) = answers else { return false };
     let sharing = batch.iter_mut().filter(|call| call.shareable().is_some());
     sharing.zip(answers).for_each(|(call, answer)| call.shared(answer));
     true
 }
 
 /// Begins, trying again for as long as another process holds the lock.
-async fn begin<'c>(conn: &'c mut SqliteConnection, shared: &'c Shared) -> sqlx::Result<Txn<'c>> {
+async fn begin<'c>(
+    conn: &'c mut SqliteConnection,
+    shared: &'c Shared,
+    look: Option<Statement>,
+) -> sqlx::Result<Txn<'c>> {
     let deadline = Instant::now() + shared.options.busy_timeout;
     let mut tries = 0;
-    let tick = loop {
-        match Txn::begin(conn).await {
-            Ok(tick) => break tick,
+    let (tick, looked) = loop {
+        match Txn::begin(conn, look.clone()).await {
+            Ok(begun) => break begun,
             Err(error) if error::code(&error) == Some(BUSY) && Instant::now() < deadline => {
                 tries += 1;
                 tokio::time::sleep(open::pause(tries)).await;
@@ -423,7 +487,7 @@ async fn begin<'c>(conn: &'c mut SqliteConnection, shared: &'c Shared) -> sqlx::
             Err(error) => return Err(error),
         }
     };
-    Ok(Txn::new(conn, tick, &shared.clock, &shared.options.limits))
+    Ok(Txn::new(conn, tick, &shared.clock, &shared.options.limits).with_looked(looked))
 }
 
 async fn rollback(conn: &mut SqliteConnection) {

@@ -33,6 +33,7 @@ async fn child() {
     match task.as_str() {
         "hammer" => hammer(path, 40).await,
         "forever" => hammer(path, usize::MAX).await,
+        "fill" => fill(path).await,
         "insert" => {
             open(path).await.insert(&[job()]).await.unwrap();
         }
@@ -165,4 +166,55 @@ async fn finish_all(backend: &windlass_sqlite::SqliteBackend) {
     let all = windlass_core::ChangeRequest::new(rest, windlass_core::Change::Delete);
     let deleted = backend.change(&all).await.unwrap();
     assert_eq!(deleted.count, 0);
+}
+
+/// A disk that takes no more (here: a file size limit on the process): an error that says so, the process lives on,
+/// what was answered stays, and with room again everything goes on.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_full_disk_is_a_transient_error_and_nothing_is_lost() {
+    let (_folder, path) = place();
+    open(&path).await.close().await.unwrap();
+    let program = std::env::current_exe().unwrap();
+    // The signal is ignored, so that a write above the limit fails instead of ending the process.
+    let script = "trap '' XFSZ; ulimit -f 3000; exec \"$0\" --exact child --ignored --nocapture";
+    let mut filler = Command::new("sh")
+        .args(["-c", script])
+        .arg(program)
+        .env("WINDLASS_TEST_TASK", "fill")
+        .env("WINDLASS_TEST_PATH", &path)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let status = tokio::task::spawn_blocking(move || filler.wait().unwrap()).await.unwrap();
+    assert!(status.success(), "{status}");
+    let mut conn = host(&path).await;
+    let check: String =
+        sqlx::query_scalar("PRAGMA integrity_check").fetch_one(&mut conn).await.unwrap();
+    assert_eq!(check, "ok");
+    let answered: u64 =
+        std::fs::read_to_string(path.with_extension("answered")).unwrap().parse().unwrap();
+    let backend = open(&path).await;
+    let kept = backend.stats(&StatsQuery::default()).await.unwrap().in_state(State::Available);
+    assert!(answered > 0 && kept >= answered, "{answered} inserts were answered, {kept} are there");
+    backend.insert(&[job()]).await.unwrap();
+}
+
+/// Inserts until the disk is full, and shows that reading goes on.
+async fn fill(path: &Path) {
+    let backend = open(path).await;
+    let mut answered = 0;
+    let error = loop {
+        let batch: Vec<_> = (0..50).map(|_| job()).collect();
+        match backend.insert(&batch).await {
+            Ok(_) => answered += 50,
+            Err(error) => break error,
+        }
+        assert!(answered < 1_000_000, "the limit has no effect");
+    };
+    assert!(error.is_transient(), "{error:?}");
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(cause.contains("disk"), "{cause}");
+    backend.stats(&StatsQuery::default()).await.unwrap();
+    std::fs::write(path.with_extension("answered"), answered.to_string()).unwrap();
 }

@@ -8,6 +8,7 @@ use crate::clock::micros;
 use crate::feed::{self, Fact};
 use crate::ops::stored::Stored;
 use crate::ops::unique;
+use crate::script::statement;
 use crate::trail;
 use crate::txn::{Tally, Txn};
 
@@ -46,7 +47,7 @@ pub(crate) async fn apply(txn: &mut Txn<'_>, cause: Cause, steps: &[Step<'_>]) -
     }
     txn.count_all(tally);
     trim(txn, &writes.long, 1).await?;
-    writes.write(txn, seq, cause).await?;
+    writes.write(txn, seq, cause);
     let body = feed::changes(cause, steps.iter().map(|step| fact(step, cause)).collect());
     txn.emit(seq, body);
     Ok(())
@@ -99,22 +100,19 @@ impl Writes {
         }
     }
 
-    async fn write(self, txn: &mut Txn<'_>, seq: i64, cause: Cause) -> Result<()> {
+    fn write(self, txn: &mut Txn<'_>, seq: i64, cause: Cause) {
         if !self.completed.is_empty() {
-            complete(txn, self.completed, seq, cause).await?;
+            complete(txn, self.completed, seq, cause);
         }
-        write(txn, self.waiting, include_str!("../sql/apply_waiting.sql"), None).await?;
-        let delete = Some(include_str!("../sql/apply_final_delete.sql"));
-        write(txn, self.finals, include_str!("../sql/apply_final.sql"), delete).await?;
-        let delete = Some(include_str!("../sql/apply_revived_delete.sql"));
-        write(txn, self.revived, include_str!("../sql/apply_revived.sql"), delete).await?;
+        write(txn, self.waiting, include_str!("../sql/apply_waiting.sql"));
+        write(txn, self.finals, include_str!("../sql/apply_final.sql"));
+        write(txn, self.revived, include_str!("../sql/apply_revived.sql"));
         if !self.freed.is_empty() {
-            txn.execute(self.freed.query(include_str!("../sql/unique_free.sql"))).await?;
+            txn.write(self.freed.query(include_str!("../sql/unique_free.sql")));
         }
         if !self.held.is_empty() {
-            txn.execute(self.held.query(include_str!("../sql/unique_hold.sql"))).await?;
+            txn.write(self.held.query(include_str!("../sql/unique_hold.sql")));
         }
-        Ok(())
     }
 }
 
@@ -137,19 +135,16 @@ fn completed_row(lines: &mut Lines, step: &Step<'_>) {
     };
 }
 
-async fn complete(txn: &mut Txn<'_>, lines: Lines, seq: i64, cause: Cause) -> Result<()> {
+fn complete(txn: &mut Txn<'_>, lines: Lines, seq: i64, cause: Cause) {
     let (json, blob) = lines.done();
-    let json = std::sync::Arc::<str>::from(json);
     let (from, to) = (State::Running.code(), State::Completed.code());
-    let query = sqlx::query(include_str!("../sql/settle_complete.sql"))
-        .bind(json.clone())
+    let query = statement(include_str!("../sql/settle_complete.sql"))
+        .bind(json)
         .bind(blob)
         .bind(txn.now)
         .bind(format!(",[{seq},{},{from},{to},", txn.now))
         .bind(format!(",{}]", feed::cause_code(cause)));
-    txn.execute(query).await?;
-    txn.execute(sqlx::query(include_str!("../sql/settle_complete_delete.sql")).bind(json)).await?;
-    Ok(())
+    txn.write(query);
 }
 
 fn limit(txn: &Txn<'_>) -> i64 {
@@ -169,23 +164,12 @@ fn fact<'a>(step: &'a Step<'_>, cause: Cause) -> Fact<'a> {
     }
 }
 
-/// Runs the statement on the rows, if there are any, then another on the same rows.
-async fn write(
-    txn: &mut Txn<'_>,
-    rows: Rows,
-    sql: &'static str,
-    then: Option<&'static str>,
-) -> Result<()> {
-    if rows.is_empty() {
-        return Ok(());
+/// Adds the statement for the rows, if there are any.
+fn write(txn: &mut Txn<'_>, rows: Rows, sql: &'static str) {
+    if !rows.is_empty() {
+        let now = txn.now;
+        txn.write(rows.query_with_bytes(sql).bind(now));
     }
-    let (json, blob) = rows.done();
-    let json = std::sync::Arc::<str>::from(json);
-    txn.execute(sqlx::query(sql).bind(json.clone()).bind(blob).bind(txn.now)).await?;
-    if let Some(then) = then {
-        txn.execute(sqlx::query(then).bind(json)).await?;
-    }
-    Ok(())
 }
 
 fn waiting_row(txn: &mut Txn<'_>, rows: &mut Rows, step: &Step<'_>, change: &str) {
@@ -270,7 +254,7 @@ pub(crate) async fn trim(txn: &mut Txn<'_>, jobs: &[JobId], room: usize) -> Resu
         }
     }
     if !rows.is_empty() {
-        txn.execute(rows.query(include_str!("../sql/trail_write.sql"))).await?;
+        txn.write(rows.query(include_str!("../sql/trail_write.sql")));
     }
     Ok(())
 }

@@ -2,9 +2,10 @@
 //!
 //! A doomed blob that some job refers to is passed over until it no longer does, see `prune`.
 
-use windlass_core::{BlobKey, JobId, Result};
+use windlass_core::{BlobKey, JobId};
 
 use crate::batch::{Rows, ids};
+use crate::script::statement;
 use crate::txn::Txn;
 
 /// Which job refers to which blobs.
@@ -23,21 +24,15 @@ impl References {
 }
 
 /// Notes that jobs refer to blobs, which are then kept as long as the jobs.
-pub(crate) async fn refer(txn: &mut Txn<'_>, references: References) -> Result<()> {
+pub(crate) fn refer(txn: &mut Txn<'_>, references: References) {
     let References(rows) = references;
-    if rows.is_empty() {
-        return Ok(());
+    if !rows.is_empty() {
+        txn.write(rows.query(include_str!("../sql/blobs_refer.sql")));
     }
-    let json = rows.done().0;
-    txn.execute(sqlx::query(include_str!("../sql/blobs_refer.sql")).bind(json.clone())).await?;
-    txn.execute(sqlx::query(include_str!("../sql/blobs_undoom.sql")).bind(json)).await?;
-    Ok(())
 }
 
 /// Notes that jobs no longer refer to blobs.
-pub(crate) async fn release(txn: &mut Txn<'_>, jobs: &[JobId]) -> Result<()> {
+pub(crate) fn release(txn: &mut Txn<'_>, jobs: &[JobId]) {
     let list = ids(jobs.iter().map(JobId::as_bytes));
-    let query = sqlx::query(include_str!("../sql/blobs_release.sql"));
-    txn.execute(query.bind(list).bind(txn.now)).await?;
-    Ok(())
+    txn.write(statement(include_str!("../sql/blobs_release.sql")).bind(list).bind(txn.now));
 }

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use windlass_core::machine;
 use windlass_core::{
-    Cause, Change, Changed, Cursor, EventBody, JobFilter, JobId, Result, Selector, State,
+    AttemptError, Cause, Change, Changed, Cursor, EventBody, FailureKind, JobFilter, JobId, Result,
+    Selector, State,
 };
 
 use crate::batch::{Query, Rows, ids, size, texts};
@@ -103,7 +104,13 @@ async fn transit(txn: &mut Txn<'_>, jobs: Vec<Stored>, change: &Change) -> Resul
         {
             continue;
         }
-        steps.push(Step::new(job, to));
+        let error = reason(txn, change).map(|message| AttemptError {
+            attempt: job.facts.attempt,
+            at: timestamp(txn.now),
+            kind: FailureKind::Cancelled,
+            message,
+        });
+        steps.push(Step { error, ..Step::new(job, to) });
     }
     request_cancel(txn, &cancelling, change).await?;
     apply(txn, Cause::Changed, &steps).await?;
@@ -131,6 +138,14 @@ async fn taken_keys(
     Ok(wanted.into_iter().collect())
 }
 
+/// Why a user cancels.
+fn reason(txn: &Txn<'_>, change: &Change) -> Option<String> {
+    match change {
+        Change::Cancel { reason } => reason.as_deref().map(|reason| txn.limits.cut_error(reason)),
+        _ => None,
+    }
+}
+
 /// Asks the workers of running jobs to cancel them.
 async fn request_cancel(txn: &mut Txn<'_>, jobs: &[Stored], change: &Change) -> Result<()> {
     if jobs.is_empty() {
@@ -138,11 +153,9 @@ async fn request_cancel(txn: &mut Txn<'_>, jobs: &[Stored], change: &Change) -> 
     }
     let list = ids(jobs.iter().map(|job| job.id.as_bytes()));
     txn.execute(sqlx::query(include_str!("../sql/change_cancelling.sql")).bind(list)).await?;
-    let reason = match change {
-        Change::Cancel { reason } => reason.as_deref().map(|reason| txn.limits.cut_error(reason)),
-        _ => None,
-    };
+    let reason = reason(txn, change);
     for job in jobs {
+        txn.configured(&job.queue); // its worker should look at once
         let body = EventBody::CancelRequested { reason: reason.clone() };
         txn.emit_single(job.id, &job.kind, &job.queue, body)?;
     }
@@ -177,7 +190,7 @@ async fn delete(txn: &mut Txn<'_>, jobs: &[Stored]) -> Result<u64> {
     let query = sqlx::query(include_str!("../sql/delete_jobs.sql")).bind(list).bind(txn.now);
     txn.execute(query).await?;
     if !keys.is_empty() {
-        txn.execute(keys.query(include_str!("../sql/unique_free.sql"))).await?;
+        txn.write(keys.query(include_str!("../sql/unique_free.sql")));
     }
     let seq = txn.next_seq();
     txn.emit(seq, feed::deletions(facts));

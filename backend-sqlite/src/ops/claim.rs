@@ -4,11 +4,12 @@ use std::collections::HashMap;
 
 use windlass_core::{Cause, ClaimRequest, Claimed, Error, Lane, Lease, QueueSlots, Result, State};
 
-use crate::batch::{Query, Rows, ids, texts};
+use crate::batch::{Rows, ids, texts};
 use crate::feed::{self, Fact, cause_code};
 use crate::ops::apply::trim;
 use crate::ops::picked::{self, Taken};
 use crate::ops::unique;
+use crate::script::{Statement, statement};
 use crate::txn::{Tally, Txn};
 
 /// Takes available jobs for a worker.
@@ -46,6 +47,15 @@ pub(crate) async fn claim(txn: &mut Txn<'_>, request: &ClaimRequest) -> Result<C
     Ok(Claimed::new(leases))
 }
 
+/// What a claim looks at first.
+pub(crate) fn look(request: &ClaimRequest) -> Statement {
+    statement(include_str!("../sql/claim_heads.sql"))
+        .bind(request.worker.as_bytes())
+        .bind(texts(request.queues.iter().map(|slots| slots.queue.as_str())))
+        .bind(texts(request.kinds.iter().map(|slots| slots.kind.as_str())))
+        .bind(i64::from(request.lane == Lane::Quarantine))
+}
+
 /// A kind that is ready in a queue, both by their number in the request.
 struct Head {
     queue: usize,
@@ -54,18 +64,12 @@ struct Head {
 }
 
 async fn heads(txn: &mut Txn<'_>, request: &ClaimRequest) -> Result<Vec<Head>> {
-    let query = sqlx::query(include_str!("../sql/claim_heads.sql"))
-        .bind(request.worker.as_bytes().to_vec())
-        .bind(txn.now)
-        .bind(texts(request.queues.iter().map(|slots| slots.queue.as_str())))
-        .bind(texts(request.kinds.iter().map(|slots| slots.kind.as_str())))
-        .bind(i64::from(request.lane == Lane::Quarantine));
-    let rows = txn.fetch(query).await?;
-    let alive = match rows.first() {
+    let rows = txn.look(look(request)).await?;
+    let ends: Option<i64> = match rows.first() {
         Some(row) => txn.get(row, 2)?,
-        None => false,
+        None => None,
     };
-    if !alive {
+    if ends.is_none_or(|ends| ends <= txn.now) {
         return Err(Error::WorkerExpired { worker: request.worker });
     }
     let number = |n: i64| usize::try_from(n).unwrap_or(usize::MAX);
@@ -101,8 +105,8 @@ async fn take(
             (include_str!("../sql/claim_pick.sql"), rows.done().0, slots.limit)
         }
     };
-    let query = sqlx::query(sql)
-        .bind(slots.queue.as_str().to_owned())
+    let query = statement(sql)
+        .bind(slots.queue.as_str())
         .bind(i64::from(request.lane == Lane::Quarantine))
         .bind(kinds)
         .bind(limit);
@@ -118,14 +122,14 @@ async fn write(txn: &mut Txn<'_>, request: &ClaimRequest, taken: &[Taken]) -> Re
     let seq = txn.next_seq();
     let (from, to) = (State::Available, State::Running);
     let worker = request.worker;
-    let query = sqlx::query(include_str!("../sql/claim.sql"))
+    let query = statement(include_str!("../sql/claim.sql"))
         .bind(ids(taken.iter().map(|job| job.lease.key.job.as_bytes())))
-        .bind(worker.as_bytes().to_vec())
-        .bind(request.claim_id.as_bytes().to_vec())
+        .bind(worker.as_bytes())
+        .bind(request.claim_id.as_bytes())
         .bind(txn.now)
         .bind(format!(",[{seq},{},{},{},", txn.now, from.code(), to.code()))
         .bind(format!(",{},\"{}\"]", cause_code(Cause::Claimed), worker.as_uuid().simple()));
-    txn.execute(query).await?;
+    txn.write(query);
     let (mut freed, mut long) = (Rows::new(), Vec::new());
     let (mut facts, mut tally) = (Vec::with_capacity(taken.len()), Tally::default());
     let cap = crate::batch::size(txn.limits.state_events_per_job);
@@ -154,16 +158,16 @@ async fn write(txn: &mut Txn<'_>, request: &ClaimRequest, taken: &[Taken]) -> Re
     txn.emit(seq, feed::changes(Cause::Claimed, facts));
     txn.count_all(tally);
     if !freed.is_empty() {
-        txn.execute(freed.query(include_str!("../sql/unique_free.sql"))).await?;
+        txn.write(freed.query(include_str!("../sql/unique_free.sql")));
     }
     trim(txn, &long, 0).await
 }
 
 /// Reads the jobs that an earlier sending of this claim took.
 async fn resent(txn: &mut Txn<'_>, request: &ClaimRequest) -> Result<Vec<Lease>> {
-    let query = sqlx::query(include_str!("../sql/claim_resend.sql"))
-        .bind(request.worker.as_bytes().to_vec())
-        .bind(request.claim_id.as_bytes().to_vec());
+    let query = statement(include_str!("../sql/claim_resend.sql"))
+        .bind(request.worker.as_bytes())
+        .bind(request.claim_id.as_bytes());
     let mut jobs = picked(txn, query, request, false).await?;
     let place = |lease: &Lease| request.queues.iter().position(|slots| slots.queue == lease.queue);
     jobs.sort_by_cached_key(|job| (place(&job.lease), job.rank));
@@ -173,18 +177,18 @@ async fn resent(txn: &mut Txn<'_>, request: &ClaimRequest) -> Result<Vec<Lease>>
 /// Runs a statement that picks jobs, and reads them in the order of their ranks. `fresh` jobs are about to be taken.
 async fn picked(
     txn: &mut Txn<'_>,
-    query: Query,
+    query: Statement,
     request: &ClaimRequest,
     fresh: bool,
 ) -> Result<Vec<Taken>> {
-    let rows = txn.fetch(query).await?;
+    let rows = txn.read(query).await?;
     let Some(row) = rows.first() else { return Ok(Vec::new()) };
     let (mut taken, large) = picked::read(txn.get(row, 0)?, request, fresh)?;
     if !large.is_empty() {
         let list = ids(large.iter().map(|n| taken[*n].lease.key.job.as_bytes()));
-        let query = sqlx::query(include_str!("../sql/claim_args.sql")).bind(list);
+        let query = statement(include_str!("../sql/claim_args.sql")).bind(list);
         // The rows come in the order of the ids asked for.
-        for (n, row) in large.into_iter().zip(txn.fetch(query).await?) {
+        for (n, row) in large.into_iter().zip(txn.read(query).await?) {
             taken[n].lease.args.bytes = txn.get::<Vec<u8>>(&row, 1)?.into();
         }
     }

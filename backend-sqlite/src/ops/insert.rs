@@ -15,19 +15,26 @@ use crate::ops::blobs::{self, References};
 use crate::ops::shapes::Shapes;
 use crate::ops::stored::Stored;
 use crate::ops::unique::{self, Holder};
+use crate::script::{Statement, statement};
 use crate::trail;
 use crate::txn::{Tally, Txn};
 
 /// Inserts the jobs of one call: all, or none and an error.
 pub(crate) async fn insert(txn: &mut Txn<'_>, jobs: &[NewJob]) -> Result<Vec<Inserted>> {
-    let intake = Intake::look(txn, ids(jobs.iter().map(|job| job.id.as_bytes()))).await?;
+    let intake = Intake::look(txn, &[jobs]).await?;
     take_in(txn, jobs, intake).await
+}
+
+/// What an insert looks at first.
+pub(crate) fn look(calls: &[&[NewJob]]) -> Statement {
+    let all = calls.iter().flat_map(|jobs| jobs.iter());
+    statement(include_str!("../sql/insert_look.sql")).bind(ids(all.map(|job| job.id.as_bytes())))
 }
 
 /// Inserts the follow-ups of a completion. A queue's maximum depth stands at the door: a success inside is never
 /// turned into another run by it.
 pub(crate) async fn follow_ups(txn: &mut Txn<'_>, jobs: &[NewJob]) -> Result<()> {
-    let mut intake = Intake::look(txn, ids(jobs.iter().map(|job| job.id.as_bytes()))).await?;
+    let mut intake = Intake::look(txn, &[jobs]).await?;
     intake.room.clear();
     take_in(txn, jobs, intake).await.map(drop)
 }
@@ -60,8 +67,7 @@ pub(crate) async fn insert_calls(
     txn: &mut Txn<'_>,
     calls: &[&[NewJob]],
 ) -> Result<Vec<Result<Vec<Inserted>>>> {
-    let all = calls.iter().flat_map(|jobs| jobs.iter());
-    let mut intake = Intake::look(txn, ids(all.map(|job| job.id.as_bytes()))).await?;
+    let mut intake = Intake::look(txn, calls).await?;
     let mut answers = Vec::with_capacity(calls.len());
     for jobs in calls {
         let start = intake.new.len();
@@ -89,10 +95,9 @@ struct Intake<'a> {
 }
 
 impl<'a> Intake<'a> {
-    async fn look(txn: &mut Txn<'_>, list: String) -> Result<Self> {
+    async fn look(txn: &mut Txn<'_>, calls: &[&'a [NewJob]]) -> Result<Self> {
         let mut intake = Self::default();
-        let rows =
-            txn.fetch(sqlx::query(include_str!("../sql/insert_look.sql")).bind(list)).await?;
+        let rows = txn.look(look(calls)).await?;
         for row in rows {
             if let Some(id) = txn.get::<Option<Vec<u8>>>(&row, 0)? {
                 intake.known.insert(JobId::from_slice(&id)?);
@@ -175,15 +180,15 @@ impl<'a> Intake<'a> {
             facts.push(Fact { to, ..fact(job) });
         }
         txn.count_all(tally);
-        shapes.write(txn, seq).await?;
+        shapes.write(txn, seq);
         if !rows.is_empty() {
             let query = rows.query_with_bytes(include_str!("../sql/insert.sql"));
-            txn.execute(query.bind(txn.now).bind(format!("[{seq},{},-1,", txn.now))).await?;
+            txn.write(query.bind(txn.now).bind(format!("[{seq},{},-1,", txn.now)));
         }
         if !keys.is_empty() {
-            txn.execute(keys.query(include_str!("../sql/unique_hold.sql"))).await?;
+            txn.write(keys.query(include_str!("../sql/unique_hold.sql")));
         }
-        blobs::refer(txn, blobs).await?;
+        blobs::refer(txn, blobs);
         txn.emit(seq, feed::changes(Cause::Inserted, facts));
         Ok(())
     }
@@ -268,11 +273,11 @@ async fn replace(
     let (from, attempt) = (before.facts.state, before.facts.attempt);
     let change = trail::entry(seq, txn.now, (Some(from), to), attempt, Cause::Replaced, None);
     let query = rows.query_with_bytes(include_str!("../sql/insert_replace.sql"));
-    txn.execute(query.bind(txn.now).bind(change)).await?;
-    blobs::release(txn, &[holder]).await?;
+    txn.write(query.bind(txn.now).bind(change));
+    blobs::release(txn, &[holder]);
     let mut blobs = References::new();
     blobs.add(holder, &job.blobs);
-    blobs::refer(txn, blobs).await?;
+    blobs::refer(txn, blobs);
     txn.count(&before.queue, &before.kind, from, -1);
     txn.count(job.queue.as_str(), job.kind.as_str(), to, 1);
     let fact = Fact { job: holder, from: Some(from), to, attempt, ..fact(job) };

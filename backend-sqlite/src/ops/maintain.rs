@@ -5,7 +5,6 @@ use windlass_core::{Cause, DEADLINE_GRACE, JobId, Maintained, Result};
 
 use crate::batch::{Query, size};
 use crate::clock::{duration, micros};
-use crate::error;
 use crate::ops::apply::{Step, apply};
 use crate::ops::stored::Stored;
 use crate::ops::unique;
@@ -126,21 +125,20 @@ async fn guarded(
     steps: &[Step<'_>],
 ) -> Result<Option<windlass_core::Error>> {
     let mark = txn.mark();
-    let during = txn.during;
-    let plain = move |sql: &'static str| (sql, error::map(during));
-    let (sql, failed) = plain("SAVEPOINT windlass_step");
-    sqlx::query(sql).execute(&mut *txn.conn).await.map_err(failed)?;
-    let problem = match apply(txn, cause, steps).await {
+    txn.execute(sqlx::query("SAVEPOINT windlass_step")).await?;
+    let mut applied = apply(txn, cause, steps).await;
+    if applied.is_ok() {
+        applied = txn.settle().await;
+    }
+    let problem = match applied {
         Ok(()) => None,
         Err(error) if error.is_transient() => return Err(error),
         Err(error) => {
-            let (sql, failed) = plain("ROLLBACK TO windlass_step");
-            sqlx::query(sql).execute(&mut *txn.conn).await.map_err(failed)?;
             txn.reset(mark);
+            txn.execute(sqlx::query("ROLLBACK TO windlass_step")).await?;
             Some(error)
         }
     };
-    let (sql, failed) = plain("RELEASE windlass_step");
-    sqlx::query(sql).execute(&mut *txn.conn).await.map_err(failed)?;
+    txn.execute(sqlx::query("RELEASE windlass_step")).await?;
     Ok(problem)
 }

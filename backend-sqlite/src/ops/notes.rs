@@ -73,7 +73,7 @@ impl Added {
         for (job, (count, progress)) in &self.0 {
             rows.row().id(job.as_bytes()).int(*count).maybe_text(progress.as_deref());
         }
-        txn.execute(rows.query(sql)).await?;
+        txn.write(rows.query(sql));
         Ok(())
     }
 }

@@ -53,7 +53,7 @@ async fn jobs(txn: &mut Txn<'_>, keep: &Retention, limit: u32, more: &mut bool) 
     let query = sqlx::query(include_str!("../sql/delete_jobs.sql")).bind(list).bind(txn.now);
     txn.execute(query).await?;
     if !keys.is_empty() {
-        txn.execute(keys.query(include_str!("../sql/unique_free.sql"))).await?;
+        txn.write(keys.query(include_str!("../sql/unique_free.sql")));
     }
     txn.touch();
     Ok(u64::try_from(gone.len()).unwrap_or(u64::MAX))

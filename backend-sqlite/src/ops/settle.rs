@@ -15,6 +15,7 @@ use crate::ops::apply::{Step, apply};
 use crate::ops::blobs::{self, References};
 use crate::ops::stored::Stored;
 use crate::ops::{insert, notes};
+use crate::script::{Statement, statement};
 use crate::txn::Txn;
 
 /// Applies settlements; the answers stand in their order.
@@ -68,10 +69,20 @@ pub(crate) async fn running(
     txn: &mut Txn<'_>,
     keys: &[LeaseKey],
 ) -> Result<HashMap<LeaseKey, Stored>> {
-    let query = sqlx::query(include_str!("../sql/settle.sql")).bind(fences(keys.iter()));
-    let rows = txn.fetch(query).await?;
+    let rows = txn.look(fenced(keys)).await?;
     let Some(row) = rows.first() else { return Ok(HashMap::new()) };
     Stored::read_json(txn.get(row, 0)?, keys)
+}
+
+fn fenced(keys: &[LeaseKey]) -> Statement {
+    statement(include_str!("../sql/settle.sql")).bind(fences(keys.iter()))
+}
+
+/// What [`settle`] looks at first.
+pub(crate) fn look(settlements: &[Settlement]) -> Option<Statement> {
+    let mut seen = HashSet::with_capacity(settlements.len());
+    let keys: Vec<LeaseKey> = settlements.iter().map(|settlement| settlement.key).collect();
+    keys.iter().all(|key| seen.insert(key.job)).then(|| fenced(&keys))
 }
 
 fn fences<'a>(keys: impl Iterator<Item = &'a LeaseKey>) -> String {
@@ -184,7 +195,7 @@ async fn apply_all(
         steps.push(step);
     }
     added.write(txn, include_str!("../sql/notes.sql")).await?;
-    blobs::refer(txn, kept).await?;
+    blobs::refer(txn, kept);
     apply(txn, Cause::Settled, &steps).await
 }
 
@@ -222,8 +233,8 @@ async fn try_apply(
     let refusal = match insert::follow_ups(txn, &follow_ups).await {
         Ok(_) => None,
         Err(refusal @ (Error::LimitExceeded { .. } | Error::Invalid { .. })) => {
-            txn.execute(sqlx::query("ROLLBACK TO windlass_follow_ups")).await?;
             txn.reset(mark);
+            txn.execute(sqlx::query("ROLLBACK TO windlass_follow_ups")).await?;
             Some(refusal)
         }
         Err(error) => return Err(error),

@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use windlass_core::{Cause, Kind, NewJob, Priority, QueueName, Result, Start, State, Tag};
+use windlass_core::{Cause, Kind, NewJob, Priority, QueueName, Start, State, Tag};
 
 use crate::batch::Lines;
 use crate::clock::micros;
+use crate::script::statement;
 use crate::trail;
 use crate::txn::Txn;
 
@@ -67,28 +68,27 @@ impl<'a> Shapes<'a> {
     }
 
     /// Inserts what was taken in.
-    pub(crate) async fn write(self, txn: &mut Txn<'_>, seq: i64) -> Result<()> {
+    pub(crate) fn write(self, txn: &mut Txn<'_>, seq: i64) {
         for (shape, Same { rank, lines }) in self.0 {
             let (json, blob) = lines.done();
             let to = (None, State::Available);
             let meta = (!shape.meta.is_empty()).then(|| serde_json::to_string(shape.meta).ok());
             let tags = (!shape.tags.is_empty()).then(|| serde_json::to_string(shape.tags).ok());
-            let query = sqlx::query(include_str!("../sql/insert_plain.sql"))
+            let query = statement(include_str!("../sql/insert_plain.sql"))
                 .bind(json)
                 .bind(blob)
                 .bind(txn.now)
                 .bind(trail::entry(seq, txn.now, to, 0, Cause::Inserted, None))
-                .bind(shape.queue.as_str().to_owned())
-                .bind(shape.kind.as_str().to_owned())
-                .bind(shape.priority.0)
+                .bind(shape.queue.as_str())
+                .bind(shape.kind.as_str())
+                .bind(i64::from(shape.priority.0))
                 .bind(rank)
                 .bind(shape.max_attempts)
                 .bind(shape.timeout.map(micros))
-                .bind(shape.encoding)
+                .bind(i64::from(shape.encoding))
                 .bind(meta.flatten())
                 .bind(tags.flatten());
-            txn.execute(query).await?;
+            txn.write(query);
         }
-        Ok(())
     }
 }

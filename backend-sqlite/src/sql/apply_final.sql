@@ -8,4 +8,5 @@ SELECT j.id, e.value ->> 1, j.queue, j.kind, j.priority, j.due_at, j.epoch + (e.
     j.timeout, j.created_at, j.unique_key, j.unique_mode, j.unique_until, j.notes, j.changes + 1, j.meta, j.tags,
     j.progress, coalesce(e.value ->> 7, j.errors), j.encoding, j.args, e.value ->> 10,
     iif((e.value ->> 10) IS NULL, NULL, substr(?2, e.value ->> 11, e.value ->> 12)), j.trail || ',' || (e.value ->> 8)
-FROM json_each(?1) AS e CROSS JOIN windlass_jobs AS j ON j.id = unhex(e.value ->> 0)
+FROM json_each(?1) AS e CROSS JOIN windlass_jobs AS j ON j.id = unhex(e.value ->> 0);
+DELETE FROM windlass_jobs WHERE id IN (SELECT unhex(e.value ->> 0) FROM json_each(?1) AS e)

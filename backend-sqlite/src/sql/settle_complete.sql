@@ -10,4 +10,5 @@ SELECT j.id, 5, j.queue, j.kind, j.priority, j.due_at, j.epoch, j.attempt, j.max
     iif(substr(e.value, 33, 1) = '0', NULL,
         substr(?2, CAST(substr(e.value, 34, 10) AS INTEGER), CAST(substr(e.value, 44, 10) AS INTEGER))),
     j.trail || ?4 || j.attempt || ?5
-FROM json_each(?1) AS e CROSS JOIN windlass_jobs AS j ON j.id = unhex(substr(e.value, 1, 32))
+FROM json_each(?1) AS e CROSS JOIN windlass_jobs AS j ON j.id = unhex(substr(e.value, 1, 32));
+DELETE FROM windlass_jobs WHERE id IN (SELECT unhex(substr(e.value, 1, 32)) FROM json_each(?1) AS e)

@@ -1,1 +1,0 @@
-DELETE FROM windlass_jobs WHERE id IN (SELECT unhex(e.value ->> 0) FROM json_each(?1) AS e)
