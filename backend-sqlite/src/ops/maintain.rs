@@ -102,13 +102,13 @@ async fn rescue(txn: &mut Txn<'_>, limit: u32, why: Rescue, more: &mut bool) -> 
 /// jobs that were moved.
 async fn apply_each(txn: &mut Txn<'_>, cause: Cause, steps: Vec<Step<'_>>) -> Result<Vec<JobId>> {
     let jobs: Vec<JobId> = steps.iter().map(|step| step.job.id).collect();
-    if guarded(txn, cause, &steps).await?.is_none() {
+    if guarded(txn, &[(cause, &steps)]).await?.is_none() {
         return Ok(jobs);
     }
     let mut moved = Vec::new();
     for step in steps {
         let job = step.job.id;
-        match guarded(txn, cause, &[step]).await? {
+        match guarded(txn, &[(cause, &[step])]).await? {
             None => moved.push(job),
             Some(error) => {
                 tracing::error!(%job, ?error, "a job can't be moved and is passed over");
@@ -119,14 +119,18 @@ async fn apply_each(txn: &mut Txn<'_>, cause: Cause, steps: Vec<Step<'_>>) -> Re
 }
 
 /// Applies steps in a savepoint. Answers the error that concerns them; one of the connection ends the call.
-async fn guarded(
+pub(crate) async fn guarded(
     txn: &mut Txn<'_>,
-    cause: Cause,
-    steps: &[Step<'_>],
+    parts: &[(Cause, &[Step<'_>])],
 ) -> Result<Option<windlass_core::Error>> {
     let mark = txn.mark();
     txn.execute(sqlx::query("SAVEPOINT windlass_step")).await?;
-    let mut applied = apply(txn, cause, steps).await;
+    let mut applied = Ok(());
+    for (cause, steps) in parts {
+        if applied.is_ok() {
+            applied = apply(txn, *cause, steps).await;
+        }
+    }
     if applied.is_ok() {
         applied = txn.settle().await;
     }
