@@ -117,3 +117,43 @@ async fn f07_a_job_that_cannot_even_be_discarded_is_passed_over() {
         claim(&backend, w, 2).await.into_iter().map(|lease| lease.key.job).collect();
     assert_eq!(claimed, [jobs[1].id, jobs[2].id]);
 }
+
+#[tokio::test]
+async fn f07_maintenance_passes_over_jobs_that_cannot_be_read() {
+    let (_folder, path) = place();
+    let backend = open(&path).await;
+    let w = worker(&backend).await;
+    let mut later: Vec<NewJob> = (0..3).map(|_| job()).collect();
+    for job in &mut later {
+        job.start = Start::In(Duration::from_secs(60));
+    }
+    let running: Vec<NewJob> = (0..3).map(|_| job()).collect();
+    backend.insert(&running).await.unwrap();
+    assert_eq!(claim(&backend, w, 3).await.len(), 3);
+    backend.insert(&later).await.unwrap();
+    damage(&path, running[0].id, "snoozes = 'x'").await;
+    damage(&path, later[0].id, "snoozes = 'x'").await;
+    backend.advance_clock(HOUR * 2);
+    let (mut promoted, mut rescued) = (0, Vec::new());
+    for _ in 0..4 {
+        let done = backend.maintain(1).await.unwrap();
+        promoted += done.promoted;
+        rescued.extend(done.rescued);
+    }
+    rescued.sort_unstable();
+    let mut expected = [running[1].id, running[2].id];
+    expected.sort_unstable();
+    assert_eq!((promoted, rescued), (2, expected.to_vec()));
+}
+
+#[tokio::test]
+async fn f07_a_settlement_is_applied_beside_one_whose_job_cannot_be_read() {
+    let (_folder, path) = place();
+    let backend = open(&path).await;
+    let w = worker(&backend).await;
+    backend.insert(&[job(), job()]).await.unwrap();
+    let leases = claim(&backend, w, 2).await;
+    damage(&path, leases[0].key.job, "snoozes = 'x'").await;
+    let answers = backend.settle(&[completed(&leases[0]), completed(&leases[1])]).await.unwrap();
+    assert_eq!(answers, [Settled::Lost, Settled::Applied { state: State::Completed }]);
+}
