@@ -23,8 +23,15 @@ pub(crate) const NOTADB: i32 = 26;
 
 /// The primary result code of a driver error, when SQLite gave one.
 pub(crate) fn code(error: &sqlx::Error) -> Option<i32> {
-    let code: i32 = error.as_database_error()?.code()?.parse().ok()?;
-    Some(code & 0xff)
+    Some(extended(error)? & 0xff)
+}
+
+/// SQLite's extended code for a transaction that has read, and now can't write as others have written since.
+const BUSY_SNAPSHOT: i32 = 517;
+
+/// The code of a driver error with its extension.
+fn extended(error: &sqlx::Error) -> Option<i32> {
+    error.as_database_error()?.code()?.parse().ok()
 }
 
 /// Whether the connection may be unusable after this error and should be opened anew.
@@ -47,6 +54,9 @@ pub(crate) fn map(during: &'static str) -> impl Fn(sqlx::Error) -> Error {
 pub(crate) fn translate(during: &'static str, error: impl Into<Arc<sqlx::Error>>) -> Error {
     let error = error.into();
     let hint = match code(&error) {
+        _ if extended(&error) == Some(BUSY_SNAPSHOT) => {
+            "the transaction had read before others wrote, and so can't write: roll it back, and begin it with `BEGIN IMMEDIATE`"
+        }
         Some(BUSY | LOCKED) => {
             "another process kept the database locked for longer than the busy timeout"
         }

@@ -110,9 +110,15 @@ impl<'c> Txn<'c> {
         Ok((tick, looked.then(|| rows.collect())))
     }
 
-    /// Reads the tick in a transaction that is open on the connection.
-    pub(crate) async fn join(conn: &mut SqliteConnection) -> sqlx::Result<Tick> {
+    /// Reads the tick without a transaction.
+    pub(crate) async fn peek(conn: &mut SqliteConnection) -> sqlx::Result<Tick> {
         Tick::read(&sqlx::query(include_str!("sql/tick.sql")).fetch_one(conn).await?)
+    }
+
+    /// Reads the tick in a transaction that is open on the connection. It begins with a write: a transaction that has
+    /// read first can't write any more once another one has committed.
+    pub(crate) async fn join(conn: &mut SqliteConnection) -> sqlx::Result<Tick> {
+        Tick::read(&sqlx::query(include_str!("sql/join.sql")).fetch_one(conn).await?)
     }
 
     /// The transaction that is open on the connection, with the tick just read in it.

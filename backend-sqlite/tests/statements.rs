@@ -88,6 +88,7 @@ async fn f31_the_hot_statements_use_their_indexes() {
             ],
         ),
         ("claim_pick_kind", &[ready]),
+        ("claim_pick_readable", &[ready, "SEARCH windlass_jobs USING PRIMARY KEY (id=?)"]),
         ("claim_args", &["SEARCH j USING PRIMARY KEY (id=?)"]),
         ("claim_resend", &["INDEX windlass_jobs_running (worker=?)"]),
         ("settle", &["SEARCH j USING PRIMARY KEY (id=?)"]),

@@ -248,8 +248,12 @@ pub(crate) async fn trim(txn: &mut Txn<'_>, jobs: &[JobId], room: usize) -> Resu
     let mut rows = Rows::new();
     for row in txn.fetch(sqlx::query(include_str!("../sql/trail_read.sql")).bind(list)).await? {
         let (id, text): (Vec<u8>, String) = (txn.get(&row, 0)?, txn.get(&row, 1)?);
-        if let Some(text) = trail::trim(&text, keep)? {
-            let id = JobId::from_slice(&id)?;
+        let id = JobId::from_slice(&id)?;
+        let trimmed = trail::trim(&text, keep).unwrap_or_else(|error| {
+            tracing::error!(job = %id, %error, "a job's history can't be read and is left as it is");
+            None
+        });
+        if let Some(text) = trimmed {
             rows.row().id(id.as_bytes()).text(&text).int(crate::batch::size(keep));
         }
     }

@@ -7,10 +7,15 @@ use windlass_core::{Cause, ClaimRequest, Claimed, Error, Lane, Lease, QueueSlots
 use crate::batch::{Rows, ids, texts};
 use crate::feed::{self, Fact, cause_code};
 use crate::ops::apply::trim;
-use crate::ops::picked::{self, Taken};
+use crate::ops::aside;
+use crate::ops::picked::{self, Picked, Taken};
 use crate::ops::unique;
 use crate::script::{Statement, statement};
 use crate::txn::{Tally, Txn};
+
+/// How often a claim picks anew from a queue where jobs that can't be read stood in the way. Each time discards some of
+/// them, so that a later claim finds fewer.
+const ROUNDS: usize = 8;
 
 /// Takes available jobs for a worker.
 pub(crate) async fn claim(txn: &mut Txn<'_>, request: &ClaimRequest) -> Result<Claimed> {
@@ -110,11 +115,41 @@ async fn take(
         .bind(i64::from(request.lane == Lane::Quarantine))
         .bind(kinds)
         .bind(limit);
-    let taken = picked(txn, query, request, true).await?;
-    if !taken.is_empty() {
-        write(txn, request, &taken).await?;
+    let mut found = picked(txn, query, request, true).await?;
+    let mut passed = Vec::new();
+    for _ in 0..ROUNDS {
+        if found.damaged.is_empty() && !found.unknown {
+            break;
+        }
+        aside::discard(txn, found.damaged, &mut passed).await?;
+        let query = readable(request, slots, ready, room, &passed);
+        found = picked(txn, query, request, true).await?;
     }
-    Ok(taken)
+    if !found.taken.is_empty() {
+        write(txn, request, &found.taken).await?;
+    }
+    Ok(found.taken)
+}
+
+/// Picks again where jobs that can't be read stood in the way.
+fn readable(
+    request: &ClaimRequest,
+    slots: &QueueSlots,
+    ready: &[(&str, i64)],
+    room: &HashMap<&str, u32>,
+    passed: &[String],
+) -> Statement {
+    let mut rows = Rows::new();
+    for (kind, head) in ready {
+        rows.row().text(kind).int(*head).int(room.get(kind).copied().unwrap_or(0));
+    }
+    statement(include_str!("../sql/claim_pick_readable.sql"))
+        .bind(slots.queue.as_str())
+        .bind(i64::from(request.lane == Lane::Quarantine))
+        .bind(rows.done().0)
+        .bind(slots.limit)
+        .bind(texts(passed.iter().map(String::as_str)))
+        .bind(picked::known_encodings())
 }
 
 /// Writes that the jobs are taken, and what goes with it: keys held until the start, counts, the feed.
@@ -168,7 +203,11 @@ async fn resent(txn: &mut Txn<'_>, request: &ClaimRequest) -> Result<Vec<Lease>>
     let query = statement(include_str!("../sql/claim_resend.sql"))
         .bind(request.worker.as_bytes())
         .bind(request.claim_id.as_bytes());
-    let mut jobs = picked(txn, query, request, false).await?;
+    let found = picked(txn, query, request, false).await?;
+    for (job, error) in &found.damaged {
+        tracing::error!(job, %error, "a running job can't be read and is passed over");
+    }
+    let mut jobs = found.taken;
     let place = |lease: &Lease| request.queues.iter().position(|slots| slots.queue == lease.queue);
     jobs.sort_by_cached_key(|job| (place(&job.lease), job.rank));
     Ok(jobs.into_iter().map(|job| job.lease).collect())
@@ -180,18 +219,18 @@ async fn picked(
     query: Statement,
     request: &ClaimRequest,
     fresh: bool,
-) -> Result<Vec<Taken>> {
+) -> Result<Picked> {
     let rows = txn.read(query).await?;
-    let Some(row) = rows.first() else { return Ok(Vec::new()) };
-    let (mut taken, large) = picked::read(txn.get(row, 0)?, request, fresh)?;
-    if !large.is_empty() {
-        let list = ids(large.iter().map(|n| taken[*n].lease.key.job.as_bytes()));
+    let Some(row) = rows.first() else { return Ok(Picked::default()) };
+    let mut found = picked::read(txn.get(row, 0)?, request, fresh)?;
+    if !found.large.is_empty() {
+        let list = ids(found.large.iter().map(|n| found.taken[*n].lease.key.job.as_bytes()));
         let query = statement(include_str!("../sql/claim_args.sql")).bind(list);
         // The rows come in the order of the ids asked for.
-        for (n, row) in large.into_iter().zip(txn.read(query).await?) {
-            taken[n].lease.args.bytes = txn.get::<Vec<u8>>(&row, 1)?.into();
+        for (n, row) in std::mem::take(&mut found.large).into_iter().zip(txn.read(query).await?) {
+            found.taken[n].lease.args.bytes = txn.get::<Vec<u8>>(&row, 1)?.into();
         }
     }
-    taken.sort_unstable_by_key(|job| job.rank);
-    Ok(taken)
+    found.taken.sort_unstable_by_key(|job| job.rank);
+    Ok(found)
 }

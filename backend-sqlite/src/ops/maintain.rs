@@ -52,8 +52,7 @@ async fn promote(txn: &mut Txn<'_>, limit: u32, more: &mut bool) -> Result<u64> 
         let Some(last) = rows.last() else { break };
         (due_at, after) = (txn.get(last, 17)?, txn.get(last, 0)?);
         let mut steps = Vec::with_capacity(rows.len());
-        for row in &rows {
-            let job = Stored::read(txn.during, row)?;
+        for job in Stored::readable(txn.during, &rows) {
             if let Some(to) = machine::promoted(&job.facts) {
                 steps.push(Step::new(job, to));
             }
@@ -87,8 +86,8 @@ async fn rescue(txn: &mut Txn<'_>, limit: u32, why: Rescue, more: &mut bool) -> 
         rows.truncate(left);
         let Some(last) = rows.last() else { break };
         after = txn.get(last, 0)?;
-        let jobs = rows.iter().map(|row| Stored::read(txn.during, row));
-        let steps = unique::rescue_steps(txn.now, jobs.collect::<Result<Vec<_>>>()?, why);
+        let jobs = Stored::readable(txn.during, &rows);
+        let steps = unique::rescue_steps(txn.now, jobs, why);
         rescued.extend(apply_each(txn, Cause::Rescued, steps).await?);
         *more |= full && rescued.len() >= limit as usize;
         if !full {
@@ -102,13 +101,13 @@ async fn rescue(txn: &mut Txn<'_>, limit: u32, why: Rescue, more: &mut bool) -> 
 /// jobs that were moved.
 async fn apply_each(txn: &mut Txn<'_>, cause: Cause, steps: Vec<Step<'_>>) -> Result<Vec<JobId>> {
     let jobs: Vec<JobId> = steps.iter().map(|step| step.job.id).collect();
-    if guarded(txn, cause, &steps).await?.is_none() {
+    if guarded(txn, &[(cause, &steps)]).await?.is_none() {
         return Ok(jobs);
     }
     let mut moved = Vec::new();
     for step in steps {
         let job = step.job.id;
-        match guarded(txn, cause, &[step]).await? {
+        match guarded(txn, &[(cause, &[step])]).await? {
             None => moved.push(job),
             Some(error) => {
                 tracing::error!(%job, ?error, "a job can't be moved and is passed over");
@@ -119,14 +118,18 @@ async fn apply_each(txn: &mut Txn<'_>, cause: Cause, steps: Vec<Step<'_>>) -> Re
 }
 
 /// Applies steps in a savepoint. Answers the error that concerns them; one of the connection ends the call.
-async fn guarded(
+pub(crate) async fn guarded(
     txn: &mut Txn<'_>,
-    cause: Cause,
-    steps: &[Step<'_>],
+    parts: &[(Cause, &[Step<'_>])],
 ) -> Result<Option<windlass_core::Error>> {
     let mark = txn.mark();
     txn.execute(sqlx::query("SAVEPOINT windlass_step")).await?;
-    let mut applied = apply(txn, cause, steps).await;
+    let mut applied = Ok(());
+    for (cause, steps) in parts {
+        if applied.is_ok() {
+            applied = apply(txn, *cause, steps).await;
+        }
+    }
     if applied.is_ok() {
         applied = txn.settle().await;
     }

@@ -2,6 +2,7 @@
 //! groups many into one commit, and the host's own transactions share it.
 
 pub(crate) mod apply;
+pub(crate) mod aside;
 pub(crate) mod blobs;
 pub(crate) mod change;
 pub(crate) mod claim;

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use windlass_core::{
-    ClaimRequest, Encoding, Epoch, JobId, JobRecord, Kind, Lease, LeaseKey, Payload, Priority,
-    QueueName, Result,
+    ClaimRequest, Encoding, Epoch, Error, JobId, JobRecord, Kind, Lease, LeaseKey, Payload,
+    Priority, QueueName, Result,
 };
 
 use crate::clock::{duration, timestamp};
@@ -48,23 +49,63 @@ struct Json<'a>(
     Option<String>,
 );
 
-/// Reads jobs. Their columns are as before the claim when they are `fresh`. Also answers which of them have args
-/// so large that they must be read by themselves.
-pub(crate) fn read(
-    json: &str,
-    request: &ClaimRequest,
-    fresh: bool,
-) -> Result<(Vec<Taken>, Vec<usize>)> {
-    let jobs: Vec<Json<'_>> = serde_json::from_str(json).map_err(|e| unreadable("jobs", e))?;
-    let mut names = Names::default();
-    let (mut taken, mut large) = (Vec::with_capacity(jobs.len()), Vec::new());
-    for job in jobs {
-        if job.5.is_none() {
-            large.push(taken.len());
-        }
-        taken.push(one(job, request, u32::from(fresh), &mut names)?);
+/// The jobs that a statement picked.
+#[derive(Default)]
+pub(crate) struct Picked {
+    pub(crate) taken: Vec<Taken>,
+    /// Which of them have args so large that they must be read by themselves.
+    pub(crate) large: Vec<usize>,
+    /// Jobs, by their id's digits, that can't be read, and why.
+    pub(crate) damaged: Vec<(String, Error)>,
+    /// There were jobs with args in an encoding that only a newer library knows.
+    pub(crate) unknown: bool,
+}
+
+/// Reads jobs. Their columns are as before the claim when they are `fresh`.
+pub(crate) fn read(json: &str, request: &ClaimRequest, fresh: bool) -> Result<Picked> {
+    let (mut picked, mut names) = (Picked::default(), Names::default());
+    let step = u32::from(fresh);
+    if let Ok(jobs) = serde_json::from_str::<Vec<Json<'_>>>(json) {
+        jobs.into_iter().for_each(|job| picked.add(job, request, step, &mut names));
+        return Ok(picked);
     }
-    Ok((taken, large))
+    // A column of one of them holds what it never should: each by itself.
+    let jobs: Vec<Value> = serde_json::from_str(json).map_err(|e| unreadable("jobs", e))?;
+    for value in &jobs {
+        match Json::deserialize(value) {
+            Ok(job) => picked.add(job, request, step, &mut names),
+            Err(error) => {
+                let id = value.get(0).and_then(Value::as_str).unwrap_or_default().to_owned();
+                picked.damaged.push((id, unreadable("a column of the job", error)));
+            }
+        }
+    }
+    Ok(picked)
+}
+
+impl Picked {
+    fn add(&mut self, job: Json<'_>, request: &ClaimRequest, step: u32, names: &mut Names) {
+        if Encoding::from_code(job.4).is_none() {
+            self.unknown = true;
+            return;
+        }
+        let (id, large) = (job.0.clone(), job.5.is_none());
+        match one(job, request, step, names) {
+            Ok(taken) => {
+                if large {
+                    self.large.push(self.taken.len());
+                }
+                self.taken.push(taken);
+            }
+            Err(error) => self.damaged.push((id.into_owned(), error)),
+        }
+    }
+}
+
+/// The encodings that this library knows, as JSON.
+pub(crate) fn known_encodings() -> String {
+    let codes = (0..=i64::from(u8::MAX)).filter(|code| Encoding::from_code(*code).is_some());
+    format!("{:?}", codes.collect::<Vec<_>>())
 }
 
 fn one(job: Json<'_>, request: &ClaimRequest, step: u32, names: &mut Names) -> Result<Taken> {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use serde::Deserialize;
+use serde_json::Value;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 use windlass_core::machine::Facts;
@@ -39,6 +40,20 @@ pub(crate) struct StoredUnique {
 impl Stored {
     pub(crate) fn read(during: &'static str, row: &SqliteRow) -> Result<Self> {
         Self::decode(row).map_err(map(during))?.ok_or_else(|| unreadable("a job", "unknown state"))
+    }
+
+    /// Reads those of the rows that can be read; the others are in nobody's way.
+    pub(crate) fn readable(during: &'static str, rows: &[SqliteRow]) -> Vec<Self> {
+        let read = |row: &SqliteRow| match Self::read(during, row) {
+            Ok(job) => Some(job),
+            Err(error) => {
+                let id: Option<&[u8]> = row.try_get(0).ok();
+                let job = id.and_then(|id| JobId::from_slice(id).ok());
+                tracing::error!(?job, %error, "a job can't be read and is passed over");
+                None
+            }
+        };
+        rows.iter().filter_map(read).collect()
     }
 
     fn decode(row: &SqliteRow) -> sqlx::Result<Option<Self>> {
@@ -101,36 +116,62 @@ struct Json(
 );
 
 impl Stored {
-    /// Reads the one row of `settle.sql`.
+    /// Reads the one row of `settle.sql`. Jobs that can't be read are passed over.
     pub(crate) fn read_json(json: &str, keys: &[LeaseKey]) -> Result<HashMap<LeaseKey, Self>> {
-        let rows: Vec<Json> = serde_json::from_str(json).map_err(|e| unreadable("jobs", e))?;
+        let rows: Vec<Json> = match serde_json::from_str(json) {
+            Ok(rows) => rows,
+            Err(_) => each(json, keys)?,
+        };
         let mut jobs = HashMap::with_capacity(rows.len());
         for row in rows {
-            let missing = || unreadable("a job", "unknown state");
-            let key = *keys.get(row.0).ok_or_else(missing)?;
-            let facts = Facts {
-                state: State::from_code(row.1).ok_or_else(missing)?,
-                attempt: row.2,
-                max_attempts: row.3,
-                snoozes: row.4,
-                crashes: row.5,
-                cancel_requested: row.6 != 0,
-            };
-            let (mode, until) = (row.12.unwrap_or(unique::FINISHED), row.13);
-            let job = Self {
-                id: key.job,
-                facts,
-                kind: row.7,
-                queue: row.8,
-                priority: Priority(row.9),
-                worker: row.10.parse().ok(),
-                unique: row.11.map(|key| StoredUnique { key, mode, until }),
-                errors: row.14,
-                changes: row.15,
-                notes: row.16,
-            };
-            jobs.insert(key, job);
+            if let Some((key, job)) = Self::from_json(row, keys) {
+                jobs.insert(key, job);
+            }
         }
         Ok(jobs)
     }
+
+    fn from_json(row: Json, keys: &[LeaseKey]) -> Option<(LeaseKey, Self)> {
+        let key = *keys.get(row.0)?;
+        let facts = Facts {
+            state: State::from_code(row.1)?,
+            attempt: row.2,
+            max_attempts: row.3,
+            snoozes: row.4,
+            crashes: row.5,
+            cancel_requested: row.6 != 0,
+        };
+        let (mode, until) = (row.12.unwrap_or(unique::FINISHED), row.13);
+        let job = Self {
+            id: key.job,
+            facts,
+            kind: row.7,
+            queue: row.8,
+            priority: Priority(row.9),
+            worker: row.10.parse().ok(),
+            unique: row.11.map(|key| StoredUnique { key, mode, until }),
+            errors: row.14,
+            changes: row.15,
+            notes: row.16,
+        };
+        Some((key, job))
+    }
+}
+
+/// Reads rows one by one, for when a column of one of them holds what it never should.
+fn each(json: &str, keys: &[LeaseKey]) -> Result<Vec<Json>> {
+    let values: Vec<Value> = serde_json::from_str(json).map_err(|e| unreadable("jobs", e))?;
+    let mut rows = Vec::with_capacity(values.len());
+    for value in &values {
+        match Json::deserialize(value) {
+            Ok(row) => rows.push(row),
+            Err(_) => {
+                let number = value.get(0).and_then(Value::as_u64).unwrap_or(u64::MAX);
+                let key = usize::try_from(number).ok().and_then(|number| keys.get(number));
+                let job = key.map(|key| key.job);
+                tracing::error!(?job, "a running job can't be read and is passed over");
+            }
+        }
+    }
+    Ok(rows)
 }

@@ -1,0 +1,1 @@
+UPDATE windlass_tick SET now = now RETURNING now, seq, turn, config
