@@ -187,3 +187,20 @@ async fn f52_errors_tell_no_payload() {
     assert!(!format!("{error:?} {}", chain(&error)).contains("secret"));
     assert!(error.to_string().contains("above the limit of 8"), "{error}");
 }
+
+/// The state is a guard of its own: a row that waits but still carries a claim (which no statement leaves behind, but a
+/// hand at the database may) can't be settled or recorded to under it.
+#[tokio::test]
+async fn f01_a_waiting_row_that_carries_a_claim_is_not_its_owners() {
+    let (_folder, path) = place();
+    let backend = open(&path).await;
+    let w = worker(&backend).await;
+    backend.insert(&[job()]).await.unwrap();
+    let lease = claim(&backend, w, 1).await.remove(0);
+    let mut conn = host(&path).await;
+    sqlx::query("UPDATE windlass_jobs SET state = 2").execute(&mut conn).await.unwrap();
+    assert_eq!(backend.settle(&[completed(&lease)]).await.unwrap(), [Settled::Lost]);
+    let record = windlass_core::Record { key: lease.key, notes: Vec::new() };
+    assert_eq!(backend.record(&[record]).await.unwrap(), [windlass_core::Recorded::Lost]);
+    assert_eq!(backend.get(lease.key.job).await.unwrap().unwrap().state, State::Available);
+}
