@@ -120,3 +120,22 @@ async fn large_args_and_results_go_to_storage_and_come_back_and_are_pruned() {
     assert!(client.get(job.id()).await.unwrap().is_none());
     assert!(client.storage().list("", None, 10).await.unwrap().is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_does_not_read_holds_up_nobody_and_misses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let client = open(&folder.path().join("jobs.db")).await;
+    let mut idle = client.subscribe(EventFilter::default(), Since::Start).await.unwrap();
+    let worker = Worker::new(&client).register(echo).queue("default", 50).start().unwrap();
+    let jobs = (0..1_000).map(|n| Echo { text: n.to_string() });
+    for job in client.enqueue_many(jobs).await.unwrap() {
+        job.result().timeout(PATIENCE).await.unwrap();
+    }
+    worker.stop().await.unwrap();
+    let mut completed = 0;
+    while completed < 1_000 {
+        let event = tokio::time::timeout(PATIENCE, idle.next()).await.unwrap().unwrap().unwrap();
+        let event = event.into_event().expect("no gap");
+        completed += u32::from(matches!(event.body, EventBody::State { to: State::Completed, .. }));
+    }
+}
