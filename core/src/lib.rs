@@ -12,6 +12,7 @@ pub mod conformance;
 pub mod definition;
 pub mod error;
 pub mod job;
+pub mod kit;
 pub mod limits;
 pub mod machine;
 pub mod memory;

@@ -1,0 +1,123 @@
+//! The driver's errors in the library's terms.
+
+use std::sync::Arc;
+
+use sqlx::error::DatabaseError;
+use windlass_core::Error;
+
+/// The backend's name in errors and logs.
+pub(crate) const NAME: &str = "postgres";
+
+/// Raised by the library's own functions: a short path found what only the long one can handle.
+pub(crate) const LONG_PATH: &str = "WL001";
+
+/// The SQLSTATE of a driver error, when the server gave one.
+pub(crate) fn state(error: &sqlx::Error) -> Option<String> {
+    error.as_database_error()?.code().map(|code| code.into_owned())
+}
+
+/// Whether the transaction failed by the doing of others, and running the whole of it again is the way out: a serialization failure, a deadlock.
+pub(crate) fn is_conflict(error: &sqlx::Error) -> bool {
+    matches!(state(error).as_deref(), Some("40001" | "40P01"))
+}
+
+/// Whether the error ended the connection.
+pub(crate) fn is_disconnect(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::WorkerCrashed => true,
+        _ => state(error).is_some_and(|state| state.starts_with("57P") || state.starts_with("08")),
+    }
+}
+
+/// Translates a driver error that came up while `during` was under way.
+pub(crate) fn map(during: &'static str) -> impl Fn(sqlx::Error) -> Error {
+    move |error| translate(during, error)
+}
+
+/// Translates a driver error that came up while `during` was under way.
+pub(crate) fn translate(during: &'static str, error: impl Into<Arc<sqlx::Error>>) -> Error {
+    let error = error.into();
+    if matches!(*error, sqlx::Error::PoolClosed) {
+        return Error::Closed(NAME);
+    }
+    let state = state(&error);
+    let hint = hint(&error, state.as_deref());
+    let lasting = match (state.as_deref(), &*error) {
+        (Some(state), _) => !is_passing(state),
+        (None, sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_)) => false,
+        (None, sqlx::Error::PoolTimedOut | sqlx::Error::WorkerCrashed) => false,
+        (None, _) => true,
+    };
+    let source = Fault { hint, error }.into();
+    if lasting {
+        Error::Backend { backend: NAME, during, source }
+    } else {
+        Error::Unavailable { backend: NAME, during, source }
+    }
+}
+
+/// Whether the same call may succeed later without any change by the caller. See
+/// <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+fn is_passing(state: &str) -> bool {
+    let classes = ["08", "40", "53", "55", "57", "58"];
+    // A read-only transaction: the server is a standby, or was made read-only for a while.
+    state == "25006" || classes.iter().any(|class| state.starts_with(class))
+}
+
+fn hint(error: &sqlx::Error, state: Option<&str>) -> &'static str {
+    match (state, error) {
+        (Some("53100"), _) => "the server's disk is full: make room",
+        (Some("53300"), _) => "the server has no connection left: use smaller pools, or raise `max_connections`",
+        (Some("53200"), _) => "the server is short of memory or of locks",
+        (Some("57014"), _) => "the statement was cancelled, by the server's `statement_timeout` or by an administrator",
+        (Some("57P01" | "57P02" | "57P03"), _) => "the server is shutting down or starting up",
+        (Some("25006"), _) => "the server takes no writes: it is a standby, or was made read-only",
+        (Some("40001" | "40P01"), _) => "others were in the way of this transaction again and again",
+        (Some("42501"), _) => "the role lacks a privilege: see the list of grants in the documentation of the crate",
+        (Some("42P01" | "3F000" | "42883"), _) => {
+            "the schema is missing or incomplete: let a role that may create it run the migrations"
+        }
+        (_, sqlx::Error::PoolTimedOut) => {
+            "no connection became free in time: the pool is too small for the load, or the server is slow"
+        }
+        (_, sqlx::Error::Io(_)) => "the connection to the server failed",
+        _ => "",
+    }
+}
+
+/// A driver error with the way out. The server's message is told, never its detail, which may quote values.
+#[derive(Debug)]
+struct Fault {
+    hint: &'static str,
+    error: Arc<sqlx::Error>,
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let driver = self.error.as_database_error().map(DatabaseError::message);
+        match (self.hint, driver) {
+            ("", Some(driver)) => f.write_str(driver),
+            ("", None) => write!(f, "{}", self.error),
+            (hint, Some(driver)) => write!(f, "{hint} ({driver})"),
+            (hint, None) => write!(f, "{hint} ({})", self.error),
+        }
+    }
+}
+
+impl std::error::Error for Fault {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_connection_is_transient_and_named() {
+        let error = translate("claim", sqlx::Error::WorkerCrashed);
+        assert!(error.is_transient());
+        assert_eq!(error.to_string(), "postgres is unavailable during claim");
+        assert!(matches!(translate("claim", sqlx::Error::PoolClosed), Error::Closed(NAME)));
+    }
+}

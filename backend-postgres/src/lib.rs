@@ -1,0 +1,25 @@
+//! Postgres backend of Windlass: jobs in a schema of their own, in the database that the service already has.
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod aside;
+mod backend;
+mod calls;
+mod error;
+mod options;
+mod ops;
+mod queue;
+mod read;
+mod records;
+mod schema;
+mod session;
+mod sql;
+mod storage;
+mod store;
+mod transactional;
+mod txn;
+mod wake;
+
+pub use backend::PostgresBackend;
+pub use options::PostgresOptions;
+pub use storage::PostgresStorage;

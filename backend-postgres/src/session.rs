@@ -1,0 +1,85 @@
+//! Connections: whose they are, and how a piece of work runs on one.
+//!
+//! The library's own connections carry settings that hold every statement to its plan. On connections that others have a say in (the
+//! host's pool, a pooler in transaction mode) each piece of work runs in a transaction that sets them for itself.
+
+use std::time::Duration;
+
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgRow};
+use sqlx::{Acquire, Postgres};
+use windlass_core::Result;
+
+use crate::error::map;
+use crate::sql::Query;
+
+/// A plan made for an empty table must not be kept for a full one: every statement has an index to go by.
+pub(crate) const SETTINGS: [(&str, &str); 3] =
+    [("enable_seqscan", "off"), ("jit", "off"), ("plan_cache_mode", "force_generic_plan")];
+
+/// Begins a transaction with the settings, in one round trip.
+pub(crate) const BEGIN: &str = "BEGIN; SET LOCAL enable_seqscan = off; SET LOCAL jit = off; \
+     SET LOCAL plan_cache_mode = force_generic_plan";
+
+/// Where connections come from.
+#[derive(Debug, Clone)]
+pub(crate) struct Session {
+    pub(crate) pool: PgPool,
+    /// The connections are the library's own and direct, so that settings made at their start hold.
+    pub(crate) own: bool,
+    /// Statements can't be prepared beyond a transaction.
+    pub(crate) pooled: bool,
+    /// How long a statement may take before its connection is given up.
+    pub(crate) statement_timeout: Duration,
+}
+
+impl Session {
+    pub(crate) async fn acquire(&self, during: &'static str) -> Result<PoolConnection<Postgres>> {
+        self.pool.acquire().await.map_err(map(during))
+    }
+
+    /// Runs one statement that stands for itself.
+    pub(crate) async fn fetch(&self, during: &'static str, query: Query) -> Result<Vec<PgRow>> {
+        self.try_fetch(query).await.map_err(map(during))
+    }
+
+    /// [`fetch`](Self::fetch) with the driver's own error.
+    pub(crate) async fn try_fetch(&self, query: Query) -> sqlx::Result<Vec<PgRow>> {
+        let mut conn = self.pool.acquire().await?;
+        let work = self.fetch_on(&mut conn, query);
+        match tokio::time::timeout(self.statement_timeout, work).await {
+            Ok(rows) => rows,
+            Err(_) => {
+                // What it is doing now nobody knows: the connection is not used again.
+                conn.close_on_drop();
+                Err(timed_out())
+            }
+        }
+    }
+
+    /// Runs one statement that stands for itself on a connection.
+    pub(crate) async fn fetch_on(&self, conn: &mut PgConnection, query: Query) -> sqlx::Result<Vec<PgRow>> {
+        if self.own {
+            return query.fetch_all(conn).await;
+        }
+        let mut transaction = conn.begin_with(BEGIN).await?;
+        let rows = query.persistent(!self.pooled).fetch_all(&mut *transaction).await?;
+        transaction.commit().await?;
+        Ok(rows)
+    }
+}
+
+/// A statement, or a whole transaction, took longer than it may.
+pub(crate) fn timed_out() -> sqlx::Error {
+    sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer within the statement timeout"))
+}
+
+/// Options for a connection of the library's own.
+pub(crate) fn own(options: &PgConnectOptions, pooled: bool) -> PgConnectOptions {
+    if pooled {
+        // Poolers refuse start-up parameters that they don't know.
+        options.clone().statement_cache_capacity(0).extra_float_digits(None)
+    } else {
+        options.clone().options(SETTINGS)
+    }
+}

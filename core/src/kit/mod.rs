@@ -1,0 +1,76 @@
+//! For backend authors: what every backend would otherwise write again. Pure, without I/O.
+//!
+//! [`feed`] and [`trail`] give the history of jobs a compact text to be stored as (`docs/design/0001` has the
+//! reasoning); a backend is free to store it otherwise.
+
+pub mod feed;
+pub mod trail;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::Error;
+
+/// A duration in whole microseconds, rounded up. Sums of two such values never overflow.
+#[must_use]
+pub fn micros(duration: Duration) -> i64 {
+    let rounded = duration.as_nanos().div_ceil(1_000);
+    // Half the range is 146,000 years.
+    i64::try_from(rounded).unwrap_or(i64::MAX).min(i64::MAX / 2)
+}
+
+/// A time stored as microseconds since 1970. What is out of range becomes the nearest that can be told.
+#[must_use]
+pub fn timestamp(micros: i64) -> Timestamp {
+    Timestamp::from_microsecond(micros).unwrap_or(if micros < 0 {
+        Timestamp::MIN
+    } else {
+        Timestamp::MAX
+    })
+}
+
+/// A duration stored as microseconds; negative ones are zero.
+#[must_use]
+pub fn duration(micros: i64) -> Duration {
+    Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+}
+
+/// A stored value that can't be read.
+pub fn unreadable(
+    what: &'static str,
+    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> Error {
+    Error::Decode { what: what.into(), source: source.into() }
+}
+
+fn push_hex(to: &mut String, bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for byte in bytes {
+        to.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        to.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+}
+
+fn push_json_text(to: &mut String, text: &str) {
+    let plain = |b: u8| b >= 0x20 && b != b'"' && b != b'\\';
+    if text.bytes().all(plain) {
+        to.push('"');
+        to.push_str(text);
+        to.push('"');
+    } else {
+        to.push_str(&serde_json::Value::from(text).to_string());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_rounded_up() {
+        assert_eq!(micros(Duration::from_nanos(1)), 1);
+        assert_eq!(micros(Duration::ZERO), 0);
+        assert!(micros(Duration::MAX).checked_add(micros(Duration::MAX)).is_some());
+    }
+}
