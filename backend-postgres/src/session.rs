@@ -7,18 +7,22 @@ use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgRow};
-use sqlx::{Acquire, Postgres};
+use sqlx::{Connection as _, Postgres};
 use windlass_core::Result;
 
 use crate::error::map;
 use crate::sql::Query;
 
 /// A plan made for an empty table must not be kept for a full one: every statement has an index to go by.
-pub(crate) const SETTINGS: [(&str, &str); 3] =
-    [("enable_seqscan", "off"), ("jit", "off"), ("plan_cache_mode", "force_generic_plan")];
+pub(crate) const SETTINGS: [(&str, &str); 4] = [
+    ("enable_seqscan", "off"),
+    ("jit", "off"),
+    ("plan_cache_mode", "force_generic_plan"),
+    ("default_transaction_isolation", "read\\ committed"),
+];
 
 /// Begins a transaction with the settings, in one round trip.
-pub(crate) const BEGIN: &str = "BEGIN; SET LOCAL enable_seqscan = off; SET LOCAL jit = off; \
+pub(crate) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL enable_seqscan = off; SET LOCAL jit = off; \
      SET LOCAL plan_cache_mode = force_generic_plan";
 
 /// Where connections come from.

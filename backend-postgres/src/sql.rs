@@ -48,7 +48,7 @@ macro_rules! statements {
 statements! {
     apply_final apply_revived apply_waiting begin blobs_deleted blobs_refer blobs_release blobs_stage change_cancelling change_filter
     claim claim_heads claim_resend delete_jobs draw flush insert insert_depths insert_known insert_lock_depths insert_plain
-    insert_replace lock_finished lock_jobs lock_owned maintain_counts maintain_lost maintain_overdue maintain_peek maintain_promote
+    insert_replace join lock_finished lock_jobs lock_owned maintain_counts maintain_lost maintain_overdue maintain_peek maintain_promote
     maintain_unique maintain_workers notes notes_any rescue_lock settle_already settle_complete trail_read trail_write unique_drop
     unique_free unique_holders unique_take
 }

@@ -61,6 +61,7 @@ pub(crate) struct Txn<'c> {
     pub(crate) news: News,
     persistent: bool,
     again: bool,
+    ended: bool,
     entries: (Vec<i64>, Vec<Option<Uuid>>, Vec<String>),
     tally: Tally,
 }
@@ -84,6 +85,7 @@ impl<'c> Txn<'c> {
             news: News::default(),
             persistent,
             again: false,
+            ended: false,
             entries: (Vec::new(), Vec::new(), Vec::new()),
             tally: Tally::default(),
         })
@@ -103,14 +105,20 @@ impl<'c> Txn<'c> {
     }
 
     fn failed(&mut self, error: sqlx::Error) -> windlass_core::Error {
-        self.again |= crate::error::is_conflict(&error)
-            || crate::error::state(&error).as_deref() == Some(crate::error::LONG_PATH);
+        self.ended |= crate::error::is_conflict(&error);
+        self.again |= crate::calls::needs_long_path(&error);
         map(self.during)(error)
     }
 
-    /// Whether the error that ended the operation is one after which the whole of it is to be run again.
+    /// Whether the error that ended the operation is one after which the whole transaction is to be run again.
     pub(crate) fn is_conflict(&self) -> bool {
-        self.again
+        self.again || self.ended
+    }
+
+    /// Whether the operation may run again in the same transaction, once its own writes are taken back. After a deadlock or a
+    /// serialization failure it may not.
+    pub(crate) fn is_repeatable(&self) -> bool {
+        self.again && !self.ended
     }
 
     /// An error after which the whole operation runs again: others have changed what it looked at.
