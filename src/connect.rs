@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use windlass_core::{Client, Error, Limits, MemoryBackend, Result};
 
-/// Opens the backend that the URL names, with the default limits: `memory:` or, with its feature, `sqlite:jobs.db`.
+/// Opens the backend that the URL names, with the default limits: `memory:` or, each with its
+/// feature, `sqlite:jobs.db` and `postgres://user@host/database`.
 ///
 /// The memory backend is new and empty at each call; clone the client to share one. For the calls that only some
 /// backends have (enqueuing in the host's transaction), open that backend by its own type.
@@ -40,7 +41,17 @@ pub async fn connect_with(url: impl AsRef<str>, limits: Limits) -> Result<Client
             "`sqlite:` is not in this build: enable the feature `sqlite` of the crate `windlass`"
                 .into(),
         )),
-        "postgres" | "postgresql" | "redis" | "rediss" => Err(Error::Config(
+        #[cfg(feature = "postgres")]
+        "postgres" | "postgresql" => {
+            let options = windlass_postgres::PostgresOptions::from_url(url)?.limits(limits);
+            Ok(Client::new(Arc::new(windlass_postgres::PostgresBackend::open(options).await?)))
+        }
+        #[cfg(not(feature = "postgres"))]
+        "postgres" | "postgresql" => Err(Error::Config(
+            "`postgres:` is not in this build: enable the feature `postgres` of the crate `windlass`"
+                .into(),
+        )),
+        "redis" | "rediss" => Err(Error::Config(
             format!("`{scheme}:` is not supported by this version of windlass; {}", schemes())
                 .into(),
         )),
@@ -59,9 +70,18 @@ fn is_scheme(text: &str) -> bool {
 }
 
 fn schemes() -> &'static str {
-    if cfg!(feature = "sqlite") {
-        "this build knows `memory:` and `sqlite:path/to/jobs.db`"
-    } else {
-        "this build knows `memory:`; the feature `sqlite` adds `sqlite:path/to/jobs.db`"
+    match (cfg!(feature = "sqlite"), cfg!(feature = "postgres")) {
+        (true, true) => {
+            "this build knows `memory:`, `sqlite:path/to/jobs.db` and `postgres://user@host/database`"
+        }
+        (true, false) => {
+            "this build knows `memory:` and `sqlite:path/to/jobs.db`; the feature `postgres` adds `postgres://user@host/database`"
+        }
+        (false, true) => {
+            "this build knows `memory:` and `postgres://user@host/database`; the feature `sqlite` adds `sqlite:path/to/jobs.db`"
+        }
+        (false, false) => {
+            "this build knows `memory:`; the features `sqlite` and `postgres` add `sqlite:path/to/jobs.db` and `postgres://user@host/database`"
+        }
     }
 }

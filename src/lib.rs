@@ -34,6 +34,8 @@
 //! |---|---|
 //! | (none) | the client, the worker, `#[derive(Job)]`, and the memory backend for tests: `memory:` |
 //! | `sqlite` | the SQLite backend, one file and nothing to install: `sqlite:jobs.db` |
+//! | `postgres` | the Postgres backend, in a schema of its own: `postgres://user@host/database` |
+//! | `postgres-tls` | TLS to Postgres, by rustls |
 //! | `object-store` | blobs in a folder, S3 and its look-alikes, GCS or Azure, through the crate `object_store` |
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -49,6 +51,13 @@ pub use windlass_macros::Job;
 #[cfg_attr(docsrs, doc(cfg(feature = "sqlite")))]
 pub mod sqlite {
     pub use windlass_sqlite::*;
+}
+
+/// The Postgres backend, for what goes beyond [`connect`]: options, the host's own pool, and jobs in the host's own transaction.
+#[cfg(feature = "postgres")]
+#[cfg_attr(docsrs, doc(cfg(feature = "postgres")))]
+pub mod postgres {
+    pub use windlass_postgres::*;
 }
 
 /// The README's code, compiled.
