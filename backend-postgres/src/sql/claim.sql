@@ -18,14 +18,14 @@ picked AS MATERIALIZED (
             FOR NO KEY UPDATE SKIP LOCKED) AS p) AS f
     WHERE f.place <= f.most ORDER BY f.rank LIMIT $9),
 entry AS MATERIALIZED (
-    SELECT windlass.next_entry() AS seq, c.now FROM clock AS c WHERE EXISTS (SELECT FROM picked)),
+    SELECT windlass.next_entry() AS seq, c.now FROM clock AS c WHERE (SELECT count(*) FROM picked) > 0),
 took AS (
     UPDATE windlass.jobs AS j SET
         state = 3, epoch = j.epoch + 1, attempt = j.attempt + 1, worker = $1, claim_id = $2, started_at = e.now,
         deadline_at = e.now + j.timeout, changes = j.changes + 1,
         trail = j.trail || ',[' || e.seq || ',' || e.now || ',2,3,' || (j.attempt + 1) || ',3,"' || replace($1::uuid::text, '-', '') || '"]'
     FROM entry AS e
-    WHERE j.id = ANY (ARRAY(SELECT id FROM picked)) AND j.state = 2
+    WHERE j.id = ANY (ARRAY(SELECT id FROM picked)) AND j.state + 0 = 2
     RETURNING j.id, j.epoch, j.kind, j.encoding, j.args, j.meta, j.tags, j.priority, j.attempt, j.max_attempts, j.snoozes, j.crashes,
         j.timeout, j.progress, j.created_at, j.due_at, j.rank, j.changes, j.unique_key, j.unique_mode),
 freed AS (

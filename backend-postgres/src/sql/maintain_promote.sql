@@ -8,7 +8,7 @@ placed AS MATERIALIZED (
     SELECT d.id, d.state, d.epoch, d.priority * 140737488355328 + nextval('windlass.turn') AS rank
     FROM (SELECT * FROM due ORDER BY due_at, id OFFSET 0) AS d),
 entry AS MATERIALIZED (
-    SELECT windlass.next_entry() AS seq, c.now FROM clock AS c WHERE EXISTS (SELECT FROM placed)),
+    SELECT windlass.next_entry() AS seq, c.now FROM clock AS c WHERE (SELECT count(*) FROM placed) > 0),
 moved AS (
     UPDATE windlass.jobs AS j SET state = 2, rank = p.rank, changes = j.changes + 1,
         trail = j.trail || ',[' || e.seq || ',' || e.now || ',' || p.state || ',2,' || j.attempt || ',2]'

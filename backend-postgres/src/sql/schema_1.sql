@@ -11,7 +11,7 @@ SELECT nextval('windlass.feed');
 CREATE FUNCTION windlass.now() RETURNS bigint LANGUAGE sql STABLE PARALLEL SAFE
 RETURN (extract(epoch FROM statement_timestamp()) * 1000000)::bigint;
 
--- The number of a new entry of the feed. Numbers are drawn before the commit, so a reader could meet a higher one before a lower: whoever
+-- The number of a new entry of the feed, to be drawn once the rows that it tells of are locked. Numbers are drawn before the commit, so a reader could meet a higher one before a lower: whoever
 -- draws one first takes a shared lock that names a number below it, held until the commit, and readers stop before the lowest named.
 CREATE FUNCTION windlass.next_entry() RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
