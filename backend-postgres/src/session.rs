@@ -18,7 +18,7 @@ pub(crate) const SETTINGS: [(&str, &str); 4] = [
     ("enable_seqscan", "off"),
     ("jit", "off"),
     ("plan_cache_mode", "force_generic_plan"),
-    ("default_transaction_isolation", "read\\ committed"),
+    ("default_transaction_isolation", "read committed"),
 ];
 
 /// Begins a transaction with the settings, in one round trip.

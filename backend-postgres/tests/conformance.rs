@@ -1,0 +1,141 @@
+//! Postgres under the conformance suite: directly, and behind PgBouncer in transaction mode.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+use std::sync::Arc;
+
+use sqlx::{Connection, PgConnection, PgPool, Postgres, Transaction};
+use windlass_core::Limits;
+use windlass_core::conformance::{Harness, TransactionalHarness};
+use windlass_postgres::{PostgresBackend, PostgresOptions};
+use windlass_test_servers::{PgBouncer, PostgresServer};
+
+/// A schema of its own in a server that the whole target shares.
+struct Place {
+    options: PostgresOptions,
+    backend: Arc<PostgresBackend>,
+    /// Where the host has its table, past any pooler.
+    url: String,
+    schema: String,
+}
+
+impl Place {
+    async fn open(url: String, options: PostgresOptions) -> Self {
+        let schema = options.schema_name().to_owned();
+        let backend = Arc::new(PostgresBackend::open(options.clone()).await.unwrap());
+        let place = Self { options, backend, url, schema };
+        let mut host = place.host().await;
+        let table = format!("CREATE TABLE {}.host (text TEXT)", place.schema);
+        sqlx::raw_sql(sqlx::AssertSqlSafe(table)).execute(&mut host).await.unwrap();
+        place
+    }
+
+    /// A connection of the host's own.
+    async fn host(&self) -> PgConnection {
+        PgConnection::connect(&self.url).await.unwrap()
+    }
+
+    async fn second(&self) -> Arc<PostgresBackend> {
+        Arc::new(PostgresBackend::open(self.options.clone()).await.unwrap())
+    }
+
+    async fn begin(&self) -> Transaction<'static, Postgres> {
+        // A transaction that owns its connection comes from a pool.
+        PgPool::connect(&self.url).await.unwrap().begin().await.unwrap()
+    }
+
+    async fn put_row(&self, tx: &mut Transaction<'static, Postgres>, text: &str) {
+        let insert = format!("INSERT INTO {}.host (text) VALUES ($1)", self.schema);
+        let query = sqlx::query(sqlx::AssertSqlSafe(insert)).bind(text.to_owned());
+        query.execute(&mut **tx).await.unwrap();
+    }
+
+    async fn rows(&self) -> Vec<String> {
+        let select = format!("SELECT text FROM {}.host", self.schema);
+        let query = sqlx::query_scalar(sqlx::AssertSqlSafe(select));
+        query.fetch_all(&mut self.host().await).await.unwrap()
+    }
+}
+
+/// A name that no other case has.
+fn schema() -> String {
+    format!("case_{}", &windlass_core::JobId::new().as_uuid().simple().to_string()[8..])
+}
+
+macro_rules! harness {
+    ($name:ident, $open:expr) => {
+        struct $name(Place);
+
+        impl Harness for $name {
+            type Backend = PostgresBackend;
+
+            async fn open(limits: Limits) -> Self {
+                let open: fn(Limits) -> _ = $open;
+                Self(open(limits).await)
+            }
+
+            fn backend(&self) -> Arc<PostgresBackend> {
+                self.0.backend.clone()
+            }
+
+            async fn second(&self) -> Option<Arc<PostgresBackend>> {
+                Some(self.0.second().await)
+            }
+        }
+
+        impl TransactionalHarness for $name {
+            type Tx = Transaction<'static, Postgres>;
+
+            async fn begin(&self) -> Self::Tx {
+                self.0.begin().await
+            }
+
+            fn conn(tx: &mut Self::Tx) -> &mut PgConnection {
+                tx
+            }
+
+            async fn commit(&self, tx: Self::Tx) {
+                tx.commit().await.unwrap();
+            }
+
+            async fn rollback(&self, tx: Self::Tx) {
+                tx.rollback().await.unwrap();
+            }
+
+            async fn put_row(&self, tx: &mut Self::Tx, text: &str) {
+                self.0.put_row(tx, text).await;
+            }
+
+            async fn rows(&self) -> Vec<String> {
+                self.0.rows().await
+            }
+        }
+    };
+}
+
+async fn direct(limits: Limits) -> Place {
+    let url = PostgresServer::shared().await.url("postgres");
+    let options = PostgresOptions::from_url(&url).unwrap().connections(4).limits(limits);
+    Place::open(url, options.schema(schema()).unwrap()).await
+}
+
+async fn pooled(limits: Limits) -> Place {
+    let server = PostgresServer::shared().await;
+    let bouncer = PgBouncer::shared().await;
+    let options = PostgresOptions::from_url(&bouncer.url("postgres")).unwrap();
+    let options = options.pooled(true).connections(4).limits(limits);
+    Place::open(server.url("postgres"), options.schema(schema()).unwrap()).await
+}
+
+harness!(Direct, direct);
+harness!(Pooled, pooled);
+
+windlass_core::conformance!(Direct);
+windlass_core::conformance_transactional!(Direct);
+
+/// The same cases by way of PgBouncer.
+mod pgbouncer {
+    use super::*;
+
+    windlass_core::conformance!(Pooled);
+    windlass_core::conformance_transactional!(Pooled);
+}
