@@ -3,6 +3,8 @@
 //! The library's own connections carry settings that hold every statement to its plan. On connections that others have a say in (the
 //! host's pool, a pooler in transaction mode) each piece of work runs in a transaction that sets them for itself.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
@@ -35,11 +37,45 @@ pub(crate) struct Session {
     pub(crate) pooled: bool,
     /// How long a statement may take before its connection is given up.
     pub(crate) statement_timeout: Duration,
+    /// The pool is the host's, who goes on with it after the backend was closed.
+    pub(crate) hosts: bool,
+    pub(crate) state: Arc<SessionState>,
+}
+
+/// What the clones of a session share.
+#[derive(Debug, Default)]
+pub(crate) struct SessionState {
+    closed: AtomicBool,
+    /// Calls that wait for a connection.
+    waiting: AtomicU32,
 }
 
 impl Session {
     pub(crate) async fn acquire(&self, during: &'static str) -> Result<PoolConnection<Postgres>> {
-        self.pool.acquire().await.map_err(map(during))
+        self.connection().await.map_err(map(during))
+    }
+
+    /// [`acquire`](Self::acquire) with the driver's own error.
+    async fn connection(&self) -> sqlx::Result<PoolConnection<Postgres>> {
+        let _waiting = Waiting::new(&self.state.waiting);
+        let conn = self.pool.acquire().await?;
+        if self.state.closed.load(Ordering::Acquire) {
+            return Err(sqlx::Error::PoolClosed);
+        }
+        Ok(conn)
+    }
+
+    /// Calls that wait for a connection now.
+    pub(crate) fn waiting(&self) -> u32 {
+        self.state.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Lets no call begin any more. The library's own pool is closed once the calls under way have ended.
+    pub(crate) async fn close(&self) {
+        self.state.closed.store(true, Ordering::Release);
+        if !self.hosts {
+            self.pool.close().await;
+        }
     }
 
     /// Runs one statement that stands for itself.
@@ -49,7 +85,7 @@ impl Session {
 
     /// [`fetch`](Self::fetch) with the driver's own error.
     pub(crate) async fn try_fetch(&self, query: Query) -> sqlx::Result<Vec<PgRow>> {
-        let mut conn = self.pool.acquire().await?;
+        let mut conn = self.connection().await?;
         let work = self.fetch_on(&mut conn, query);
         match tokio::time::timeout(self.statement_timeout, work).await {
             Ok(rows) => rows,
@@ -62,7 +98,11 @@ impl Session {
     }
 
     /// Runs one statement that stands for itself on a connection.
-    pub(crate) async fn fetch_on(&self, conn: &mut PgConnection, query: Query) -> sqlx::Result<Vec<PgRow>> {
+    pub(crate) async fn fetch_on(
+        &self,
+        conn: &mut PgConnection,
+        query: Query,
+    ) -> sqlx::Result<Vec<PgRow>> {
         if self.own {
             return query.fetch_all(conn).await;
         }
@@ -73,9 +113,28 @@ impl Session {
     }
 }
 
+/// Counts one that waits, for as long as it lives.
+struct Waiting<'a>(&'a AtomicU32);
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a AtomicU32) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// A statement, or a whole transaction, took longer than it may.
 pub(crate) fn timed_out() -> sqlx::Error {
-    sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer within the statement timeout"))
+    sqlx::Error::Io(std::io::Error::new(
+        std::io::ErrorKind::TimedOut,
+        "no answer within the statement timeout",
+    ))
 }
 
 /// Options for a connection of the library's own.

@@ -17,9 +17,9 @@ pub(crate) fn render(text: &str, schema: &str) -> String {
 /// The class of the schema's advisory locks: positive, and the same in every process.
 pub(crate) fn class(schema: &str) -> i32 {
     // FNV-1a, which is stable across builds, unlike the standard library's hasher.
-    let hash = schema.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    });
+    let hash = schema
+        .bytes()
+        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     i32::try_from(hash & 0x7fff_ffff).unwrap_or(1)
 }
 
@@ -47,10 +47,11 @@ macro_rules! statements {
 
 statements! {
     apply_final apply_revived apply_waiting begin blobs_deleted blobs_refer blobs_release blobs_stage change_cancelling change_filter
-    claim claim_heads claim_resend delete_jobs draw flush insert insert_depths insert_known insert_lock_depths insert_plain
-    insert_replace join lock_finished lock_jobs lock_owned maintain_counts maintain_lost maintain_overdue maintain_peek maintain_promote
-    maintain_unique maintain_workers notes notes_any rescue_lock settle_already settle_complete trail_read trail_write unique_drop
-    unique_free unique_holders unique_take
+    claim claim_heads claim_resend commits configure_queue delete_jobs draw flush insert insert_depths insert_known insert_lock_depths
+    insert_plain insert_replace join lock_finished lock_jobs lock_owned lock_queue maintain_counts maintain_lost maintain_overdue
+    maintain_peek maintain_promote maintain_unique maintain_workers notes notes_any notify ping rescue_lock
+    settle_already settle_complete trail_read trail_write unique_drop unique_free unique_holders unique_take watch worker_deregister
+    worker_heartbeat worker_owned worker_register
 }
 
 /// A text of the library's own in which nothing but the checked name of the schema was put.
@@ -74,7 +75,8 @@ mod tests {
 
     #[test]
     fn the_name_is_quoted_wherever_it_stands() {
-        let text = render("SELECT nextval('windlass.feed') FROM windlass.jobs -- $class$", "my_app");
+        let text =
+            render("SELECT nextval('windlass.feed') FROM windlass.jobs -- $class$", "my_app");
         assert!(text.starts_with("SELECT nextval('\"my_app\".feed') FROM \"my_app\".jobs -- "));
         assert!(class("my_app") > 0 && class("my_app") != class("windlass"));
     }
