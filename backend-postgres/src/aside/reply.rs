@@ -1,0 +1,41 @@
+//! What a heartbeat answers.
+
+use std::collections::HashMap;
+
+use sqlx::Row as _;
+use sqlx::postgres::PgRow;
+use uuid::Uuid;
+use windlass_core::{ClaimId, Epoch, Heartbeat, JobId, LeaseKey, Result};
+
+use crate::error::map;
+
+/// Compares what a worker says it holds with the rows of `worker_owned.sql`.
+pub(super) fn compare(rows: &[PgRow], owned: &[LeaseKey]) -> Result<Heartbeat> {
+    let mut held = HashMap::with_capacity(rows.len());
+    for row in rows {
+        let (key, cancelling) = key(row).map_err(map("heartbeat"))?;
+        held.insert(key, cancelling);
+    }
+    let (mut lost, mut cancel) = (Vec::new(), Vec::new());
+    for key in owned {
+        match held.remove(key) {
+            None => lost.push(*key),
+            Some(true) => cancel.push(*key),
+            Some(false) => {}
+        }
+    }
+    let mut orphaned: Vec<LeaseKey> = held.into_keys().collect();
+    orphaned.sort_unstable();
+    Ok(Heartbeat::Alive { lost, cancel, orphaned })
+}
+
+fn key(row: &PgRow) -> sqlx::Result<(LeaseKey, bool)> {
+    let (job, epoch): (Uuid, i64) = (row.try_get(0)?, row.try_get(1)?);
+    let (claim_id, cancelling): (Uuid, bool) = (row.try_get(2)?, row.try_get(3)?);
+    let key = LeaseKey {
+        job: JobId::from_uuid(job),
+        epoch: Epoch(u32::try_from(epoch).unwrap_or(u32::MAX)),
+        claim_id: ClaimId::from_uuid(claim_id),
+    };
+    Ok((key, cancelling))
+}
