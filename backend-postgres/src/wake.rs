@@ -1,0 +1,133 @@
+//! Hints: who waits for jobs or events is told when there may be some. A hint may be lost or spurious.
+//!
+//! What this process commits is told at once. Other processes are told by `NOTIFY`, from a connection that is in nobody's transaction;
+//! growth of the feed is looked for while somebody watches it. All of that runs in tasks that begin when they are first needed.
+
+mod board;
+mod commits;
+mod feed;
+mod line;
+mod listener;
+mod notifier;
+mod seldom;
+mod tasks;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use windlass_core::{QueueName, Result, Wake};
+
+use crate::txn::News;
+use board::Board;
+use commits::Pending;
+pub(crate) use line::Line;
+use notifier::Outbox;
+use tasks::{Task, Tasks};
+
+/// How long a closing backend tries to tell others what it still has to tell.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Held by the handles of a backend: with the last of them its tasks end.
+#[derive(Debug)]
+pub(crate) struct Hub(Arc<Shared>);
+
+/// What the tasks share with the callers. The tasks hold it, so it outlives the hub until they have ended.
+#[derive(Debug)]
+struct Shared {
+    board: Board,
+    outbox: Outbox,
+    pending: Pending,
+    line: Line,
+    tasks: Tasks,
+}
+
+impl Shared {
+    /// Tells what a commit did, here and elsewhere.
+    fn committed(self: &Arc<Self>, news: &News) {
+        self.board.committed(news);
+        if self.line.notify && !news.queues.is_empty() {
+            self.outbox.put(&news.queues);
+            let shared = self.clone();
+            self.tasks.start(Task::Notifier, || notifier::run(shared));
+        }
+    }
+}
+
+impl Hub {
+    pub(crate) fn new(line: Line) -> Self {
+        Self(Arc::new(Shared {
+            board: Board::default(),
+            outbox: Outbox::default(),
+            pending: Pending::default(),
+            line,
+            tasks: Tasks::default(),
+        }))
+    }
+
+    /// Tells what a commit of this process did.
+    pub(crate) fn committed(&self, news: &News) {
+        if !news.is_empty() {
+            self.0.committed(news);
+        }
+    }
+
+    /// Tells what a host's transaction did once it has committed. `transaction` is its number (`xid8`) as text.
+    pub(crate) fn after_commit(&self, transaction: String, news: News) {
+        if news.is_empty() {
+            return;
+        }
+        self.0.pending.put(transaction, news);
+        let shared = self.0.clone();
+        self.0.tasks.start(Task::Commits, || commits::run(shared));
+    }
+
+    /// An error once the backend was closed.
+    pub(crate) fn check_open(&self) -> Result<()> {
+        self.0.board.check_open()
+    }
+
+    /// The version of now, for [`seen`](Self::seen).
+    pub(crate) fn version(&self) -> u64 {
+        self.0.board.version()
+    }
+
+    /// Notes that a claim that started at `version` found no more in a queue.
+    pub(crate) fn seen(&self, queue: &QueueName, version: u64) {
+        self.0.board.seen(queue, version);
+    }
+
+    /// Waits for news of one of the queues since the last claim that found it empty.
+    pub(crate) async fn wait(&self, queues: &[QueueName], timeout: Duration) -> Wake {
+        if self.0.line.listen.is_some() {
+            let shared = self.0.clone();
+            self.0.tasks.start(Task::Listener, || listener::run(shared));
+        }
+        self.0.board.wait(queues, timeout).await
+    }
+
+    /// How often the feed was seen to grow, for [`watch`](Self::watch).
+    pub(crate) fn seq(&self) -> u64 {
+        self.0.board.seq()
+    }
+
+    /// Waits until the feed was seen to grow after `seq` was read.
+    pub(crate) async fn watch(&self, seq: u64, timeout: Duration) {
+        let shared = self.0.clone();
+        self.0.tasks.start(Task::Feed, || feed::run(shared));
+        self.0.board.watch(seq, timeout).await;
+    }
+
+    /// Ends all waits and tasks, now and later; what others were still to be told is told first.
+    pub(crate) async fn close(&self) {
+        self.0.board.close();
+        self.0.tasks.end();
+        // Who is not told finds the jobs by polling.
+        let _ = tokio::time::timeout(FAREWELL, notifier::send(&self.0)).await;
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        self.0.tasks.end();
+    }
+}

@@ -1,0 +1,144 @@
+//! Tells other processes in which queues there may be jobs. Never in a transaction of a user's: Postgres makes commits that notify wait for
+//! each other. What comes up while one message is on its way goes into the next.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+
+use super::Shared;
+use super::seldom::Seldom;
+use crate::sql::query;
+
+/// Least time between two messages.
+const GAP: Duration = Duration::from_millis(5);
+/// A payload has less than 8,000 bytes.
+const PAYLOAD_BYTES: usize = 7_900;
+/// Stands for every queue; no name has this character.
+const EVERYTHING: &str = "*";
+
+/// The queues that others are still to be told of.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    queues: Mutex<BTreeSet<String>>,
+    filled: Notify,
+}
+
+impl Outbox {
+    pub(super) fn put(&self, queues: &BTreeSet<String>) {
+        let mut waiting = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        for queue in queues {
+            if !waiting.contains(queue) {
+                waiting.insert(queue.clone());
+            }
+        }
+        drop(waiting);
+        self.filled.notify_one();
+    }
+
+    fn take(&self) -> BTreeSet<String> {
+        std::mem::take(&mut *self.queues.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Sends what is in the outbox, for ever.
+pub(super) async fn run(shared: Arc<Shared>) {
+    let mut warning = Seldom::default();
+    loop {
+        shared.outbox.filled.notified().await;
+        let begun = Instant::now();
+        if let Err(error) = send(&shared).await {
+            warning.warn(
+                "other processes are not told of new jobs; they find them by polling",
+                &error,
+            );
+        }
+        sleep_until(begun + GAP).await;
+    }
+}
+
+/// Sends what is in the outbox now, in one message. What can't be sent is dropped: polling finds the jobs.
+pub(super) async fn send(shared: &Shared) -> windlass_core::Result<()> {
+    let queues = shared.outbox.take();
+    if queues.is_empty() {
+        return Ok(());
+    }
+    let line = &shared.line;
+    let payload = write(&line.sender, &queues);
+    let statement = query(&line.sql.notify).bind(line.channel.clone()).bind(payload);
+    line.session.fetch("notify", statement).await?;
+    Ok(())
+}
+
+fn write(sender: &str, queues: &BTreeSet<String>) -> String {
+    let bytes: usize = queues.iter().map(|queue| queue.len() + 1).sum();
+    if sender.len() + 1 + bytes > PAYLOAD_BYTES {
+        return format!("{sender},{EVERYTHING}");
+    }
+    let mut payload = sender.to_owned();
+    for queue in queues {
+        payload.push(',');
+        payload.push_str(queue);
+    }
+    payload
+}
+
+/// What a message says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Told<'a> {
+    /// It is from this process, which knows already.
+    Own,
+    /// There may be jobs in these queues.
+    Queues(Vec<&'a str>),
+    /// There may be jobs anywhere.
+    Everything,
+}
+
+/// Reads a message. One that can't be read, perhaps of another version of this library, means everything.
+pub(super) fn read<'a>(sender: &str, payload: &'a str) -> Told<'a> {
+    let mut parts = payload.split(',');
+    if parts.next() == Some(sender) {
+        return Told::Own;
+    }
+    let queues: Vec<&str> = parts.collect();
+    let is_name = |queue: &&str| windlass_core::QueueName::new(queue).is_ok();
+    if queues.is_empty() || !queues.iter().all(is_name) {
+        return Told::Everything;
+    }
+    Told::Queues(queues)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queues(names: &[&str]) -> BTreeSet<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        let payload = write("a1", &queues(&["x", "y:z"]));
+        assert_eq!(read("b2", &payload), Told::Queues(vec!["x", "y:z"]));
+        assert_eq!(read("a1", &payload), Told::Own);
+    }
+
+    #[test]
+    fn too_much_for_one_message_means_everything() {
+        let many: BTreeSet<String> = (0..100).map(|n| format!("{n:0>100}")).collect();
+        let payload = write("a1", &many);
+        assert!(payload.len() <= PAYLOAD_BYTES);
+        assert_eq!(read("b2", &payload), Told::Everything);
+        let fits: BTreeSet<String> = (0..70).map(|n| format!("{n:0>100}")).collect();
+        assert!(matches!(read("b2", &write("a1", &fits)), Told::Queues(q) if q.len() == 70));
+    }
+
+    #[test]
+    fn what_can_not_be_read_means_everything() {
+        for odd in ["", "x", "x,", "x,a b", "x,a,,b", "{\"v\":2}", "x,\u{1f980}"] {
+            assert_eq!(read("b2", odd), Told::Everything, "{odd:?}");
+        }
+    }
+}
