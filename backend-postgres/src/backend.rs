@@ -1,18 +1,27 @@
 //! The backend: a pool, connections aside for heartbeats, and the hub that wakes who waits.
 
+pub(crate) mod explain;
+mod figures;
+mod open;
+mod roles;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use windlass_core::{Backend, Capabilities, Limits, Result, Storage};
+use sqlx::Row as _;
+use windlass_core::{Backend, Capabilities, Error, Limits, Result, Storage};
 
 use crate::aside::Aside;
-use crate::error::NAME;
+use crate::error::{NAME, map};
 use crate::ops::bounds::Bounds;
 use crate::options::PostgresOptions;
 use crate::session::Session;
-use crate::sql::Statements;
+use crate::sql::{Statements, query};
 use crate::storage::PostgresStorage;
 use crate::wake::Hub;
+
+pub use figures::PoolFigures;
+pub use roles::Role;
 
 /// Jobs in a Postgres database. Cheap to clone; clones share connections.
 #[derive(Debug, Clone)]
@@ -47,10 +56,20 @@ impl Backend for PostgresBackend {
     }
 
     async fn ping(&self) -> Result<()> {
-        todo!()
+        self.hub.check_open()?;
+        let rows = self.session.fetch("ping", query(&self.sql.ping)).await?;
+        let writable = rows.first().map(|row| row.try_get::<bool, _>(0)).transpose();
+        if writable.map_err(map("ping"))?.unwrap_or(false) {
+            return Ok(());
+        }
+        let source = "the server takes no writes: it is a standby, or was made read-only".into();
+        Err(Error::Unavailable { backend: NAME, during: "ping", source })
     }
 
     async fn close(&self) -> Result<()> {
-        todo!()
+        self.hub.close().await;
+        self.aside.close();
+        self.session.close().await;
+        Ok(())
     }
 }

@@ -6,8 +6,8 @@ mod aside;
 mod backend;
 mod calls;
 mod error;
-mod options;
 mod ops;
+mod options;
 mod queue;
 mod read;
 mod records;
@@ -20,6 +20,6 @@ mod transactional;
 mod txn;
 mod wake;
 
-pub use backend::PostgresBackend;
+pub use backend::{PoolFigures, PostgresBackend, Role};
 pub use options::PostgresOptions;
 pub use storage::PostgresStorage;

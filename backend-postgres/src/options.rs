@@ -1,9 +1,11 @@
 //! How to reach the database.
 
+mod url;
+
 use std::fmt;
 use std::time::Duration;
 
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use windlass_core::{Error, Limits, Result};
 
 /// The schema's name unless another is chosen.
@@ -28,12 +30,13 @@ pub struct PostgresOptions {
     pub(crate) pooled: bool,
     pub(crate) migrate: bool,
     pub(crate) notify: bool,
+    pub(crate) hear: bool,
     pub(crate) acquire_timeout: Duration,
     pub(crate) statement_timeout: Duration,
 }
 
 impl PostgresOptions {
-    /// A database, by the driver's own options.
+    /// A database, by the driver's own options, which are taken as they are: the driver's default of `sslmode=prefer` trusts any server.
     #[must_use]
     pub fn new(connect: PgConnectOptions) -> Self {
         Self {
@@ -45,9 +48,30 @@ impl PostgresOptions {
             pooled: false,
             migrate: true,
             notify: true,
+            hear: true,
             acquire_timeout: Duration::from_secs(10),
             statement_timeout: Duration::from_secs(60),
         }
+    }
+
+    /// Reads `postgres://user:password@host:port/database?…`. What isn't named comes from the driver's environment variables (`PGHOST`, `PGUSER`,
+    /// `PGPASSWORD`, `PGSSLMODE` and so on) and its password file. Parameters are
+    ///
+    /// - the driver's own: `sslmode`, `sslrootcert`, `sslcert`, `sslkey`, `host`, `hostaddr`, `port`, `dbname`, `user`, `password`, `application_name`,
+    ///   `options`, `options[name]`, `statement-cache-capacity`;
+    /// - `schema=name`, see [`schema`](Self::schema);
+    /// - `connections=10`, see [`connections`](Self::connections);
+    /// - `pooler=transaction`, see [`pooled`](Self::pooled);
+    /// - `migrate=false`, see [`migrate`](Self::migrate);
+    /// - `listen=off`, see [`listen`](Self::listen).
+    ///
+    /// With the cargo feature `tls`, a host that isn't this machine, and no `sslmode`, the server's certificate is verified (`verify-full`). Without
+    /// the feature nothing is encrypted.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the parameter that is unknown or can't be used, or the missing feature; it never shows the URL or a value.
+    pub fn from_url(url: &str) -> Result<Self> {
+        url::read(url)
     }
 
     /// Limits on what callers pass.
@@ -64,6 +88,70 @@ impl PostgresOptions {
         self
     }
 
+    /// How long a call may wait for a connection, and opening for the first one. Default 10 s.
+    #[must_use]
+    pub fn acquire_timeout(mut self, timeout: Duration) -> Self {
+        self.acquire_timeout = timeout;
+        self
+    }
+
+    /// How long a statement, or a transaction of the library's own, may take. It is measured here: after it the connection is given up, and the call fails with
+    /// [`Error::Unavailable`]. Default 60 s.
+    #[must_use]
+    pub fn statement_timeout(mut self, timeout: Duration) -> Self {
+        self.statement_timeout = timeout;
+        self
+    }
+
+    /// Whether a pooler such as PgBouncer stands in between and gives a connection for no longer than a transaction. Then every statement runs in a transaction, nothing
+    /// is prepared beyond it, and [`LISTEN`](Self::listen_url) needs a way past the pooler. Default false.
+    #[must_use]
+    pub fn pooled(mut self, pooled: bool) -> Self {
+        self.pooled = pooled;
+        self
+    }
+
+    /// A way to the database that no pooler stands in, for `LISTEN` and for nothing else. Read like [`from_url`](Self::from_url), with the driver's own parameters.
+    /// Default: as everything else, or none behind a pooler.
+    ///
+    /// # Errors
+    /// Those of [`from_url`](Self::from_url).
+    pub fn listen_url(mut self, url: &str) -> Result<Self> {
+        self.listen = Some(url::read(url)?.connect);
+        Ok(self)
+    }
+
+    /// [`listen_url`](Self::listen_url) by the driver's own options.
+    #[must_use]
+    pub fn listen_options(mut self, connect: PgConnectOptions) -> Self {
+        self.listen = Some(connect);
+        self
+    }
+
+    /// Whether a process that waits for jobs holds a connection that hears (`LISTEN`) of those that other processes add. Without it such jobs are found by
+    /// polling. Default true.
+    #[must_use]
+    pub fn listen(mut self, listen: bool) -> Self {
+        self.hear = listen;
+        self
+    }
+
+    /// Whether to tell other processes of new jobs (`NOTIFY`), in a statement of its own after the commit, at most 200 times a second. Without it
+    /// they find the jobs by polling. Default true.
+    #[must_use]
+    pub fn notify(mut self, notify: bool) -> Self {
+        self.notify = notify;
+        self
+    }
+
+    /// Whether opening creates the schema and brings it up to date. Without it a schema that isn't is an error; see
+    /// [`PostgresBackend::migrations_sql`](crate::PostgresBackend::migrations_sql). When there is nothing to do no privilege is needed. Default true.
+    #[must_use]
+    pub fn migrate(mut self, migrate: bool) -> Self {
+        self.migrate = migrate;
+        self
+    }
+
     /// The schema that holds the library's tables. Default `windlass`.
     ///
     /// # Errors
@@ -71,17 +159,7 @@ impl PostgresOptions {
     /// one of the server's own (`pg_…`).
     pub fn schema(mut self, name: impl Into<String>) -> Result<Self> {
         let name = name.into();
-        let letter = |b: u8| b.is_ascii_lowercase() || b == b'_';
-        let fits = (1..=48).contains(&name.len())
-            && name.bytes().next().is_some_and(letter)
-            && name.bytes().all(|b| letter(b) || b.is_ascii_digit())
-            && !name.starts_with("pg_")
-            && name != "information_schema";
-        if !fits {
-            return Err(config(
-                "the schema's name must be 1 to 48 lower-case letters, digits and underscores, not begin with a digit and not with `pg_`",
-            ));
-        }
+        check_schema(&name)?;
         self.schema = name;
         Ok(self)
     }
@@ -102,10 +180,64 @@ impl fmt::Debug for PostgresOptions {
             .field("database", &self.connect.get_database())
             .field("schema", &self.schema)
             .field("connections", &self.connections)
+            .field("pooled", &self.pooled)
+            .field("migrate", &self.migrate)
+            .field("notify", &self.notify)
+            .field("listen", &self.hear)
             .finish_non_exhaustive()
     }
+}
+
+impl Default for PostgresOptions {
+    /// What the driver's environment variables name.
+    fn default() -> Self {
+        Self::new(PgConnectOptions::new())
+    }
+}
+
+/// Checks the name of a schema. It is put into statements as it is.
+pub(crate) fn check_schema(name: &str) -> Result<()> {
+    let letter = |b: u8| b.is_ascii_lowercase() || b == b'_';
+    let fits = (1..=48).contains(&name.len())
+        && name.bytes().next().is_some_and(letter)
+        && name.bytes().all(|b| letter(b) || b.is_ascii_digit())
+        && !name.starts_with("pg_")
+        && name != "information_schema";
+    if !fits {
+        return Err(config(
+            "the schema's name must be 1 to 48 lower-case letters, digits and underscores, not begin with a digit and not with `pg_`",
+        ));
+    }
+    Ok(())
+}
+
+/// Whether the server is on this machine.
+fn is_local(connect: &PgConnectOptions) -> bool {
+    let host = connect.get_host().trim_matches(['[', ']']);
+    let address = host.parse::<std::net::IpAddr>();
+    connect.get_socket().is_some()
+        || host.starts_with('/')
+        || host == "localhost"
+        || address.is_ok_and(|address| address.is_loopback())
+}
+
+/// Refuses encryption that this build can't do.
+pub(crate) fn check_tls(connect: &PgConnectOptions) -> Result<()> {
+    let asked = matches!(
+        connect.get_ssl_mode(),
+        PgSslMode::Require | PgSslMode::VerifyCa | PgSslMode::VerifyFull
+    );
+    if asked && !cfg!(feature = "tls") {
+        return Err(config(
+            "encryption is asked for (`sslmode`) and this build can't do it: turn on the cargo feature `tls` of windlass-postgres",
+        ));
+    }
+    Ok(())
 }
 
 pub(crate) fn config(why: impl Into<std::borrow::Cow<'static, str>>) -> Error {
     Error::Config(why.into())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+//! Opens the backend: on connections of its own, or on the host's pool.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use sqlx::{ConnectOptions as _, Connection as _};
+use tokio::time::timeout;
+use windlass_core::Result;
+
+use super::explain::explain;
+use crate::PostgresBackend;
+use crate::aside::Aside;
+use crate::ops::bounds::Bounds;
+use crate::options::{PostgresOptions, check_tls};
+use crate::schema;
+use crate::session::{self, Session, SessionState, timed_out};
+use crate::sql::Statements;
+use crate::wake::{Hub, Line};
+
+/// A connection that was idle for longer is tried before it is used.
+const FRESH: Duration = Duration::from_secs(1);
+/// How long to wait for a connection that is tried.
+const TRY: Duration = Duration::from_secs(2);
+/// How long to wait for other processes that are making the schema, and then to make it.
+const MIGRATION: Duration = Duration::from_secs(600);
+
+impl PostgresBackend {
+    /// Opens the database with connections of its own, and creates or upgrades the schema unless that was
+    /// [turned off](PostgresOptions::migrate). Any number of processes may do so at once.
+    ///
+    /// # Errors
+    /// [`Error::Config`](windlass_core::Error::Config) naming the way out: no such database or host, a user or password that is refused, a server before version 14,
+    /// a database whose encoding isn't UTF8, encryption that is missing on one side, a schema that is missing, that may not be created or is newer than
+    /// this library. [`Error::Unavailable`](windlass_core::Error::Unavailable) when the server can't be reached. None shows the password.
+    pub async fn open(options: PostgresOptions) -> Result<Self> {
+        check_tls(&options.connect)?;
+        if let Some(listen) = &options.listen {
+            check_tls(listen)?;
+        }
+        let connect = session::own(&options.connect, options.pooled).disable_statement_logging();
+        let mut conn = first(&options, &connect).await?;
+        migrate(&mut conn, &options).await?;
+        // It has done its work; a failure to part is the server's.
+        let _ = timeout(TRY, conn.close()).await;
+        let pool = pool(&options, connect);
+        Ok(Self::assemble(options, pool, false))
+    }
+
+    /// Opens the database that a URL names, see [`PostgresOptions::from_url`].
+    ///
+    /// # Errors
+    /// Those of [`PostgresOptions::from_url`] and [`open`](Self::open).
+    pub async fn connect(url: &str) -> Result<Self> {
+        Self::open(PostgresOptions::from_url(url)?).await
+    }
+
+    /// Opens the database that the host's own pool leads to. How to connect and how many connections there are is the pool's affair; of the options the
+    /// rest holds. Each worker's heartbeats, and `LISTEN`, still use a connection of their own, made as the pool makes its own but without its hooks.
+    /// If the pool leads to a pooler in transaction mode, [`pooled`](PostgresOptions::pooled) must be set. [`close`](windlass_core::Backend::close)
+    /// leaves the pool open.
+    ///
+    /// On such a pool every statement runs in a transaction of its own, which takes two more round trips than on the library's own connections.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open).
+    pub async fn with_pool(pool: PgPool, mut options: PostgresOptions) -> Result<Self> {
+        options.connect = PgConnectOptions::clone(&pool.connect_options());
+        let mut conn = pool.acquire().await.map_err(|error| explain(&options, error))?;
+        if let Err(error) = migrate(&mut conn, &options).await {
+            // It may still be in the failed transaction.
+            conn.close_on_drop();
+            return Err(error);
+        }
+        drop(conn);
+        Ok(Self::assemble(options, pool, true))
+    }
+
+    fn assemble(options: PostgresOptions, pool: PgPool, hosts: bool) -> Self {
+        let sql = Arc::new(Statements::new(&options.schema));
+        let session = Session {
+            pool,
+            own: !hosts && !options.pooled,
+            pooled: options.pooled,
+            statement_timeout: options.statement_timeout,
+            hosts,
+            state: Arc::new(SessionState::default()),
+        };
+        let connect = options.connect.clone().disable_statement_logging();
+        let line = Line::new(&options, &connect, session.clone(), sql.clone());
+        Self {
+            aside: Arc::new(Aside::new(&connect, options.pooled, sql.clone())),
+            hub: Arc::new(Hub::new(line)),
+            bounds: Arc::new(Bounds::default()),
+            options: Arc::new(options),
+            session,
+            sql,
+        }
+    }
+}
+
+/// The first connection is made apart from the pool, which would try again and again and then say only that it took too long.
+async fn first(options: &PostgresOptions, connect: &PgConnectOptions) -> Result<PgConnection> {
+    let conn = timeout(options.acquire_timeout, connect.connect()).await;
+    conn.unwrap_or_else(|_| Err(timed_out())).map_err(|error| explain(options, error))
+}
+
+async fn migrate(conn: &mut PgConnection, options: &PostgresOptions) -> Result<()> {
+    match timeout(MIGRATION, schema::prepare(conn, options)).await {
+        Ok(done) => done,
+        Err(_) => Err(explain(options, timed_out())),
+    }
+}
+
+fn pool(options: &PostgresOptions, connect: PgConnectOptions) -> PgPool {
+    PgPoolOptions::new()
+        .min_connections(0)
+        .max_connections(options.connections)
+        .acquire_timeout(options.acquire_timeout)
+        .test_before_acquire(false)
+        .before_acquire(|conn, meta| {
+            Box::pin(async move {
+                if meta.idle_for <= FRESH {
+                    return Ok(true);
+                }
+                Ok(matches!(timeout(TRY, conn.ping()).await, Ok(Ok(()))))
+            })
+        })
+        .connect_lazy_with(connect)
+}
