@@ -46,7 +46,7 @@ macro_rules! statements {
 }
 
 statements! {
-    get goes_on events history list_newest list_oldest queue_settings settled stats tail workers
+    get goes_on events history list_newest list_oldest queue_settings settled stats tail workers prune_blobs prune_events prune_jobs
     apply_final apply_revived apply_waiting begin blobs_deleted blobs_refer blobs_release blobs_stage change_cancelling change_filter
     claim claim_heads claim_resend delete_jobs draw flush insert insert_depths insert_known insert_lock_depths insert_plain
     insert_replace join lock_finished lock_jobs lock_owned maintain_counts maintain_lost maintain_overdue maintain_peek maintain_promote
