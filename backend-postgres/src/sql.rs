@@ -46,6 +46,8 @@ macro_rules! statements {
 }
 
 statements! {
+    get goes_on events history list_newest list_oldest queue_settings settled stats tail workers prune_blobs prune_events prune_jobs
+    blob_begin blob_chunk blob_delete blob_give_up blob_head blob_list blob_publish blob_put blob_read blob_sweep
     apply_final apply_revived apply_waiting begin blobs_deleted blobs_refer blobs_release blobs_stage change_cancelling change_filter
     claim claim_heads claim_resend commits configure_queue delete_jobs draw flush insert insert_depths insert_known insert_lock_depths
     insert_plain insert_replace join lock_finished lock_jobs lock_owned lock_queue maintain_counts maintain_lost maintain_overdue

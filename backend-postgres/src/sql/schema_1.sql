@@ -80,7 +80,8 @@ CREATE TABLE windlass.jobs (
 CREATE INDEX jobs_ready ON windlass.jobs (queue, lane, kind, rank) WHERE state = 2;
 CREATE INDEX jobs_due ON windlass.jobs (due_at, id) WHERE state IN (1, 4);
 CREATE INDEX jobs_running ON windlass.jobs (worker, deadline_at) WHERE state = 3;
-CREATE INDEX jobs_unique ON windlass.jobs (unique_key) WHERE unique_key IS NOT NULL;
+CREATE INDEX jobs_retryable ON windlass.jobs (id) WHERE state = 4;
+CREATE INDEX jobs_unique ON windlass.jobs (unique_key, id) WHERE unique_key IS NOT NULL;
 
 -- Final jobs: moved here in the step that finishes them.
 CREATE TABLE windlass.finished (
@@ -119,7 +120,7 @@ CREATE TABLE windlass.finished (
 CREATE INDEX finished_age ON windlass.finished (state, finished_at);
 -- Failures are few among the finished, and what people look for.
 CREATE INDEX finished_failed ON windlass.finished (state, id) WHERE state <> 5;
-CREATE INDEX finished_unique ON windlass.finished (unique_key) WHERE unique_key IS NOT NULL;
+CREATE INDEX finished_unique ON windlass.finished (unique_key, id) WHERE unique_key IS NOT NULL;
 
 -- All jobs as their records show them.
 CREATE VIEW windlass.records AS
@@ -132,6 +133,12 @@ SELECT id, state, priority, queue, kind, due_at, epoch, attempt, max_attempts, s
     finished_at, false, timeout, created_at, unique_key, unique_mode, unique_until, notes, changes, meta, tags, progress,
     errors, encoding, args, result_encoding, result, trail
 FROM windlass.finished;
+
+-- Whether a job passes the conditions of a listing that need no index; empty lists mean any. The planner puts its text in place.
+CREATE FUNCTION windlass.passes(state smallint, queue text, kind text, tags text[], states smallint[], queues text[], kinds text[], wanted text[])
+RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN (states = '{}' OR state = ANY (states)) AND (queues = '{}' OR queue = ANY (queues)) AND (kinds = '{}' OR kind = ANY (kinds))
+    AND (wanted = '{}' OR tags @> wanted);
 
 -- All jobs for people.
 CREATE VIEW windlass.overview AS

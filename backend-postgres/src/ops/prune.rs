@@ -1,0 +1,88 @@
+//! Removes what is past its retention. Several processes may do so at once: each passes over what another has in hand.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+use windlass_core::kit::micros;
+use windlass_core::{BlobKey, JobId, Pruned, Result, Retention, State};
+
+use super::blobs::release;
+use crate::sql::{query, size};
+use crate::txn::{Txn, uuids};
+
+/// Removes final jobs and feed entries past their retention, and names blobs to delete.
+pub(crate) async fn prune(txn: &mut Txn<'_>, keep: &Retention, limit: u32) -> Result<Pruned> {
+    let mut done = Pruned::default();
+    done.jobs = jobs(txn, keep, limit, &mut done.more).await?;
+    done.events = events(txn, keep, limit, &mut done.more).await?;
+    done.blobs = blobs(txn, &mut done.more).await?;
+    Ok(done)
+}
+
+async fn jobs(txn: &mut Txn<'_>, keep: &Retention, limit: u32, more: &mut bool) -> Result<u64> {
+    let before = |state| keep.of(state).map(|age| txn.now.saturating_sub(micros(age)));
+    let statement = query(&txn.sql.prune_jobs)
+        .bind(before(State::Completed))
+        .bind(before(State::Cancelled))
+        .bind(before(State::Discarded))
+        .bind(i64::from(limit) + 1);
+    let mut rows = txn.fetch(statement).await?;
+    *more |= rows.len() > limit as usize;
+    rows.truncate(limit as usize);
+    if rows.is_empty() {
+        return Ok(0);
+    }
+    // Their unique keys were freed when they finished, all but windows, which are not to end now.
+    let mut gone = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let (queue, kind): (&str, &str) = (txn.get(row, 1)?, txn.get(row, 2)?);
+        if let Some(state) = State::from_code(i64::from(txn.get::<i16>(row, 3)?)) {
+            txn.count(queue, kind, state, -1);
+        }
+        gone.push(JobId::from_uuid(txn.get::<Uuid>(row, 0)?));
+    }
+    release(txn, &gone).await?;
+    let statement = query(&txn.sql.delete_jobs).bind(uuids(&gone));
+    let deleted: i64 = match txn.fetch(statement).await?.first() {
+        Some(row) => txn.get(row, 0)?,
+        None => 0,
+    };
+    txn.expect("jobs removed", deleted.unsigned_abs(), gone.len())?;
+    Ok(deleted.unsigned_abs())
+}
+
+async fn events(txn: &mut Txn<'_>, keep: &Retention, limit: u32, more: &mut bool) -> Result<u64> {
+    let Some(age) = keep.events else { return Ok(0) };
+    let statement = query(&txn.sql.prune_events);
+    let statement = statement.bind(txn.now.saturating_sub(micros(age))).bind(i64::from(limit));
+    let rows = txn.fetch(statement).await?;
+    let Some(row) = rows.first() else { return Ok(0) };
+    *more |= txn.get::<bool>(row, 1)?;
+    Ok(txn.get::<i64>(row, 0)?.unsigned_abs())
+}
+
+async fn blobs(txn: &mut Txn<'_>, more: &mut bool) -> Result<Vec<BlobKey>> {
+    let most = txn.limits.batch;
+    let statement = query(&txn.sql.prune_blobs).bind(txn.now).bind(size(most) + 1);
+    let rows = txn.fetch(statement).await?;
+    *more |= rows.len() > most;
+    rows.iter().take(most).map(|row| BlobKey::new(txn.get::<&str>(row, 0)?)).collect()
+}
+
+/// Announces blobs about to be written.
+pub(crate) async fn stage(txn: &mut Txn<'_>, keys: &[BlobKey], ttl: Duration) -> Result<()> {
+    let statement = query(&txn.sql.blobs_stage).bind(texts(keys)).bind(micros(ttl));
+    txn.execute(statement).await?;
+    Ok(())
+}
+
+/// Confirms that blobs are gone from the storage.
+pub(crate) async fn deleted(txn: &mut Txn<'_>, keys: &[BlobKey]) -> Result<()> {
+    let statement = query(&txn.sql.blobs_deleted).bind(texts(keys));
+    txn.execute(statement).await?;
+    Ok(())
+}
+
+fn texts(keys: &[BlobKey]) -> Vec<String> {
+    keys.iter().map(|key| key.as_str().to_owned()).collect()
+}
