@@ -16,7 +16,7 @@ use crate::calls::{
 use crate::error::map;
 use crate::ops::plain;
 use crate::read;
-use crate::storage::{PostgresStorage, Sweep as _};
+use crate::storage::PostgresStorage;
 
 #[async_trait]
 impl Store for PostgresBackend {
