@@ -13,7 +13,9 @@ mod home;
 mod pgbouncer;
 mod port;
 mod postgres;
+mod proxy;
 
 pub use error::{Error, Result};
 pub use pgbouncer::{PgBouncer, PgBouncerBuilder};
 pub use postgres::{Auth, Postgres, PostgresBuilder, PostgresServer};
+pub use proxy::{Proxy, Stall};
