@@ -21,7 +21,8 @@ fn main() -> Result<()> {
 }
 
 async fn run(url: &str, jobs: usize, batch: usize) -> Result<()> {
-    let options = PostgresOptions::from_url(url)?.schema(format!("bench_{}", std::process::id()))?;
+    let options =
+        PostgresOptions::from_url(url)?.schema(format!("bench_{}", std::process::id()))?;
     let backend = PostgresBackend::open(options).await?;
     let (kind, queue) = (Kind::new("bench")?, QueueName::new("bench")?);
     let payload = Payload::json(&serde_json::json!({ "text": "x".repeat(85) }))?;

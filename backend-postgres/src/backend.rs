@@ -14,6 +14,7 @@ use windlass_core::{Backend, Capabilities, Error, Limits, Result, Storage};
 use crate::aside::Aside;
 use crate::error::{NAME, map};
 use crate::ops::bounds::Bounds;
+use crate::ops::claim::UnderWay;
 use crate::options::PostgresOptions;
 use crate::session::Session;
 use crate::sql::{Statements, query};
@@ -33,6 +34,8 @@ pub struct PostgresBackend {
     pub(crate) hub: Arc<Hub>,
     /// Connections for heartbeats.
     pub(crate) aside: Arc<Aside>,
+    /// Claims that have been sent and not answered.
+    pub(crate) claims: Arc<UnderWay>,
     /// Where claims begin to look.
     pub(crate) bounds: Arc<Bounds>,
 }

@@ -8,8 +8,8 @@ use sqlx::postgres::PgRow;
 use sqlx::{Connection as _, Postgres};
 use windlass_core::machine::Rescue;
 use windlass_core::{
-    BlobKey, Change, Changed, Cursor, Inserted, JobId, NewJob, Note, Pruned, QueueChange, QueueName,
-    QueueSettings, Record, Recorded, Result, Retention, Selector, Settled, Settlement,
+    BlobKey, Change, Changed, Cursor, Inserted, JobId, NewJob, Note, Pruned, QueueChange,
+    QueueName, QueueSettings, Record, Recorded, Result, Retention, Selector, Settled, Settlement,
 };
 
 use crate::PostgresBackend;
@@ -120,9 +120,8 @@ impl PostgresBackend {
         operation: &O,
         conn: &mut sqlx::pool::PoolConnection<Postgres>,
     ) -> Result<(O::Output, News), Failed> {
-        let driver = |error: sqlx::Error| {
-            Failed { again: is_conflict(&error), error: map(O::NAME)(error) }
-        };
+        let driver =
+            |error: sqlx::Error| Failed { again: is_conflict(&error), error: map(O::NAME)(error) };
         let begin = if self.session.own { "BEGIN ISOLATION LEVEL READ COMMITTED" } else { BEGIN };
         let mut transaction = conn.begin_with(begin).await.map_err(driver)?;
         let persistent = !self.session.pooled;

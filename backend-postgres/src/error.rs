@@ -21,17 +21,6 @@ pub(crate) fn is_conflict(error: &sqlx::Error) -> bool {
     matches!(state(error).as_deref(), Some("40001" | "40P01"))
 }
 
-/// Whether the error ended the connection.
-pub(crate) fn is_disconnect(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::Io(_)
-        | sqlx::Error::Tls(_)
-        | sqlx::Error::Protocol(_)
-        | sqlx::Error::WorkerCrashed => true,
-        _ => state(error).is_some_and(|state| state.starts_with("57P") || state.starts_with("08")),
-    }
-}
-
 /// Translates a driver error that came up while `during` was under way.
 pub(crate) fn map(during: &'static str) -> impl Fn(sqlx::Error) -> Error {
     move |error| translate(during, error)
@@ -70,13 +59,21 @@ fn is_passing(state: &str) -> bool {
 fn hint(error: &sqlx::Error, state: Option<&str>) -> &'static str {
     match (state, error) {
         (Some("53100"), _) => "the server's disk is full: make room",
-        (Some("53300"), _) => "the server has no connection left: use smaller pools, or raise `max_connections`",
+        (Some("53300"), _) => {
+            "the server has no connection left: use smaller pools, or raise `max_connections`"
+        }
         (Some("53200"), _) => "the server is short of memory or of locks",
-        (Some("57014"), _) => "the statement was cancelled, by the server's `statement_timeout` or by an administrator",
+        (Some("57014"), _) => {
+            "the statement was cancelled, by the server's `statement_timeout` or by an administrator"
+        }
         (Some("57P01" | "57P02" | "57P03"), _) => "the server is shutting down or starting up",
         (Some("25006"), _) => "the server takes no writes: it is a standby, or was made read-only",
-        (Some("40001" | "40P01"), _) => "others were in the way of this transaction again and again",
-        (Some("42501"), _) => "the role lacks a privilege: see the list of grants in the documentation of the crate",
+        (Some("40001" | "40P01"), _) => {
+            "others were in the way of this transaction again and again"
+        }
+        (Some("42501"), _) => {
+            "the role lacks a privilege: see the list of grants in the documentation of the crate"
+        }
         (Some("42P01" | "3F000" | "42883"), _) => {
             "the schema is missing or incomplete: let a role that may create it run the migrations"
         }

@@ -59,7 +59,8 @@ impl Queue for PostgresBackend {
                 answers[place] = Some(Settled::Applied { state: State::Completed });
             }
         }
-        let open: Vec<usize> = (0..answers.len()).filter(|place| answers[*place].is_none()).collect();
+        let open: Vec<usize> =
+            (0..answers.len()).filter(|place| answers[*place].is_none()).collect();
         if !open.is_empty() {
             let rest = open.iter().map(|place| settlements[*place].clone()).collect();
             let settled = self.call(&Settle { settlements: rest }).await?;
@@ -94,8 +95,7 @@ impl PostgresBackend {
     async fn complete(&self, settlements: &[Settlement], places: &[usize]) -> Result<Vec<usize>> {
         let statement = || plain::complete(&self.sql, settlements, places);
         let rows = self.short("settle", statement).await?;
-        let (done, long) =
-            plain::completed(&self.options.limits, &rows).map_err(map("settle"))?;
+        let (done, long) = plain::completed(&self.options.limits, &rows).map_err(map("settle"))?;
         if !done.is_empty() {
             self.hub.committed(&News { events: true, ..News::default() });
         }

@@ -163,7 +163,9 @@ impl<'c> Step<'c> {
             Self::Plain(during, conn) => {
                 let sql = match answer {
                     Ok(_) => "RELEASE SAVEPOINT windlass_step",
-                    Err(_) => "ROLLBACK TO SAVEPOINT windlass_step; RELEASE SAVEPOINT windlass_step",
+                    Err(_) => {
+                        "ROLLBACK TO SAVEPOINT windlass_step; RELEASE SAVEPOINT windlass_step"
+                    }
                 };
                 let ended = conn.execute(sql).await;
                 answer.and_then(|answer| ended.map(|_| answer).map_err(map(during)))

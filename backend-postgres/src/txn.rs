@@ -131,7 +131,11 @@ impl<'c> Txn<'c> {
 
     /// Draws numbers for entries of the feed, and turns. Only after the rows that they are for have been locked: of two changes to a job the later must
     /// have the higher number.
-    pub(crate) async fn draw(&mut self, entries: usize, turns: usize) -> Result<(Vec<i64>, Vec<i64>)> {
+    pub(crate) async fn draw(
+        &mut self,
+        entries: usize,
+        turns: usize,
+    ) -> Result<(Vec<i64>, Vec<i64>)> {
         let statement = query(&self.sql.draw).bind(size(entries)).bind(size(turns));
         let mut drawn = (Vec::with_capacity(entries), Vec::with_capacity(turns));
         for row in self.fetch(statement).await? {
@@ -200,7 +204,8 @@ impl<'c> Txn<'c> {
         windlass_core::Error::Backend {
             backend: crate::error::NAME,
             during: self.during,
-            source: format!("{what}: the number is not the expected one; nothing was written").into(),
+            source: format!("{what}: the number is not the expected one; nothing was written")
+                .into(),
         }
     }
 

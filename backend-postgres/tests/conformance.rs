@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
-use sqlx::{Connection, PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{Connection, PgConnection, PgPool, Transaction};
+use tokio::sync::OnceCell;
 use windlass_core::Limits;
 use windlass_core::conformance::{Harness, TransactionalHarness};
 use windlass_postgres::{PostgresBackend, PostgresOptions};
-use windlass_test_servers::{PgBouncer, PostgresServer};
+use windlass_test_servers::{PgBouncer, Postgres, PostgresServer};
 
 /// A schema of its own in a server that the whole target shares.
 struct Place {
@@ -38,12 +39,12 @@ impl Place {
         Arc::new(PostgresBackend::open(self.options.clone()).await.unwrap())
     }
 
-    async fn begin(&self) -> Transaction<'static, Postgres> {
+    async fn begin(&self) -> Transaction<'static, sqlx::Postgres> {
         // A transaction that owns its connection comes from a pool.
         PgPool::connect(&self.url).await.unwrap().begin().await.unwrap()
     }
 
-    async fn put_row(&self, tx: &mut Transaction<'static, Postgres>, text: &str) {
+    async fn put_row(&self, tx: &mut Transaction<'static, sqlx::Postgres>, text: &str) {
         let insert = format!("INSERT INTO {}.host (text) VALUES ($1)", self.schema);
         let query = sqlx::query(sqlx::AssertSqlSafe(insert)).bind(text.to_owned());
         query.execute(&mut **tx).await.unwrap();
@@ -63,14 +64,13 @@ fn schema() -> String {
 
 macro_rules! harness {
     ($name:ident, $open:expr) => {
-        struct $name(Place);
+        pub(crate) struct $name(Place);
 
         impl Harness for $name {
             type Backend = PostgresBackend;
 
             async fn open(limits: Limits) -> Self {
-                let open: fn(Limits) -> _ = $open;
-                Self(open(limits).await)
+                Self($open(limits).await)
             }
 
             fn backend(&self) -> Arc<PostgresBackend> {
@@ -83,7 +83,7 @@ macro_rules! harness {
         }
 
         impl TransactionalHarness for $name {
-            type Tx = Transaction<'static, Postgres>;
+            type Tx = Transaction<'static, sqlx::Postgres>;
 
             async fn begin(&self) -> Self::Tx {
                 self.0.begin().await
@@ -112,18 +112,31 @@ macro_rules! harness {
     };
 }
 
+/// The server that all cases share.
+async fn server() -> &'static Postgres {
+    PostgresServer::shared().await.unwrap()
+}
+
+/// The pooler before it.
+async fn bouncer() -> &'static PgBouncer {
+    static SHARED: OnceCell<PgBouncer> = OnceCell::const_new();
+    let start = || async { PgBouncer::builder(server().await).start().await.unwrap() };
+    SHARED.get_or_init(start).await
+}
+
 async fn direct(limits: Limits) -> Place {
-    let url = PostgresServer::shared().await.url("postgres");
+    let url = server().await.url("postgres");
     let options = PostgresOptions::from_url(&url).unwrap().connections(4).limits(limits);
     Place::open(url, options.schema(schema()).unwrap()).await
 }
 
 async fn pooled(limits: Limits) -> Place {
-    let server = PostgresServer::shared().await;
-    let bouncer = PgBouncer::shared().await;
-    let options = PostgresOptions::from_url(&bouncer.url("postgres")).unwrap();
-    let options = options.pooled(true).connections(4).limits(limits);
-    Place::open(server.url("postgres"), options.schema(schema()).unwrap()).await
+    let options = PostgresOptions::from_url(&bouncer().await.url("postgres")).unwrap();
+    let direct = server().await.url("postgres");
+    // Poolers don't pass on LISTEN: hints come past them.
+    let options = options.pooled(true).listen_url(&direct).unwrap();
+    let options = options.connections(4).limits(limits);
+    Place::open(direct, options.schema(schema()).unwrap()).await
 }
 
 harness!(Direct, direct);

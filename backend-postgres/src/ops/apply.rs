@@ -110,7 +110,8 @@ impl Writes {
             row.owner = Some(step.by_owner);
             if let Some(result) = step.result {
                 self.results.push(result.bytes.to_vec());
-                (row.encoding, row.place) = (Some(result.encoding.code()), Some(self.results.len()));
+                (row.encoding, row.place) =
+                    (Some(result.encoding.code()), Some(self.results.len()));
             }
             return self.finals.push(row);
         }
@@ -123,7 +124,8 @@ impl Writes {
         }
         if from.is_final() {
             let now = txn.now;
-            let lasts = |unique: &super::stored::StoredUnique| unique.until.is_none_or(|until| until > now);
+            let lasts =
+                |unique: &super::stored::StoredUnique| unique.until.is_none_or(|until| until > now);
             self.held.extend(&job.unique, job.id, lasts);
             self.revived.push(row);
         } else {
@@ -154,8 +156,10 @@ impl Writes {
 }
 
 fn json(rows: &[Row]) -> Result<String> {
-    serde_json::to_string(rows)
-        .map_err(|e| windlass_core::Error::Encode { what: "changes of jobs".into(), source: e.into() })
+    serde_json::to_string(rows).map_err(|e| windlass_core::Error::Encode {
+        what: "changes of jobs".into(),
+        source: e.into(),
+    })
 }
 
 fn row(txn: &Txn<'_>, seq: i64, cause: Cause, step: &Step<'_>) -> Row {

@@ -82,7 +82,13 @@ impl Bounds {
     }
 
     /// Where to look for jobs of a kind.
-    pub(crate) fn ranges(&self, queue: &QueueName, lane: Lane, kind: &Kind, look: Look) -> Vec<Range> {
+    pub(crate) fn ranges(
+        &self,
+        queue: &QueueName,
+        lane: Lane,
+        kind: &Kind,
+        look: Look,
+    ) -> Vec<Range> {
         let places = self.lock();
         let known = places.get(&key(queue, lane)).and_then(|place| place.kinds.get(kind));
         let Some(known) = known.filter(|_| look == Look::Above) else {
@@ -184,7 +190,9 @@ mod tests {
         for passed in [rank(0, 1), rank(0, 9), rank(-3, 20), rank(-3, 1), rank(7, 1)] {
             assert!(!covers(&above, passed), "{passed}");
         }
-        for open in [rank(0, 10), rank(-3, 21), rank(-4, 1), rank(1, 1), rank(7, 2), rank(i16::MIN, 1)] {
+        for open in
+            [rank(0, 10), rank(-3, 21), rank(-4, 1), rank(1, 1), rank(7, 2), rank(i16::MIN, 1)]
+        {
             assert!(covers(&above, open), "{open}");
         }
         assert_eq!(ranges(Look::Sweep), [(i64::MIN, i64::MAX)]);

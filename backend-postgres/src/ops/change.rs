@@ -12,10 +12,10 @@ use windlass_core::{
 };
 
 use super::apply::{Step, apply};
+use super::blobs;
 use super::insert::check_start;
 use super::stored::{Stored, lock_any};
 use super::unique::{self, Holder, Keys};
-use super::blobs;
 use crate::sql::{Query, query, size};
 use crate::txn::{Txn, uuids};
 

@@ -1,22 +1,82 @@
 //! Claims: one statement per queue, which stands for itself.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::pin::pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use serde::de::DeserializeOwned;
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
+use tokio::sync::Notify;
 use uuid::Uuid;
 use windlass_core::kit::{duration, timestamp, unreadable};
 use windlass_core::{
-    ClaimRequest, Encoding, Epoch, Error, JobId, JobRecord, Kind, Lane, Lease, LeaseKey, Payload,
-    Priority, QueueName, QueueSlots, Result, Tag,
+    ClaimId, ClaimRequest, Encoding, Epoch, Error, JobId, JobRecord, Kind, Lane, Lease, LeaseKey,
+    Payload, Priority, QueueName, QueueSlots, Result, Tag,
 };
 
 use super::bounds::{Look, Range, Seen};
 use crate::PostgresBackend;
-use crate::error::map;
+use crate::error::{NAME, map};
 use crate::sql::query;
+
+/// Claims under way. One whose caller has gone away goes on, and what it takes is found when the same claim is sent again: that one waits for
+/// it here, or else both would take jobs.
+#[derive(Debug, Default)]
+pub(crate) struct UnderWay {
+    claims: Mutex<HashSet<ClaimId>>,
+    ended: Notify,
+}
+
+impl UnderWay {
+    fn lock(&self) -> MutexGuard<'_, HashSet<ClaimId>> {
+        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until no claim of this id is under way.
+    async fn clear(&self, id: ClaimId) {
+        loop {
+            let mut ended = pin!(self.ended.notified());
+            ended.as_mut().enable();
+            if !self.lock().contains(&id) {
+                return;
+            }
+            ended.await;
+        }
+    }
+}
+
+/// A claim under way, for as long as it lives.
+struct Entry<'a>(&'a UnderWay, ClaimId);
+
+impl Drop for Entry<'_> {
+    fn drop(&mut self) {
+        self.0.lock().remove(&self.1);
+        self.0.ended.notify_waiters();
+    }
+}
+
+/// Takes available jobs for a worker, in a task of its own, which ends what it began whether or not the caller waits.
+pub(crate) async fn claim(backend: &PostgresBackend, request: &ClaimRequest) -> Result<Taken> {
+    if request.resend {
+        backend.claims.clear(request.claim_id).await;
+    }
+    let (backend, request) = (backend.clone(), request.clone());
+    let claims = backend.claims.clone();
+    claims.lock().insert(request.claim_id);
+    let task = tokio::spawn(async move {
+        let _under_way = Entry(&claims, request.claim_id);
+        take(&backend, &request).await
+    });
+    match task.await {
+        Ok(taken) => taken,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(Error::Closed(NAME)),
+        },
+    }
+}
 
 /// What a claim brought.
 #[derive(Debug, Default)]
@@ -29,7 +89,7 @@ pub(crate) struct Taken {
 }
 
 /// Takes available jobs for a worker. An error after something was taken is not told: what was taken counts.
-pub(crate) async fn claim(backend: &PostgresBackend, request: &ClaimRequest) -> Result<Taken> {
+async fn take(backend: &PostgresBackend, request: &ClaimRequest) -> Result<Taken> {
     if request.resend {
         let taken = resent(backend, request).await?;
         if !taken.leases.is_empty() || !taken.damaged.is_empty() {
@@ -81,7 +141,8 @@ async fn worth_a_look<'r>(
         return Ok(request.queues.iter().take(1).chain(wanted).take(1).collect());
     }
     let names: Vec<String> = wanted.iter().map(|slots| slots.queue.as_str().to_owned()).collect();
-    let kinds: Vec<String> = request.kinds.iter().map(|slots| slots.kind.as_str().to_owned()).collect();
+    let kinds: Vec<String> =
+        request.kinds.iter().map(|slots| slots.kind.as_str().to_owned()).collect();
     let statement = query(&backend.sql.claim_heads).bind(names).bind(kinds).bind(lane(request));
     let rows = backend.session.fetch("claim", statement).await?;
     let mut found = Vec::with_capacity(rows.len());
@@ -89,7 +150,8 @@ async fn worth_a_look<'r>(
         found.push(row.try_get::<String, _>(0).map_err(map("claim"))?);
     }
     let first = wanted[0];
-    let seen = wanted.into_iter().filter(|slots| found.iter().any(|name| name == slots.queue.as_str()));
+    let seen =
+        wanted.into_iter().filter(|slots| found.iter().any(|name| name == slots.queue.as_str()));
     let seen: Vec<_> = seen.collect();
     Ok(if seen.is_empty() { vec![first] } else { seen })
 }
@@ -108,7 +170,8 @@ async fn from_queue(
     let (bounds, queue) = (&backend.bounds, &slots.queue);
     let first = bounds.first(queue, request.lane);
     let mut taken = look(backend, request, slots, room, first).await?;
-    let count = |taken: &Taken| u32::try_from(taken.leases.len() + taken.damaged.len()).unwrap_or(u32::MAX);
+    let count =
+        |taken: &Taken| u32::try_from(taken.leases.len() + taken.damaged.len()).unwrap_or(u32::MAX);
     let mut short = count(&taken) < slots.limit;
     if short && first == Look::Above && bounds.sweep_now(queue, request.lane) {
         let mut room = room.clone();
@@ -164,10 +227,12 @@ async fn look(
     if !alive {
         return Err(Error::WorkerExpired { worker: request.worker });
     }
-    let (taken, seen) = read(request, Some(&slots.queue), rows, backend.options.limits.state_events_per_job)?;
+    let (taken, seen) =
+        read(request, Some(&slots.queue), rows, backend.options.limits.state_events_per_job)?;
     let full = seen.len() >= slots.limit as usize;
     let of = |kind: &Kind| seen.iter().filter(|seen| seen.kind == *kind).count();
-    let kind_full = |kind: &Kind| full || room.get(kind).is_some_and(|most| of(kind) >= *most as usize);
+    let kind_full =
+        |kind: &Kind| full || room.get(kind).is_some_and(|most| of(kind) >= *most as usize);
     backend.bounds.looked(&slots.queue, request.lane, look, (&seen, cost), kind_full);
     Ok(taken)
 }
@@ -274,7 +339,8 @@ impl Columns {
         let (kind, queue) = (Kind::new(&self.kind)?, QueueName::new(&self.queue)?);
         let mut record = JobRecord::new(key.job, kind, queue, args, timestamp(self.created_at));
         record.meta = json_or("metadata", self.meta.as_deref(), BTreeMap::new)?;
-        record.tags = self.tags.unwrap_or_default().into_iter().map(Tag::new).collect::<Result<_>>()?;
+        record.tags =
+            self.tags.unwrap_or_default().into_iter().map(Tag::new).collect::<Result<_>>()?;
         record.progress = json_or("progress", self.progress.as_deref(), || None)?;
         record.priority = Priority(self.priority);
         let count = |n: i32| u32::try_from(n).unwrap_or(0);

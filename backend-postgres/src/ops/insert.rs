@@ -242,7 +242,8 @@ async fn write_rows(
         jobs.iter().map(|job| of(job).to_owned()).collect()
     };
     let mut unique = (Vec::new(), Vec::new(), Vec::new());
-    let (mut states, mut due, mut meta, mut tags) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut states, mut due, mut meta, mut tags) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for one in columns {
         states.push(i16::from(one.state.code()));
         due.push(one.due_at);

@@ -56,7 +56,6 @@ pub(crate) async fn maintain(backend: &PostgresBackend, limit: u32) -> Result<Ma
     Ok(done)
 }
 
-
 /// What there is to do.
 struct Work {
     promote: bool,
@@ -68,7 +67,8 @@ struct Work {
 }
 
 async fn peek(backend: &PostgresBackend) -> Result<(Work, Option<std::time::Duration>)> {
-    let statement = query(&backend.sql.maintain_peek).bind(micros(DEADLINE_GRACE)).bind(COUNTS_KEPT);
+    let statement =
+        query(&backend.sql.maintain_peek).bind(micros(DEADLINE_GRACE)).bind(COUNTS_KEPT);
     let rows = backend.session.fetch(DURING, statement).await?;
     let row = rows.first().ok_or_else(|| map(DURING)(sqlx::Error::RowNotFound))?;
     let flag = |column: usize| row.try_get::<bool, _>(column).map_err(map(DURING));
@@ -135,9 +135,10 @@ async fn found(
 ) -> Result<Vec<JobId>> {
     let statement = match why {
         Rescue::WorkerLost => query(&backend.sql.maintain_lost).bind(after).bind(size(limit)),
-        Rescue::DeadlinePassed => {
-            query(&backend.sql.maintain_overdue).bind(after).bind(size(limit)).bind(micros(DEADLINE_GRACE))
-        }
+        Rescue::DeadlinePassed => query(&backend.sql.maintain_overdue)
+            .bind(after)
+            .bind(size(limit))
+            .bind(micros(DEADLINE_GRACE)),
     };
     let rows = backend.session.fetch(DURING, statement).await?;
     let id = |row: &PgRow| row.try_get(0).map(JobId::from_uuid).map_err(map(DURING));
@@ -145,7 +146,11 @@ async fn found(
 }
 
 /// Rescues jobs together; when that fails, each by itself, passing over those that can't be.
-async fn rescue_each(backend: &PostgresBackend, jobs: Vec<JobId>, why: Rescue) -> Result<Vec<JobId>> {
+async fn rescue_each(
+    backend: &PostgresBackend,
+    jobs: Vec<JobId>,
+    why: Rescue,
+) -> Result<Vec<JobId>> {
     let operation = RescueJobs { jobs, why };
     let error = match backend.call(&operation).await {
         Ok(moved) => return Ok(moved),
@@ -159,7 +164,9 @@ async fn rescue_each(backend: &PostgresBackend, jobs: Vec<JobId>, why: Rescue) -
         match backend.call(&RescueJobs { jobs: vec![job], why }).await {
             Ok(done) => moved.extend(done),
             Err(error) if error.is_transient() => return Err(error),
-            Err(error) => tracing::error!(%job, ?error, "a job can't be rescued and is passed over"),
+            Err(error) => {
+                tracing::error!(%job, ?error, "a job can't be rescued and is passed over")
+            }
         }
     }
     Ok(moved)

@@ -9,9 +9,7 @@ use uuid::Uuid;
 use windlass_core::kit::feed::{self, Fact};
 use windlass_core::kit::micros;
 use windlass_core::machine;
-use windlass_core::{
-    AttemptOutcome, Cause, Inserted, JobId, Limits, NewJob, Settlement, Start,
-};
+use windlass_core::{AttemptOutcome, Cause, Inserted, JobId, Limits, NewJob, Settlement, Start};
 
 use super::insert::{int, meta, tags};
 use super::stored::fences;

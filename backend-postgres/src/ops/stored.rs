@@ -5,7 +5,7 @@ use sqlx::postgres::PgRow;
 use uuid::Uuid;
 use windlass_core::kit::unreadable;
 use windlass_core::machine::Facts;
-use windlass_core::{ClaimId, JobId, LeaseKey, Priority, Result, State, WorkerId};
+use windlass_core::{ClaimId, JobId, LeaseKey, Result, State, WorkerId};
 
 use crate::error::map;
 use crate::sql::query;
@@ -20,7 +20,6 @@ pub(crate) struct Stored {
     pub(crate) facts: Facts,
     pub(crate) kind: String,
     pub(crate) queue: String,
-    pub(crate) priority: Priority,
     pub(crate) worker: Option<WorkerId>,
     pub(crate) unique: Option<StoredUnique>,
     pub(crate) errors: Option<String>,
@@ -85,7 +84,6 @@ impl Stored {
             facts,
             kind: row.try_get(7)?,
             queue: row.try_get(8)?,
-            priority: Priority(row.try_get(9)?),
             worker: row.try_get::<Option<Uuid>, _>(10)?.map(WorkerId::from_uuid),
             unique,
             errors: row.try_get(14)?,
@@ -105,7 +103,9 @@ impl Stored {
 }
 
 /// The columns of a list of fences: jobs, epochs, claim ids.
-pub(crate) fn fences<'a>(keys: impl IntoIterator<Item = &'a LeaseKey>) -> (Vec<Uuid>, Vec<i64>, Vec<Uuid>) {
+pub(crate) fn fences<'a>(
+    keys: impl IntoIterator<Item = &'a LeaseKey>,
+) -> (Vec<Uuid>, Vec<i64>, Vec<Uuid>) {
     let mut columns = (Vec::new(), Vec::new(), Vec::new());
     for key in keys {
         columns.0.push(*key.job.as_uuid());

@@ -92,7 +92,10 @@ pub(crate) struct Wanted {
 
 /// Takes the keys, each wanted once, that are free: nobody holds them, or their holder is lost, gone or past its window.
 /// Answers who holds the others.
-pub(crate) async fn acquire(txn: &mut Txn<'_>, wanted: &[Wanted]) -> Result<HashMap<String, Holder>> {
+pub(crate) async fn acquire(
+    txn: &mut Txn<'_>,
+    wanted: &[Wanted],
+) -> Result<HashMap<String, Holder>> {
     let mut open: Vec<&Wanted> = wanted.iter().collect();
     let mut held = HashMap::new();
     // Each round takes what is free by now; a stale holder is dropped in one round and its key taken in the next.
@@ -117,14 +120,18 @@ pub(crate) async fn acquire(txn: &mut Txn<'_>, wanted: &[Wanted]) -> Result<Hash
 }
 
 /// Who holds keys. Lost holders are rescued first: they may be final after it; stale ones are dropped, and don't stand in the answer.
-pub(crate) async fn live_holders(txn: &mut Txn<'_>, keys: Vec<String>) -> Result<HashMap<String, Holder>> {
+pub(crate) async fn live_holders(
+    txn: &mut Txn<'_>,
+    keys: Vec<String>,
+) -> Result<HashMap<String, Holder>> {
     for _ in 0..8 {
         let statement = query(&txn.sql.unique_holders).bind(keys.clone()).bind(txn.now);
         let (mut live, mut stale, mut lost) = (HashMap::new(), Keys::default(), Vec::new());
         for row in txn.fetch(statement).await? {
             let key: String = txn.get(&row, 0)?;
             let job = JobId::from_uuid(txn.get(&row, 1)?);
-            let state = txn.get::<Option<i16>>(&row, 3)?.and_then(|code| State::from_code(code.into()));
+            let state =
+                txn.get::<Option<i16>>(&row, 3)?.and_then(|code| State::from_code(code.into()));
             if txn.get::<Option<bool>>(&row, 4)?.unwrap_or(false) {
                 lost.push(job);
             }
