@@ -1,0 +1,12 @@
+//! PostgreSQL.
+
+mod address;
+mod builder;
+mod server;
+mod shared;
+mod template;
+mod tls;
+
+pub use address::Postgres;
+pub use builder::{Auth, PostgresBuilder};
+pub use server::PostgresServer;
