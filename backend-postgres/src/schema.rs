@@ -9,7 +9,7 @@ use crate::options::{PostgresOptions, config};
 use crate::sql::{class, query, render, safe};
 
 /// The versions, oldest first. A published one is never edited; a change is a new one.
-const VERSIONS: [&str; 1] = 
+const VERSIONS: [&str; 1] =
     [concat!(include_str!("sql/schema_1.sql"), include_str!("sql/schema_1_blobs.sql"))];
 /// The oldest server whose SQL the schema is written in.
 const OLDEST_SERVER: i32 = 140_000;
@@ -123,4 +123,17 @@ pub(crate) fn script(schema: &str) -> String {
     }
     script.push_str("COMMIT;\n");
     script
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_is_too_old_is_refused() {
+        let found = |server| Found { server, encoding: "UTF8".to_owned(), version: 0 };
+        check_server(&found(140_000)).unwrap();
+        let error = check_server(&found(130_014)).unwrap_err().to_string();
+        assert!(error.contains("PostgreSQL 13") && error.contains("upgrade"), "{error}");
+    }
 }
