@@ -47,7 +47,8 @@ async fn a_server_that_is_not_there_is_unavailable() {
 async fn a_database_that_can_not_hold_every_text_is_refused() {
     let place = Place::new().await;
     let name = format!("{}_ascii", place.database);
-    let create = format!("CREATE DATABASE {name} ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0");
+    let create =
+        format!("CREATE DATABASE {name} ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0");
     place.execute(&create).await;
     let error = refused(PostgresOptions::from_url(&place.server.url(&name)).unwrap()).await;
     assert!(error.to_string().contains("encoding is SQL_ASCII"), "{error}");
@@ -70,7 +71,12 @@ async fn nothing_shows_the_password() {
 async fn a_ping_tells_whether_the_server_takes_writes() {
     let place = Place::new().await;
     place.open().await.ping().await.unwrap();
-    place.execute(&format!("ALTER DATABASE {} SET default_transaction_read_only = on", place.database)).await;
+    place
+        .execute(&format!(
+            "ALTER DATABASE {} SET default_transaction_read_only = on",
+            place.database
+        ))
+        .await;
     let error = place.open().await.ping().await.unwrap_err();
     assert!(error.is_transient() && everything(&error).contains("takes no writes"), "{error:?}");
 }
@@ -123,7 +129,8 @@ async fn the_hosts_pool_is_used_and_left_open() {
 async fn heartbeats_do_not_wait_behind_a_full_pool() {
     let place = Place::new().await;
     let pool = PgPoolOptions::new().max_connections(2).connect(&place.url()).await.unwrap();
-    let backend = PostgresBackend::with_pool(pool.clone(), PostgresOptions::default()).await.unwrap();
+    let backend =
+        PostgresBackend::with_pool(pool.clone(), PostgresOptions::default()).await.unwrap();
     let _all = (pool.acquire().await.unwrap(), pool.acquire().await.unwrap());
     let id = worker(&backend).await;
     let beat = tokio::time::timeout(HOUR / 60, backend.heartbeat(id, &[])).await.unwrap();

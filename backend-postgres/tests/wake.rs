@@ -157,7 +157,13 @@ async fn events_of_a_long_transaction_elsewhere_wake_a_watcher() {
     let mut transaction = host.begin().await.unwrap();
     there.insert_in(&mut transaction, &[job()]).await.unwrap();
     // The first watch sees that numbers were drawn, the last that they are there to be read.
-    while here.events(&windlass_core::EventFilter::default(), tail, 9).await.unwrap().events.is_empty() {
+    while here
+        .events(&windlass_core::EventFilter::default(), tail, 9)
+        .await
+        .unwrap()
+        .events
+        .is_empty()
+    {
         here.watch(tail, ms(100)).await.unwrap();
         if !transaction_is_over(&place).await {
             here.watch(tail, ms(300)).await.unwrap();
