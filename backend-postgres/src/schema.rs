@@ -124,3 +124,16 @@ pub(crate) fn script(schema: &str) -> String {
     script.push_str("COMMIT;\n");
     script
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_is_too_old_is_refused() {
+        let found = |server| Found { server, encoding: "UTF8".to_owned(), version: 0 };
+        check_server(&found(140_000)).unwrap();
+        let error = check_server(&found(130_014)).unwrap_err().to_string();
+        assert!(error.contains("PostgreSQL 13") && error.contains("upgrade"), "{error}");
+    }
+}

@@ -1,23 +1,94 @@
-//! Scripts for database administrators.
+//! Scripts for those who manage the database.
 
 use windlass_core::Result;
 
 use crate::PostgresBackend;
-use crate::options::check_schema;
+use crate::options::{check_schema, config};
 use crate::schema;
 
-/// What a database role may do.
+/// What a role of the database may do, see [`PostgresBackend::grants_sql`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Role {
-    /// x
+    /// Enqueue jobs, with unique keys and blobs, and nothing else: no args and results of jobs can be read, nothing can be claimed, cancelled, deleted or
+    /// configured. One thing is left to workers: a unique key whose holder's worker is lost stays held until their maintenance has rescued the job, and until
+    /// then inserting a job with that key fails for lack of a privilege. Replacing a waiting job needs the columns that are replaced to be writable, and the
+    /// server can't say of which jobs.
     Producer,
+    /// All that workers and their maintenance do: claim, settle, rescue, prune, and enqueue. Settings of queues can be read only.
+    Worker,
+    /// Everything but changes of the schema: also settings of queues, cancelling, retrying and deleting.
+    Operator,
+    /// Read everything, args and results as well, and change nothing.
+    Reader,
 }
 
+/// Statements of grants for each role, one a line, with `{r}` for the role.
+const PRODUCER: &str = "\
+GRANT SELECT ON windlass.feed, windlass.turn, windlass.blob_ids TO {r};
+GRANT USAGE ON windlass.feed, windlass.turn, windlass.blob_ids TO {r};
+GRANT INSERT ON windlass.jobs, windlass.counts, windlass.events, windlass.unique_keys, windlass.job_blobs TO {r};
+GRANT SELECT (id, state, attempt, max_attempts, snoozes, crashes, cancelling, kind, queue, priority, worker, unique_key, unique_mode, unique_until, errors, \
+changes, notes, epoch, claim_id, trail) ON windlass.jobs TO {r};
+GRANT UPDATE (state, queue, kind, priority, rank, due_at, max_attempts, timeout, meta, tags, encoding, args, trail, changes) ON windlass.jobs TO {r};
+GRANT SELECT (id) ON windlass.finished TO {r};
+GRANT SELECT ON windlass.migrations, windlass.counts, windlass.queues, windlass.unique_keys TO {r};
+GRANT UPDATE (name) ON windlass.queues TO {r};
+GRANT SELECT (id, expires_at) ON windlass.workers TO {r};
+GRANT DELETE ON windlass.unique_keys TO {r};
+GRANT SELECT, DELETE ON windlass.job_blobs TO {r};
+GRANT SELECT, INSERT, UPDATE, DELETE ON windlass.blobs_doomed, windlass.blobs, windlass.blob_chunks, windlass.blob_trash TO {r};
+";
+const WORKER: &str = "\
+GRANT SELECT, USAGE ON ALL SEQUENCES IN SCHEMA {s} TO {r};
+GRANT SELECT ON ALL TABLES IN SCHEMA {s} TO {r};
+GRANT INSERT, UPDATE, DELETE ON windlass.jobs, windlass.finished, windlass.unique_keys, windlass.workers, windlass.counts, windlass.events, \
+windlass.job_blobs, windlass.blobs_doomed, windlass.blobs, windlass.blob_chunks, windlass.blob_trash TO {r};
+GRANT UPDATE ON windlass.horizon TO {r};
+GRANT UPDATE (name) ON windlass.queues TO {r};
+";
+const OPERATOR: &str = "GRANT INSERT, UPDATE, DELETE ON windlass.queues TO {r};\n";
+const READER: &str = "\
+GRANT SELECT ON ALL SEQUENCES IN SCHEMA {s} TO {r};
+GRANT SELECT ON ALL TABLES IN SCHEMA {s} TO {r};
+";
+
 impl PostgresBackend {
-    /// x
+    /// Everything that makes the schema, or brings it up to date and notes its version, for those who run migrations by other means, such as `psql`.
+    /// Running it again does no harm. Whoever opens the backend then needs no right to create anything.
+    ///
+    /// # Errors
+    /// [`Error::Config`](windlass_core::Error::Config) when the schema can't have that name.
     pub fn migrations_sql(schema: &str) -> Result<String> {
         check_schema(schema)?;
         Ok(schema::script(schema))
     }
+
+    /// The grants that a database role needs, for whoever owns the schema to run once the schema is there, and again after each upgrade. The role is not
+    /// created, and nothing that it may already do is taken from it.
+    ///
+    /// # Errors
+    /// [`Error::Config`](windlass_core::Error::Config) when the schema can't have that name, or no role can.
+    pub fn grants_sql(schema: &str, role: Role, name: &str) -> Result<String> {
+        check_schema(schema)?;
+        let quoted = quote(name)?;
+        let grants = match role {
+            Role::Producer => PRODUCER.to_owned(),
+            Role::Worker => WORKER.to_owned(),
+            Role::Operator => format!("{WORKER}{OPERATOR}"),
+            Role::Reader => READER.to_owned(),
+        };
+        let always = "GRANT USAGE ON SCHEMA {s} TO {r};\nGRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA {s} TO {r};\n";
+        // The name comes last: it may hold anything.
+        let text = crate::sql::render(&format!("{always}{grants}"), schema);
+        Ok(text.replace("{s}", &format!("\"{schema}\"")).replace("{r}", &quoted))
+    }
+}
+
+/// The name of a role as an identifier.
+fn quote(name: &str) -> Result<String> {
+    if name.is_empty() || name.len() > 63 || name.chars().any(char::is_control) {
+        return Err(config("the name of a role must have 1 to 63 bytes and no control characters"));
+    }
+    Ok(format!("\"{}\"", name.replace('"', "\"\"")))
 }

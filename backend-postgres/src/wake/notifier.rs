@@ -125,6 +125,15 @@ mod tests {
         assert_eq!(read("a1", &payload), Told::Own);
     }
 
+    /// Inside a transaction of a user's it would make commits wait for each other.
+    #[test]
+    fn only_the_statement_that_stands_for_itself_notifies() {
+        let all = crate::sql::Statements::new("x").all();
+        let told = all.iter().filter(|(_, sql)| sql.as_str().to_lowercase().contains("notify"));
+        assert_eq!(told.map(|(name, _)| *name).collect::<Vec<_>>(), ["notify"]);
+        assert!(!crate::schema::script("x").to_lowercase().contains("notify"));
+    }
+
     #[test]
     fn too_much_for_one_message_means_everything() {
         let many: BTreeSet<String> = (0..100).map(|n| format!("{n:0>100}")).collect();

@@ -1,0 +1,129 @@
+//! What the tests share.
+#![allow(dead_code, reason = "each test target uses a part")]
+
+use std::error::Error as _;
+use std::future::Future;
+use std::time::Duration;
+
+use sqlx::{Connection, PgConnection};
+use windlass_core::{
+    AttemptOutcome, ClaimRequest, Error, Kind, KindSlots, Lease, NewJob, Payload, Queue, QueueName,
+    QueueSlots, Settlement, WorkerId, WorkerInfo,
+};
+use windlass_postgres::{PostgresBackend, PostgresOptions};
+use windlass_test_servers::{Postgres, PostgresServer};
+
+pub(crate) const HOUR: Duration = Duration::from_secs(3_600);
+
+pub(crate) fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+pub(crate) fn kind() -> Kind {
+    Kind::new("kind").unwrap()
+}
+
+pub(crate) fn queue() -> QueueName {
+    QueueName::new("queue").unwrap()
+}
+
+pub(crate) fn job() -> NewJob {
+    NewJob::new(kind(), queue(), Payload::json(&"args").unwrap())
+}
+
+/// A database of the test's own on a server that all tests of the target share.
+pub(crate) struct Place {
+    pub(crate) server: &'static Postgres,
+    pub(crate) database: String,
+}
+
+impl Place {
+    pub(crate) async fn new() -> Self {
+        let server = PostgresServer::shared().await.unwrap();
+        let database = server.create_database().await.unwrap();
+        Self { server, database }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        self.server.url(&self.database)
+    }
+
+    pub(crate) fn options(&self) -> PostgresOptions {
+        PostgresOptions::from_url(&self.url()).unwrap()
+    }
+
+    pub(crate) async fn open(&self) -> PostgresBackend {
+        PostgresBackend::open(self.options()).await.unwrap()
+    }
+
+    /// A connection past the backend, as the host would have one.
+    pub(crate) async fn host(&self) -> PgConnection {
+        PgConnection::connect(&self.url()).await.unwrap()
+    }
+
+    pub(crate) async fn execute(&self, sql: &str) {
+        self.server.execute(&self.database, sql).await.unwrap();
+    }
+
+    pub(crate) async fn value(&self, sql: &str) -> String {
+        self.server.value(&self.database, sql).await.unwrap().unwrap_or_default()
+    }
+
+    /// Waits until a query gives a value.
+    pub(crate) async fn until(&self, sql: &str, value: &str) {
+        until(async || self.value(sql).await == value).await;
+    }
+
+    /// A role that may log in, under a name that no other test has.
+    pub(crate) async fn role(&self) -> String {
+        let name = format!("role {}", windlass_core::JobId::new());
+        self.execute(&format!("CREATE ROLE \"{name}\" LOGIN PASSWORD 'pass'")).await;
+        name
+    }
+
+    pub(crate) fn options_as(&self, role: &str) -> PostgresOptions {
+        let url = self.server.url_as(role, "pass", &self.database);
+        PostgresOptions::from_url(&url).unwrap()
+    }
+}
+
+/// Waits until something holds.
+pub(crate) async fn until<F: Future<Output = bool>>(mut holds: impl FnMut() -> F) {
+    let wait = async {
+        while !holds().await {
+            tokio::time::sleep(ms(10)).await;
+        }
+    };
+    let held = tokio::time::timeout(Duration::from_secs(60), wait).await;
+    assert!(held.is_ok(), "it does not come to hold");
+}
+
+/// An error with all of its causes, as text for people and for programmers.
+pub(crate) fn everything(error: &Error) -> String {
+    let mut text = format!("{error} {error:?} {error:#?}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(" {error} {error:?}"));
+        cause = error.source();
+    }
+    text
+}
+
+pub(crate) async fn worker(backend: &PostgresBackend) -> WorkerId {
+    let info = WorkerInfo::new("test", HOUR, vec![queue()]);
+    backend.register(&info).await.unwrap().worker
+}
+
+pub(crate) fn request(worker: WorkerId, limit: u32) -> ClaimRequest {
+    let kinds = vec![KindSlots { kind: kind(), limit: None }];
+    ClaimRequest::new(worker, vec![QueueSlots { queue: queue(), limit }], kinds)
+}
+
+pub(crate) async fn claim(backend: &PostgresBackend, worker: WorkerId, limit: u32) -> Vec<Lease> {
+    backend.claim(&request(worker, limit)).await.unwrap().leases
+}
+
+pub(crate) fn completed(lease: &Lease) -> Settlement {
+    let outcome = AttemptOutcome::Completed { result: None, blobs: Vec::new() };
+    Settlement::new(lease.key, outcome)
+}

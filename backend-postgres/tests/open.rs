@@ -1,0 +1,206 @@
+//! Opening and closing: errors that name the thing and the way out, connections that are lost and found, nothing that shows a password.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use common::{HOUR, Place, everything, job, ms, queue, request, until, worker};
+use sqlx::postgres::PgPoolOptions;
+use windlass_core::{Backend, Error, Heartbeat, Queue, Store, WorkerId, WorkerInfo};
+use windlass_postgres::{PostgresBackend, PostgresOptions};
+use windlass_test_servers::PgBouncer;
+
+async fn refused(options: PostgresOptions) -> Error {
+    PostgresBackend::open(options).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn a_database_that_does_not_exist_is_named() {
+    let place = Place::new().await;
+    let options = PostgresOptions::from_url(&place.server.url("no_such_thing")).unwrap();
+    let error = refused(options).await;
+    assert!(matches!(error, Error::Config(_)), "{error:?}");
+    assert!(error.to_string().contains("`no_such_thing` does not exist: create it"), "{error}");
+    assert!(!everything(&error).contains(place.server.password()));
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_said_to_be_wrong_and_not_shown() {
+    let place = Place::new().await;
+    let url = place.server.url_as(place.server.user(), "hunter2", &place.database);
+    let error = refused(PostgresOptions::from_url(&url).unwrap()).await;
+    assert!(matches!(error, Error::Config(_)), "{error:?}");
+    assert!(error.to_string().contains("check name and password"), "{error}");
+    assert!(!everything(&error).contains("hunter2"));
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_unavailable() {
+    // A port that was just free.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let url = format!("postgres://app:hunter2@127.0.0.1:{port}/x");
+    let error = refused(PostgresOptions::from_url(&url).unwrap()).await;
+    assert!(error.is_transient(), "{error:?}");
+    assert!(!everything(&error).contains("hunter2"));
+}
+
+#[tokio::test]
+async fn a_database_that_can_not_hold_every_text_is_refused() {
+    let place = Place::new().await;
+    let name = format!("{}_ascii", place.database);
+    let create =
+        format!("CREATE DATABASE {name} ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0");
+    place.execute(&create).await;
+    let error = refused(PostgresOptions::from_url(&place.server.url(&name)).unwrap()).await;
+    assert!(error.to_string().contains("encoding is SQL_ASCII"), "{error}");
+}
+
+#[tokio::test]
+async fn nothing_shows_the_password() {
+    let place = Place::new().await;
+    let password = place.server.password();
+    let options = place.options().listen_url(&place.url()).unwrap();
+    let backend = PostgresBackend::open(options.clone()).await.unwrap();
+    worker(&backend).await;
+    backend.wait(&[queue()], ms(1)).await.unwrap();
+    for text in [format!("{options:?}"), format!("{backend:?}"), format!("{backend:#?}")] {
+        assert!(text.len() > 40 && !text.contains(password), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_ping_tells_whether_the_server_takes_writes() {
+    let place = Place::new().await;
+    place.open().await.ping().await.unwrap();
+    place
+        .execute(&format!(
+            "ALTER DATABASE {} SET default_transaction_read_only = on",
+            place.database
+        ))
+        .await;
+    let error = place.open().await.ping().await.unwrap_err();
+    assert!(error.is_transient() && everything(&error).contains("takes no writes"), "{error:?}");
+}
+
+#[tokio::test]
+async fn after_a_close_every_call_says_so() {
+    let place = Place::new().await;
+    let backend = place.open().await;
+    let id = worker(&backend).await;
+    let clone = backend.clone();
+    let waiter = tokio::spawn(async move { clone.wait(&[queue()], HOUR).await });
+    let clone = backend.clone();
+    let watcher = tokio::spawn(async move { clone.watch(None, HOUR).await });
+    backend.close().await.unwrap();
+    backend.close().await.unwrap();
+    let closed = |answer: Result<(), Error>| {
+        assert!(matches!(answer, Err(Error::Closed("postgres"))), "{answer:?}");
+    };
+    let info = WorkerInfo::new("late", HOUR, vec![queue()]);
+    closed(waiter.await.unwrap().map(drop));
+    closed(watcher.await.unwrap());
+    closed(backend.insert(&[job()]).await.map(drop));
+    closed(backend.claim(&request(id, 1)).await.map(drop));
+    closed(backend.register(&info).await.map(drop));
+    closed(backend.heartbeat(id, &[]).await.map(drop));
+    closed(backend.wait(&[queue()], HOUR).await.map(drop));
+    closed(backend.ping().await);
+    place.until("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()", "0").await;
+}
+
+#[tokio::test]
+async fn the_hosts_pool_is_used_and_left_open() {
+    let place = Place::new().await;
+    let pool = PgPoolOptions::new().max_connections(3).connect(&place.url()).await.unwrap();
+    let options = PostgresOptions::default().schema("jobs").unwrap();
+    let backend = PostgresBackend::with_pool(pool.clone(), options).await.unwrap();
+    backend.insert(&[job()]).await.unwrap();
+    let id = worker(&backend).await;
+    assert_eq!(common::claim(&backend, id, 9).await.len(), 1);
+    // What was set for a statement is not left behind.
+    let setting: String = sqlx::query_scalar("SHOW enable_seqscan").fetch_one(&pool).await.unwrap();
+    assert_eq!(setting, "on");
+    backend.close().await.unwrap();
+    assert!(matches!(backend.insert(&[job()]).await, Err(Error::Closed(_))));
+    sqlx::query("SELECT 1").execute(&pool).await.unwrap();
+}
+
+/// A heartbeat that had to wait for a connection would let leases run out under load.
+#[tokio::test]
+async fn heartbeats_do_not_wait_behind_a_full_pool() {
+    let place = Place::new().await;
+    let pool = PgPoolOptions::new().max_connections(2).connect(&place.url()).await.unwrap();
+    let backend =
+        PostgresBackend::with_pool(pool.clone(), PostgresOptions::default()).await.unwrap();
+    let _all = (pool.acquire().await.unwrap(), pool.acquire().await.unwrap());
+    let id = worker(&backend).await;
+    let beat = tokio::time::timeout(HOUR / 60, backend.heartbeat(id, &[])).await.unwrap();
+    assert!(matches!(beat.unwrap(), Heartbeat::Alive { .. }));
+    let figures = backend.pool_figures();
+    assert_eq!((figures.size, figures.idle, figures.in_use, figures.maximum), (2, 0, 2, 2));
+    backend.deregister(id).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_heartbeat_whose_connection_was_cut_goes_out_on_another() {
+    let place = Place::new().await;
+    let backend = place.open().await;
+    let id = worker(&backend).await;
+    let cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    assert_ne!(place.value(cut).await, "0");
+    assert!(matches!(backend.heartbeat(id, &[]).await.unwrap(), Heartbeat::Alive { .. }));
+    backend.deregister(id).await.unwrap();
+    let left = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query ILIKE '%workers%' AND pid <> pg_backend_pid()";
+    place.until(left, "0").await;
+}
+
+/// Heartbeats come from a thread and runtime of their own, which may end before the rest does.
+#[tokio::test]
+async fn a_worker_may_be_deregistered_from_another_runtime() {
+    let place = Place::new().await;
+    let backend = place.open().await;
+    let beating = backend.clone();
+    let registered = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(worker(&beating))
+    });
+    let id: WorkerId = tokio::task::spawn_blocking(|| registered.join().unwrap()).await.unwrap();
+    assert!(matches!(backend.heartbeat(id, &[]).await.unwrap(), Heartbeat::Alive { .. }));
+    backend.deregister(id).await.unwrap();
+    assert_eq!(backend.heartbeat(id, &[]).await.unwrap(), Heartbeat::Expired);
+}
+
+/// A connection that died while it was idle is found out before it is used.
+#[tokio::test]
+async fn an_idle_connection_that_was_cut_is_replaced() {
+    let place = Place::new().await;
+    let backend = place.open().await;
+    backend.insert(&[job()]).await.unwrap();
+    until(async || backend.pool_figures().in_use == 0).await;
+    place
+        .execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+        .await;
+    // What was used a moment ago is not tried.
+    tokio::time::sleep(ms(1_100)).await;
+    backend.insert(&[job()]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_pooler_in_transaction_mode_needs_nothing_set() {
+    let place = Place::new().await;
+    let setting = |bouncer: windlass_test_servers::PgBouncerBuilder| {
+        // As PgBouncer comes.
+        bouncer.setting("ignore_startup_parameters", "").default_pool_size(2)
+    };
+    let bouncer = setting(PgBouncer::builder(place.server)).start().await.unwrap();
+    let url = format!("{}?pooler=transaction&connections=4", bouncer.url(&place.database));
+    let backend = PostgresBackend::connect(&url).await.unwrap();
+    let id = worker(&backend).await;
+    for _ in 0..5 {
+        backend.insert(&[job(), job()]).await.unwrap();
+        assert_eq!(common::claim(&backend, id, 9).await.len(), 2);
+        assert!(matches!(backend.heartbeat(id, &[]).await.unwrap(), Heartbeat::Alive { .. }));
+    }
+    let error = PostgresBackend::connect(&bouncer.url(&place.database)).await.unwrap_err();
+    assert!(error.to_string().contains("say `pooler=transaction`"), "{error}");
+}

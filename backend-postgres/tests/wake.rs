@@ -1,0 +1,228 @@
+//! Hints across processes: told after the commit, heard again after a cut, and never more than hints.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::sync::Arc;
+
+use common::{HOUR, Place, claim, job, ms, queue, worker};
+use sqlx::Connection;
+use tokio::task::JoinHandle;
+use windlass_core::{Queue, Store, Transactional, Wake};
+use windlass_postgres::PostgresBackend;
+
+/// Connections that listen. Notifications come to those that are not in the middle of something.
+const LISTENERS: &str = "SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND query LIKE 'LISTEN%' AND state = 'idle'";
+/// Ends them.
+const CUT: &str = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+    WHERE datname = current_database() AND query LIKE 'LISTEN%'";
+
+/// A backend that listens, with the hints of its beginning used up.
+async fn listening(place: &Place) -> Arc<PostgresBackend> {
+    let backend = Arc::new(place.open().await);
+    backend.wait(&[queue()], ms(1)).await.unwrap();
+    place.until(LISTENERS, "1").await;
+    quiet(&backend).await;
+    backend
+}
+
+/// Uses up the hints of what was before.
+async fn quiet(backend: &PostgresBackend) {
+    let id = worker(backend).await;
+    loop {
+        claim(backend, id, 9).await;
+        if backend.wait(&[queue()], ms(100)).await.unwrap() == Wake::Timeout {
+            break;
+        }
+    }
+    backend.deregister(id).await.unwrap();
+}
+
+fn waiter(backend: &Arc<PostgresBackend>) -> JoinHandle<Wake> {
+    let backend = backend.clone();
+    tokio::spawn(async move { backend.wait(&[queue()], HOUR).await.unwrap() })
+}
+
+async fn woken(waiter: JoinHandle<Wake>) {
+    let wake = tokio::time::timeout(HOUR / 60, waiter).await.expect("a hint").unwrap();
+    assert_eq!(wake, Wake::Hint);
+}
+
+#[tokio::test]
+async fn one_insert_elsewhere_is_heard() {
+    let place = Place::new().await;
+    let (here, there) = (listening(&place).await, place.open().await);
+    for _ in 0..3 {
+        let waiter = waiter(&here);
+        there.insert(&[job()]).await.unwrap();
+        woken(waiter).await;
+        quiet(&here).await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_closing_backend_has_done_is_still_told() {
+    let place = Place::new().await;
+    let (here, there) = (listening(&place).await, place.open().await);
+    let waiter = waiter(&here);
+    there.insert(&[job()]).await.unwrap();
+    windlass_core::Backend::close(&there).await.unwrap();
+    woken(waiter).await;
+}
+
+#[tokio::test]
+async fn a_listener_that_was_cut_listens_again_and_wakes_all() {
+    let place = Place::new().await;
+    let (here, there) = (listening(&place).await, place.open().await);
+    let pending = waiter(&here);
+    assert_eq!(place.value(CUT).await, "1");
+    woken(pending).await;
+    place.until(LISTENERS, "1").await;
+    quiet(&here).await;
+    let pending = waiter(&here);
+    there.insert(&[job()]).await.unwrap();
+    woken(pending).await;
+}
+
+#[tokio::test]
+async fn a_message_that_can_not_be_read_wakes() {
+    let place = Place::new().await;
+    let here = listening(&place).await;
+    for payload in ["", "?", "{\"v\": 9}"] {
+        let waiter = waiter(&here);
+        place.execute(&format!("NOTIFY windlass_windlass, '{payload}'")).await;
+        woken(waiter).await;
+    }
+}
+
+/// Other queues, other schemas and this process itself are no news from elsewhere.
+#[tokio::test]
+async fn what_concerns_nobody_here_wakes_nobody() {
+    let place = Place::new().await;
+    let here = listening(&place).await;
+    let other = PostgresBackend::open(place.options().schema("other").unwrap()).await.unwrap();
+    other.insert(&[job()]).await.unwrap();
+    place.execute("NOTIFY windlass_windlass, 'someone,another-queue'").await;
+    assert_eq!(here.wait(&[queue()], ms(300)).await.unwrap(), Wake::Timeout);
+}
+
+#[tokio::test]
+async fn a_process_that_shall_not_listen_has_no_connection_for_it() {
+    let place = Place::new().await;
+    let backend = PostgresBackend::open(place.options().listen(false)).await.unwrap();
+    assert_eq!(backend.wait(&[queue()], ms(200)).await.unwrap(), Wake::Timeout);
+    assert_eq!(place.value(LISTENERS).await, "0");
+    let waiter = waiter(&Arc::new(backend.clone()));
+    backend.insert(&[job()]).await.unwrap();
+    woken(waiter).await;
+}
+
+#[tokio::test]
+async fn jobs_of_a_hosts_transaction_wake_once_it_has_committed() {
+    let place = Place::new().await;
+    let (here, there) = (listening(&place).await, listening(&place).await);
+    let mut host = place.host().await;
+    let mut transaction = host.begin().await.unwrap();
+    there.insert_in(&mut transaction, &[job()]).await.unwrap();
+    for backend in [&here, &there] {
+        assert_eq!(backend.wait(&[queue()], ms(200)).await.unwrap(), Wake::Timeout, "too early");
+    }
+    let waiters = [waiter(&here), waiter(&there)];
+    transaction.commit().await.unwrap();
+    for waiter in waiters {
+        woken(waiter).await;
+    }
+}
+
+#[tokio::test]
+async fn jobs_of_a_hosts_transaction_that_was_rolled_back_wake_nobody() {
+    let place = Place::new().await;
+    let here = listening(&place).await;
+    let mut host = place.host().await;
+    let mut transaction = host.begin().await.unwrap();
+    here.insert_in(&mut transaction, &[job()]).await.unwrap();
+    transaction.rollback().await.unwrap();
+    assert_eq!(here.wait(&[queue()], ms(600)).await.unwrap(), Wake::Timeout);
+}
+
+/// The entry's number is drawn before the commit: growth that is only looked for in the numbers would be missed.
+#[tokio::test]
+async fn events_of_a_long_transaction_elsewhere_wake_a_watcher() {
+    let place = Place::new().await;
+    let (here, there) = (Arc::new(place.open().await), place.open().await);
+    here.insert(&[job()]).await.unwrap();
+    let tail = here.tail().await.unwrap();
+    let mut host = place.host().await;
+    let mut transaction = host.begin().await.unwrap();
+    there.insert_in(&mut transaction, &[job()]).await.unwrap();
+    // The first watch sees that numbers were drawn, the last that they are there to be read.
+    while here
+        .events(&windlass_core::EventFilter::default(), tail, 9)
+        .await
+        .unwrap()
+        .events
+        .is_empty()
+    {
+        here.watch(tail, ms(100)).await.unwrap();
+        if !transaction_is_over(&place).await {
+            here.watch(tail, ms(300)).await.unwrap();
+            break;
+        }
+    }
+    let watching = here.clone();
+    let watcher = tokio::spawn(async move {
+        let begun = std::time::Instant::now();
+        watching.watch(tail, HOUR).await.unwrap();
+        begun.elapsed()
+    });
+    tokio::time::sleep(ms(300)).await;
+    transaction.commit().await.unwrap();
+    tokio::time::timeout(HOUR / 60, watcher).await.expect("the watcher wakes").unwrap();
+    let page = here.events(&windlass_core::EventFilter::default(), tail, 9).await.unwrap();
+    assert_eq!(page.events.len(), 1);
+}
+
+async fn transaction_is_over(place: &Place) -> bool {
+    let open = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'";
+    place.value(open).await == "0"
+}
+
+#[tokio::test]
+async fn with_the_last_handle_all_connections_go() {
+    let place = Place::new().await;
+    let backend = place.open().await;
+    let clone = backend.clone();
+    worker(&clone).await;
+    clone.insert(&[job()]).await.unwrap();
+    clone.wait(&[queue()], ms(1)).await.unwrap();
+    clone.watch(None, ms(50)).await.unwrap();
+    place.until(LISTENERS, "1").await;
+    drop(clone);
+    backend.insert(&[job()]).await.unwrap();
+    assert_eq!(place.value(LISTENERS).await, "1");
+    drop(backend);
+    let others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    place.until(others, "0").await;
+}
+
+/// The runtime of the first caller is not that of the backend.
+#[tokio::test]
+async fn listening_goes_on_when_the_runtime_it_began_in_is_gone() {
+    let place = Place::new().await;
+    let (here, there) = (Arc::new(place.open().await), place.open().await);
+    let first = here.clone();
+    tokio::task::spawn_blocking(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async { first.wait(&[queue()], ms(1_000)).await.unwrap() })
+    })
+    .await
+    .unwrap();
+    place.until("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'", "0").await;
+    here.wait(&[queue()], ms(1)).await.unwrap();
+    place.until(LISTENERS, "1").await;
+    quiet(&here).await;
+    let waiter = waiter(&here);
+    there.insert(&[job()]).await.unwrap();
+    woken(waiter).await;
+}
