@@ -13,7 +13,7 @@ use windlass_core::{
     AttemptOutcome, Change, ChangeRequest, Failure, FailureKind, JobFilter, JobQuery, NewJob,
     Payload, Queue, Retention, Selector, Settlement, Start, State, Store,
 };
-use windlass_postgres::{PostgresBackend, PostgresOptions};
+use windlass_postgres::PostgresBackend;
 use windlass_test_servers::PostgresServer;
 
 const FINISHED: i64 = 1_000_000;
@@ -96,7 +96,9 @@ async fn run(conn: &mut PgConnection, sql: &'static str) {
 
 fn later() -> NewJob {
     let start = Start::In(Duration::from_millis(1));
-    NewJob { start, ..NewJob::new(kind(), queue(), Payload::json(&1).unwrap()) }
+    let mut job = NewJob::new(kind(), queue(), Payload::json(&1).unwrap());
+    job.start = start;
+    job
 }
 
 async fn everything(analyzed: &str) {
