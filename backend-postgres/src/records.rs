@@ -28,8 +28,8 @@ pub(crate) fn record(during: &'static str, row: &PgRow) -> Result<JobRecord> {
     let row = Reader { during, row, id: JobId::from_uuid(id) };
     let mut job = JobRecord::new(
         row.id,
-        row.parsed("kind", 3, |text| Kind::new(text))?,
-        row.parsed("queue", 2, |text| QueueName::new(text))?,
+        row.parsed("kind", 3, Kind::new)?,
+        row.parsed("queue", 2, QueueName::new)?,
         row.payload("args", row.get(23)?, row.get(24)?)?,
         timestamp(row.get(17)?),
     );
@@ -46,7 +46,7 @@ pub(crate) fn record(during: &'static str, row: &PgRow) -> Result<JobRecord> {
     job.finished_at = row.get::<Option<i64>>(14)?.map(timestamp);
     job.cancel_requested = row.get(15)?;
     job.timeout = row.get::<Option<i64>>(16)?.map(duration);
-    job.unique_key = row.maybe_parsed("unique_key", 18, |text| UniqueKey::new(text))?;
+    job.unique_key = row.maybe_parsed("unique_key", 18, UniqueKey::new)?;
     job.meta = row.json("meta", 19)?.unwrap_or_else(BTreeMap::new);
     job.tags = row.tags(20)?;
     job.progress = row.json("progress", 21)?;
