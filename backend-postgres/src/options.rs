@@ -9,7 +9,7 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use windlass_core::{Error, Limits, Result};
 
 /// The schema's name unless another is chosen.
-pub const DEFAULT_SCHEMA: &str = "windlass";
+pub(crate) const DEFAULT_SCHEMA: &str = "windlass";
 
 /// Where the database is and how it is used.
 ///
