@@ -86,7 +86,6 @@ fn hint(error: &sqlx::Error, state: Option<&str>) -> &'static str {
 }
 
 /// A driver error with the way out. The server's message is told, never its detail, which may quote values.
-#[derive(Debug)]
 struct Fault {
     hint: &'static str,
     error: Arc<sqlx::Error>,
@@ -101,6 +100,13 @@ impl std::fmt::Display for Fault {
             (hint, Some(driver)) => write!(f, "{hint} ({driver})"),
             (hint, None) => write!(f, "{hint} ({})", self.error),
         }
+    }
+}
+
+impl std::fmt::Debug for Fault {
+    /// Neither here: the driver's own text has the detail.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Fault({self}, {:?})", state(&self.error))
     }
 }
 

@@ -15,16 +15,19 @@ use windlass_core::Result;
 use crate::error::map;
 use crate::sql::Query;
 
-/// A plan made for an empty table must not be kept for a full one: every statement has an index to go by.
-pub(crate) const SETTINGS: [(&str, &str); 4] = [
+/// A plan made for an empty table must not be kept for a full one: every statement has an index to go by, and one that reads in order until its limit
+/// must not gather everything first.
+pub(crate) const SETTINGS: [(&str, &str); 5] = [
     ("enable_seqscan", "off"),
+    ("enable_bitmapscan", "off"),
     ("jit", "off"),
     ("plan_cache_mode", "force_generic_plan"),
     ("default_transaction_isolation", "read committed"),
 ];
 
 /// Begins a transaction with the settings, in one round trip.
-pub(crate) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL enable_seqscan = off; SET LOCAL jit = off; \
+pub(crate) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL enable_seqscan = off; \
+     SET LOCAL enable_bitmapscan = off; SET LOCAL jit = off; \
      SET LOCAL plan_cache_mode = force_generic_plan";
 
 /// Where connections come from.

@@ -19,6 +19,7 @@ impl Transactional for PostgresBackend {
     type Conn = PgConnection;
 
     async fn insert_in(&self, conn: &mut PgConnection, jobs: &[NewJob]) -> Result<Vec<Inserted>> {
+        self.hub.check_open()?;
         self.options.limits.check_insert(jobs)?;
         if jobs.is_empty() {
             return Ok(Vec::new());
@@ -34,6 +35,7 @@ impl Transactional for PostgresBackend {
     }
 
     async fn settle_in(&self, conn: &mut PgConnection, settlement: &Settlement) -> Result<Settled> {
+        self.hub.check_open()?;
         let mut step = Step::begin("settle_in", conn).await?;
         let done = async {
             let mut txn = self.join("settle_in", step.conn()).await?;

@@ -204,3 +204,20 @@ async fn a_pooler_in_transaction_mode_needs_nothing_set() {
     let error = PostgresBackend::connect(&bouncer.url(&place.database)).await.unwrap_err();
     assert!(error.to_string().contains("say `pooler=transaction`"), "{error}");
 }
+
+/// F52: what the server says of a failed statement may quote values in its detail; no error of ours does, however it is printed.
+#[tokio::test]
+async fn f52_errors_leave_out_the_servers_detail() {
+    let place = Place::new().await;
+    let backend = place.open().await;
+    let secret = "top-secret-queue";
+    let ban = format!("ALTER TABLE windlass.jobs ADD CHECK (queue <> '{secret}')");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(ban)).execute(&mut place.host().await).await.unwrap();
+    let payload = windlass_core::Payload::json(&"args").unwrap();
+    let queue = windlass_core::QueueName::new(secret).unwrap();
+    let job = windlass_core::NewJob::new(common::kind(), queue, payload);
+    let error = backend.insert(&[job]).await.unwrap_err();
+    let text = everything(&error);
+    assert!(text.contains("check constraint"), "{text}");
+    assert!(!text.contains(secret), "{text}");
+}

@@ -6,7 +6,7 @@
 //! that was rolled back) is found by a sweep from the head: whenever a look brings less than asked for, and every so often. A sweep that is dear, because of
 //! dead entries, is made seldom enough to cost a tenth of the time.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,9 @@ use windlass_core::{Kind, Lane, QueueName};
 /// A sweep at least so often while jobs keep coming.
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
 /// A sweep that takes no longer is made whenever it may bring something.
-const CHEAP: Duration = Duration::from_millis(3);
+const CHEAP: Duration = Duration::from_millis(10);
+/// Of so many sweeps the shortest tells what one costs: a busy machine makes single ones look dear.
+const SAMPLES: usize = 5;
 /// A dear sweep takes at most one part in so many of the time.
 const SHARE: u32 = 10;
 /// Priorities remembered per kind; beyond that a kind starts anew.
@@ -38,9 +40,27 @@ pub(crate) type Range = (i64, i64);
 #[derive(Debug, Default)]
 struct Place {
     kinds: HashMap<Kind, BTreeMap<i16, i64>>,
-    swept: Option<(Instant, Duration)>,
+    swept: Option<Instant>,
+    /// How long the last sweeps took.
+    costs: VecDeque<Duration>,
     /// The last look brought less than asked for.
     idle: bool,
+}
+
+impl Place {
+    /// What a sweep costs; nothing until that is known.
+    fn cost(&self) -> Duration {
+        if self.costs.len() < SAMPLES {
+            return Duration::ZERO;
+        }
+        self.costs.iter().min().copied().unwrap_or_default()
+    }
+
+    /// Whether a sweep is due: not before `every`, nor before its share of the time allows it.
+    fn is_due(&self, every: Duration) -> bool {
+        let after = every.max(self.cost().saturating_mul(SHARE));
+        self.swept.is_none_or(|swept| swept.elapsed() >= after)
+    }
 }
 
 /// What is remembered.
@@ -63,22 +83,18 @@ impl Bounds {
     pub(crate) fn first(&self, queue: &QueueName, lane: Lane) -> Look {
         let mut places = self.lock();
         let place = places.entry(key(queue, lane)).or_default();
-        match place.swept {
-            None => Look::Sweep,
-            Some((at, cost)) if cost <= CHEAP && place.idle || is_due(at, cost, SWEEP_EVERY) => {
-                let _ = at;
-                Look::Sweep
-            }
-            Some(_) => Look::Above,
+        if place.idle && place.cost() <= CHEAP || place.is_due(SWEEP_EVERY) {
+            Look::Sweep
+        } else {
+            Look::Above
         }
     }
 
     /// Whether a look above that brought too little is worth a sweep.
     pub(crate) fn sweep_now(&self, queue: &QueueName, lane: Lane) -> bool {
-        match self.lock().get(&key(queue, lane)).and_then(|place| place.swept) {
-            None => true,
-            Some((at, cost)) => cost <= CHEAP || is_due(at, cost, Duration::ZERO),
-        }
+        let places = self.lock();
+        let place = places.get(&key(queue, lane));
+        place.is_none_or(|place| place.cost() <= CHEAP || place.is_due(Duration::ZERO))
     }
 
     /// Where to look for jobs of a kind.
@@ -141,7 +157,11 @@ impl Bounds {
             }
         }
         if look == Look::Sweep {
-            place.swept = Some((Instant::now(), cost));
+            place.swept = Some(Instant::now());
+            place.costs.push_back(cost);
+            if place.costs.len() > SAMPLES {
+                place.costs.pop_front();
+            }
         }
     }
 
@@ -155,11 +175,6 @@ impl Bounds {
 
 fn key(queue: &QueueName, lane: Lane) -> (QueueName, bool) {
     (queue.clone(), lane == Lane::Quarantine)
-}
-
-/// Whether a sweep is due: not before `every`, nor before its share of the time allows it.
-fn is_due(last: Instant, cost: Duration, every: Duration) -> bool {
-    last.elapsed() >= every.max(cost.saturating_mul(SHARE))
 }
 
 #[cfg(test)]
@@ -219,12 +234,15 @@ mod tests {
     fn a_dear_sweep_is_made_seldom() {
         let (bounds, queue) = (Bounds::default(), QueueName::new("q").unwrap());
         assert_eq!(bounds.first(&queue, Lane::Normal), Look::Sweep, "nothing is known");
+        let sweep = |cost| bounds.looked(&queue, Lane::Normal, Look::Sweep, (&[], cost), |_| false);
         let dear = Duration::from_secs(60);
-        bounds.looked(&queue, Lane::Normal, Look::Sweep, (&[], dear), |_| false);
+        sweep(dear);
         bounds.ended(&queue, Lane::Normal, true);
+        assert!(bounds.sweep_now(&queue, Lane::Normal), "one alone may have met a busy machine");
+        (1..SAMPLES).for_each(|_| sweep(dear));
         assert_eq!(bounds.first(&queue, Lane::Normal), Look::Above);
         assert!(!bounds.sweep_now(&queue, Lane::Normal));
-        bounds.looked(&queue, Lane::Normal, Look::Sweep, (&[], Duration::ZERO), |_| false);
+        sweep(Duration::ZERO);
         assert!(bounds.sweep_now(&queue, Lane::Normal));
         assert_eq!(bounds.first(&queue, Lane::Normal), Look::Sweep, "cheap, and nothing to do");
         bounds.ended(&queue, Lane::Normal, false);
