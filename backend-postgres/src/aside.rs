@@ -53,7 +53,12 @@ impl Aside {
             info.queues.iter().map(|queue| queue.as_str().to_owned()).collect();
         let build = || {
             let statement = query(&self.sql.worker_register).bind(*info.id.as_uuid());
-            vec![statement.bind(info.name.clone()).bind(queues.clone()).bind(micros(info.lease))]
+            vec![
+                statement
+                    .bind(info.name.replace('\0', ""))
+                    .bind(queues.clone())
+                    .bind(micros(info.lease)),
+            ]
         };
         let granted = self.call("register", info.id, &build).await?;
         if granted.iter().all(Vec::is_empty) {

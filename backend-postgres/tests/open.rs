@@ -221,3 +221,58 @@ async fn f52_errors_leave_out_the_servers_detail() {
     assert!(text.contains("check constraint"), "{text}");
     assert!(!text.contains(secret), "{text}");
 }
+
+/// More bytes than the server takes in one message: the call is split, and is still all or nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn args_of_many_jobs_may_be_larger_than_a_message() {
+    let place = Place::new().await;
+    let backend = place.open().await;
+    let args = windlass_core::Payload::json(&"x".repeat(200 << 10)).unwrap();
+    let mut jobs: Vec<_> = (0..200)
+        .map(|_| windlass_core::NewJob::new(common::kind(), queue(), args.clone()))
+        .collect();
+    assert!(backend.insert(&jobs).await.unwrap().iter().all(windlass_core::Inserted::is_new));
+    let known = jobs[150].id;
+    for job in jobs.iter_mut().filter(|job| job.id != known) {
+        job.id = windlass_core::JobId::new();
+    }
+    let answers = backend.insert(&jobs).await.unwrap();
+    assert_eq!(answers.iter().filter(|answer| answer.is_new()).count(), 199);
+    assert_eq!(answers[150], windlass_core::Inserted::Duplicate { existing: known });
+    let w = worker(&backend).await;
+    let leases = backend.claim(&request(w, 1_000)).await.unwrap().leases;
+    assert_eq!(leases.len(), 399);
+    assert!(leases.iter().all(|lease| lease.args == args));
+}
+
+/// Postgres has no room for NUL in text.
+#[tokio::test]
+async fn nul_characters_are_no_obstacle() {
+    let place = Place::new().await;
+    let backend = place.open().await;
+    let mut job = job();
+    job.meta.insert("a\0b".into(), "c\0d".into());
+    let info = WorkerInfo::new("na\0me", HOUR, vec![queue()]);
+    let w = backend.register(&info).await.unwrap().worker;
+    assert_eq!(backend.workers().await.unwrap()[0].name, "name");
+    backend.insert(std::slice::from_ref(&job)).await.unwrap();
+    let lease = backend.claim(&request(w, 1)).await.unwrap().leases.pop().unwrap();
+    assert_eq!(lease.meta, job.meta);
+    let failure = windlass_core::Failure {
+        kind: windlass_core::FailureKind::Error,
+        message: "bo\0om".into(),
+    };
+    let outcome = windlass_core::AttemptOutcome::Discarded { failure };
+    let mut settlement = windlass_core::Settlement::new(lease.key, outcome);
+    let message = Some("half\0way".to_owned());
+    settlement.notes = vec![
+        windlass_core::Note::Progress(windlass_core::Progress { done: 1, total: None, message }),
+        windlass_core::Note::Log { level: windlass_core::LogLevel::Info, message: "\0".into() },
+    ];
+    backend.settle(&[settlement]).await.unwrap();
+    let kept = backend.get(job.id).await.unwrap().unwrap();
+    assert_eq!(kept.errors[0].message, "bo\0om");
+    assert_eq!(kept.progress.unwrap().message.unwrap(), "half\0way");
+    assert_eq!(backend.history(job.id, None, 10).await.unwrap().events.len(), 5);
+    assert_eq!(backend.events(&Default::default(), None, 10).await.unwrap().events.len(), 5);
+}

@@ -11,6 +11,7 @@ use windlass_core::{Cause, Error, Inserted, JobId, NewJob, OnConflict, Result, S
 
 use super::apply::{stored_until, trim};
 use super::blobs::{self, References};
+use super::plain::STATEMENT_BYTES;
 use super::stored::lock_waiting;
 use super::unique::{self, Holder, Wanted};
 use crate::sql::query;
@@ -171,7 +172,9 @@ impl<'a> Intake<'a> {
             }
             facts.push(Fact { to: columns.state, ..fact(job) });
         }
-        write_rows(txn, &jobs, columns, turns, seq).await?;
+        for part in parts(jobs.iter().copied().zip(columns).zip(turns)) {
+            write_rows(txn, part, seq).await?;
+        }
         blobs.refer(txn).await?;
         txn.emit(seq, feed::changes(Cause::Inserted, facts));
         Ok(())
@@ -231,20 +234,39 @@ pub(super) fn int(n: u32) -> i32 {
     i32::try_from(n).unwrap_or(i32::MAX)
 }
 
-async fn write_rows(
-    txn: &mut Txn<'_>,
-    jobs: &[&NewJob],
-    columns: Vec<Columns>,
-    turns: Vec<Option<i64>>,
-    seq: i64,
-) -> Result<()> {
+/// A new job, what its columns are made of, and its turn.
+type NewRow<'a> = (&'a NewJob, Columns, Option<i64>);
+
+/// Splits rows into parts that one statement can carry.
+fn parts<'a>(
+    rows: impl Iterator<Item = ((&'a NewJob, Columns), Option<i64>)>,
+) -> Vec<Vec<NewRow<'a>>> {
+    let (mut parts, mut bytes) = (vec![Vec::new()], 0);
+    for ((job, columns), turn) in rows {
+        let size = job.args.bytes.len();
+        if bytes + size > STATEMENT_BYTES && bytes > 0 {
+            parts.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += size;
+        if let Some(part) = parts.last_mut() {
+            part.push((job, columns, turn));
+        }
+    }
+    parts
+}
+
+/// Writes rows that one statement can carry.
+async fn write_rows(txn: &mut Txn<'_>, rows: Vec<NewRow<'_>>, seq: i64) -> Result<()> {
+    let jobs: Vec<&NewJob> = rows.iter().map(|(job, ..)| *job).collect();
+    let turns: Vec<Option<i64>> = rows.iter().map(|(.., turn)| *turn).collect();
     let texts = |of: fn(&NewJob) -> &str| -> Vec<String> {
         jobs.iter().map(|job| of(job).to_owned()).collect()
     };
     let mut unique = (Vec::new(), Vec::new(), Vec::new());
     let (mut states, mut due, mut meta, mut tags) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for one in columns {
+    for (_, one, _) in rows {
         states.push(i16::from(one.state.code()));
         due.push(one.due_at);
         unique.0.push(one.unique.0);

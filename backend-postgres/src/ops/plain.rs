@@ -16,15 +16,20 @@ use super::stored::fences;
 use crate::sql::{Query, Statements, query};
 use crate::txn::{News, Tally, uuids};
 
-/// Whether nothing is to be decided about jobs but whether they are new.
+/// Bytes of args or results that one statement carries: far below what the server takes in one message (1 GiB), and little enough to hold twice.
+pub(crate) const STATEMENT_BYTES: usize = 16 << 20;
+
+/// Whether nothing is to be decided about jobs but whether they are new, and one statement can carry them.
 pub(crate) fn is_plain(jobs: &[NewJob]) -> bool {
     let mut ids = HashSet::with_capacity(jobs.len());
-    jobs.iter().all(|job| {
-        job.unique.is_none()
-            && job.blobs.is_empty()
-            && !matches!(job.start, Start::At(_))
-            && ids.insert(job.id)
-    })
+    let bytes: usize = jobs.iter().map(|job| job.args.bytes.len()).sum();
+    bytes <= STATEMENT_BYTES
+        && jobs.iter().all(|job| {
+            job.unique.is_none()
+                && job.blobs.is_empty()
+                && !matches!(job.start, Start::At(_))
+                && ids.insert(job.id)
+        })
 }
 
 /// The delay of a plain job: its start is no point in time.
@@ -84,14 +89,17 @@ pub(crate) fn inserted(jobs: &[NewJob]) -> Vec<Inserted> {
     jobs.iter().map(|job| Inserted::New(job.id)).collect()
 }
 
-/// Those settlements that are completions with nothing but a result, each job once; by their places.
+/// Those settlements that are completions with nothing but a result, each job once and as many as one statement can carry; by their places.
 pub(crate) fn completions(limits: &Limits, settlements: &[Settlement]) -> Vec<usize> {
     let mut jobs = HashSet::with_capacity(settlements.len());
     let mut places = Vec::with_capacity(settlements.len());
+    let mut bytes = 0;
     for (place, settlement) in settlements.iter().enumerate() {
         let plain = match &settlement.outcome {
             AttemptOutcome::Completed { result, blobs } => {
-                blobs.is_empty()
+                bytes += result.as_ref().map_or(0, |result| result.bytes.len());
+                bytes <= STATEMENT_BYTES
+                    && blobs.is_empty()
                     && settlement.follow_ups.is_empty()
                     && settlement.notes.is_empty()
                     && result.as_ref().is_none_or(|result| limits.check_result(result).is_ok())
