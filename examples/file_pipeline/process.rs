@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt;
-use windlass::{Blob, Context, Job, JobFilter, JobId, Kind, Outcome, Stop};
+use windlass::{Blob, Context, Job, JobFilter, JobId, Outcome, Stop};
 
 use crate::folder::{self, AtPath, Folder};
 
@@ -35,7 +35,7 @@ impl App {
 
 /// The jobs of this program, in a database that may have others.
 pub fn jobs() -> windlass::Result<JobFilter> {
-    Ok(JobFilter::default().kind(Kind::new(ProcessFile::KIND)?))
+    JobFilter::default().kind_of::<ProcessFile>()
 }
 
 #[derive(Job, Serialize, Deserialize)]
