@@ -51,6 +51,11 @@ pub mod sqlite {
     pub use windlass_sqlite::*;
 }
 
+/// The guide's code, compiled.
+#[cfg(all(doctest, feature = "sqlite"))]
+#[doc = include_str!("../docs/guide.md")]
+mod guide {}
+
 /// The README's code, compiled.
 #[cfg(all(doctest, feature = "sqlite"))]
 #[doc = include_str!("../README.md")]
