@@ -24,7 +24,7 @@ pub async fn connect_with(url: impl AsRef<str>, limits: Limits) -> Result<Client
     let url = url.as_ref();
     // The rest of a URL may hold a password: errors name the scheme alone.
     let Some((scheme, rest)) = url.split_once(':') else {
-        return Err(Error::Config(format!("the database URL has no scheme; {}", schemes()).into()));
+        return Err(no_scheme());
     };
     match scheme {
         "memory" if rest.trim_matches('/').is_empty() => {
@@ -58,8 +58,20 @@ pub async fn connect_with(url: impl AsRef<str>, limits: Limits) -> Result<Client
         other if is_scheme(other) => {
             Err(Error::Config(format!("`{other}:` names no backend; {}", schemes()).into()))
         }
-        _ => Err(Error::Config(format!("the database URL has no scheme; {}", schemes()).into())),
+        other if is_scheme(&other.to_ascii_lowercase()) && other.len() > 1 => {
+            Err(Error::Config(format!("schemes are written in lower case; {}", schemes()).into()))
+        }
+        _ => Err(no_scheme()),
     }
+}
+
+/// Also for the path of a file, with or without a drive's letter, and for text that is no URL at all.
+fn no_scheme() -> Error {
+    let why = format!(
+        "the database URL has no scheme; a file is named with its scheme before it, as in `sqlite:jobs.db`; {}",
+        schemes()
+    );
+    Error::Config(why.into())
 }
 
 /// Whether text before a colon is a scheme, and not half of somebody's password.

@@ -60,6 +60,11 @@ pub mod postgres {
     pub use windlass_postgres::*;
 }
 
+/// The guide's code, compiled.
+#[cfg(all(doctest, feature = "sqlite"))]
+#[doc = include_str!("../docs/guide.md")]
+mod guide {}
+
 /// The README's code, compiled.
 #[cfg(all(doctest, feature = "sqlite"))]
 #[doc = include_str!("../README.md")]

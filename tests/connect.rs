@@ -22,6 +22,9 @@ async fn a_url_that_names_no_backend_of_this_build_is_told_without_its_secrets()
         ("mysql://user:s3cret@host/jobs", "`mysql:` names no backend; this build knows `memory:`"),
         ("postgres://user:s3cret@host/jobs", "`postgres:` is not supported by this version"),
         ("redis://:s3cret@host", "`redis:` is not supported by this version"),
+        ("SQLITE:x.db", "schemes are written in lower case"),
+        (r"C:\jobs.db", "a file is named with its scheme before it, as in `sqlite:"),
+        ("jobs.db", "a file is named with its scheme before it, as in `sqlite:"),
         ("memory:s3cret", "nothing belongs behind `memory:`"),
         #[cfg(not(feature = "sqlite"))]
         ("sqlite:jobs.db", "`sqlite:` is not in this build: enable the feature `sqlite`"),

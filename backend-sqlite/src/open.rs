@@ -8,7 +8,7 @@ use sqlx::{ConnectOptions as _, SqliteConnection};
 use windlass_core::{Error, Result};
 
 use crate::error::{self, CANTOPEN, CORRUPT, NOTADB, READONLY};
-use crate::options::{SqliteOptions, config};
+use crate::options::{SqliteOptions, check_nul, config};
 
 /// SQLite before this version can damage a database in WAL mode when a checkpoint meets a reset of the log.
 const OLDEST: (u32, u32, u32) = (3, 51, 3);
@@ -115,6 +115,7 @@ pub(crate) async fn preflight(options: &SqliteOptions) -> Result<()> {
 }
 
 fn check_path(path: &Path, create: bool) -> Result<()> {
+    check_nul(path)?;
     let name = path.display();
     if path.is_dir() {
         return Err(config(format!(

@@ -57,7 +57,9 @@ impl SqliteOptions {
                 "`{path}` can't hold jobs that several connections share: use the memory backend (`windlass::connect(\"memory:\")`), or a file"
             )));
         }
-        let mut options = Self::new(unescape(path)?);
+        let path = unescape(path)?;
+        check_nul(&path)?;
+        let mut options = Self::new(path);
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             match pair {
                 "mode=rwc" => options.create = true,
@@ -65,9 +67,14 @@ impl SqliteOptions {
                 "mode=memory" => {
                     return Err(config("`mode=memory` can't hold jobs: use the memory backend"));
                 }
+                _ if pair.split('=').next() == Some("mode") => {
+                    return Err(config(
+                        "`mode` takes `rw` (the file must exist) or `rwc` (it is created, the default): jobs can't be kept in a file that is only read",
+                    ));
+                }
                 _ => {
                     return Err(config(format!(
-                        "unknown parameter `{}` in the URL: known are `mode=rw` and `mode=rwc`",
+                        "unknown parameter `{}` in the URL: known are `mode=rw` and `mode=rwc`; a `?` in the file's name is written `%3F`",
                         pair.split('=').next().unwrap_or(pair)
                     )));
                 }
@@ -117,6 +124,14 @@ impl SqliteOptions {
         self.watch_interval = interval.max(Duration::from_millis(1));
         self
     }
+}
+
+/// No system takes such a name, and SQLite would read it up to there.
+pub(crate) fn check_nul(path: &Path) -> Result<()> {
+    if path.as_os_str().as_encoded_bytes().contains(&0) {
+        return Err(config("the database's path has a NUL character in it: name another file"));
+    }
+    Ok(())
 }
 
 /// Decodes `%20` and the like in a URL's path.
@@ -171,6 +186,11 @@ mod tests {
             ("sqlite:x?mode=memory", "memory backend"),
             ("sqlite:x?cache=shared", "unknown parameter `cache`"),
             ("sqlite:x%2", "hexadecimal"),
+            ("sqlite:x?mode=ro", "`mode` takes `rw` (the file must exist) or `rwc`"),
+            ("sqlite:x?mode", "`mode` takes `rw`"),
+            ("sqlite:what?.db", "a `?` in the file's name is written `%3F`"),
+            ("sqlite:a\0b.db", "NUL"),
+            ("sqlite:a%00b.db", "NUL"),
         ] {
             let error = SqliteOptions::from_url(url).unwrap_err().to_string();
             assert!(error.contains(part), "{url}: {error}");

@@ -107,6 +107,7 @@ impl Store for SqliteBackend {
         name: &QueueName,
         change: &QueueChange,
     ) -> Result<QueueSettings> {
+        change.check()?;
         let (name, change) = (name.clone(), change.clone());
         self.writer.call(ConfigureQueue { name, change }).await
     }

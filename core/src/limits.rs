@@ -117,6 +117,11 @@ impl Limits {
             self.check_delay("delay in seconds", delay)?;
         }
         if let Some(crate::UniqueUntil::For(window)) = job.unique.as_ref().map(|u| &u.until) {
+            if window.is_zero() {
+                let why =
+                    "0 given; leave the unique rule out, or hold its key until the job is finished";
+                return Err(Error::invalid("unique window", why));
+            }
             self.check_delay("unique window in seconds", *window)?;
         }
         Ok(())

@@ -51,11 +51,17 @@ pub trait Store: Debug + Send + Sync + 'static {
 
     /// Reads the history of one job: its state changes, progress, log lines and host events in the order of their
     /// positions, after `after`. Kept as long as the job. An unknown job has none.
+    ///
+    /// # Errors
+    /// [`Error::LimitExceeded`] when `limit` is above [`Limits::batch`](crate::Limits::batch); [`Error::Invalid`] when it is 0.
     async fn history(&self, id: JobId, after: Option<Position>, limit: usize) -> Result<EventPage>;
 
     /// Reads the feed of all jobs' events after a position (`None`: from the oldest kept). A call looks at a bounded
     /// stretch, so a page may be empty while `next` moves on. An event that a later call could still put before `next`
     /// is not passed over: readers that go on from `next` miss nothing.
+    ///
+    /// # Errors
+    /// [`Error::LimitExceeded`] when `limit` is above [`Limits::batch`](crate::Limits::batch); [`Error::Invalid`] when it is 0.
     async fn events(
         &self,
         filter: &EventFilter,
@@ -83,6 +89,9 @@ pub trait Store: Debug + Send + Sync + 'static {
     async fn queue_settings(&self, names: &[QueueName]) -> Result<Vec<QueueSettings>>;
 
     /// Changes the settings of a queue. A pause holds for every claim that starts after this call returned.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for what [`QueueChange::check`] refuses; nothing was changed.
     async fn configure_queue(
         &self,
         name: &QueueName,
@@ -156,6 +165,14 @@ impl JobFilter {
     pub fn kind(mut self, kind: Kind) -> Self {
         self.kinds.push(kind);
         self
+    }
+
+    /// The same, of the kind of `J`.
+    ///
+    /// # Errors
+    /// A [`Job::KIND`](crate::Job::KIND) that can't be a kind.
+    pub fn kind_of<J: crate::Job>(self) -> Result<Self> {
+        Ok(self.kind(Kind::new(J::KIND)?))
     }
 
     /// Only jobs with this tag; a further call narrows to jobs with both.
@@ -405,6 +422,24 @@ pub struct QueueChange {
 }
 
 impl QueueChange {
+    /// Highest maximum depth: what every database can hold. Above it there is no maximum at all, which is `None`.
+    pub const MAX_DEPTH: u64 = i64::MAX as u64;
+
+    /// Checks the values; every [`Store::configure_queue`] does so first.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a concurrency of 0, or a maximum depth above [`MAX_DEPTH`](Self::MAX_DEPTH).
+    pub fn check(&self) -> Result<()> {
+        if self.concurrency == Some(Some(0)) {
+            return Err(Error::invalid("concurrency", "0 given; pause the queue instead"));
+        }
+        if self.max_depth.flatten().is_some_and(|depth| depth > Self::MAX_DEPTH) {
+            let why = format!("above {}; give `None` for no maximum", Self::MAX_DEPTH);
+            return Err(Error::invalid("maximum depth", why));
+        }
+        Ok(())
+    }
+
     /// Pauses or resumes.
     #[must_use]
     pub fn paused(mut self, paused: bool) -> Self {

@@ -42,4 +42,17 @@ fn the_guarantees_name_cases_that_exist() {
         let exists = [CASES, STORAGE_CASES, TRANSACTIONAL_CASES].iter().any(|l| l.contains(&name));
         assert!(exists, "docs/guarantees.md names `{name}`, which is no case");
     }
+    // Tests outside the suite stand in a row that names their file.
+    let mut outside = 0;
+    for row in page.lines().filter(|row| row.contains(".rs` |")) {
+        let named: Vec<_> = row.split('`').skip(1).step_by(2).collect();
+        let (file, tests) = named.split_last().unwrap();
+        let file = format!("{}/../{file}", env!("CARGO_MANIFEST_DIR"));
+        let code = std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{file}: {e}"));
+        for test in tests {
+            assert!(code.contains(&format!("fn {test}(")), "{file} has no test `{test}`");
+            outside += 1;
+        }
+    }
+    assert!(outside >= 9, "the rows were read");
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use windlass_core::*;
 use worker_support::double::*;
+use worker_support::log::Log;
 use worker_support::*;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -230,4 +231,26 @@ async fn a_backoff_that_panics_is_named_at_the_start() {
         simulated(&client).register(|_: Careless, _| async { Ok(()) }).queue("main", 1).start();
     let error = start.unwrap_err().to_string();
     assert!(error.contains("`careless`") && error.contains("no backoff today"), "{error}");
+}
+
+/// F9: jobs of unknown kinds stay untouched, which nobody would see if nobody said so.
+#[tokio::test(start_paused = true)]
+async fn f09_available_jobs_without_a_handler_are_told_once() {
+    let (log, _guard) = Log::capture();
+    let (memory, client) = paused();
+    insert(&memory, Gamma(1)).await; // in a queue that this worker leaves to others
+    insert_with(&memory, Alpha(1), |job| job.start = Start::In(3_600 * SECOND)).await;
+    for n in 0..3 {
+        insert(&memory, Beta(n)).await;
+    }
+    let _worker = simulated(&client)
+        .register(|job: Alpha, _| async move { Ok(job.0) })
+        .queue("main", 1)
+        .start()
+        .unwrap();
+    let told =
+        "3 available jobs of kind `beta` in queue `main`, for which this worker has no handler";
+    until("it is told", || async { log.count(told) == 1 }).await;
+    sleep(600 * SECOND).await;
+    assert_eq!(log.count("has no handler"), 1);
 }

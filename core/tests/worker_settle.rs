@@ -3,14 +3,15 @@
 
 mod worker_support;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::time::sleep;
 use windlass_core::storage::{BlobBody, ByteStream, PresignMethod};
 use windlass_core::*;
 use worker_support::double::*;
+use worker_support::log::Log;
 use worker_support::*;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -189,41 +190,12 @@ async fn a_blob_that_can_not_be_deleted_is_not_in_the_way_of_pruning() {
     assert!(calls.load(Ordering::SeqCst) < 100);
 }
 
-/// Gathers the messages of warnings.
-#[derive(Clone, Default)]
-struct Warnings(Arc<Mutex<Vec<String>>>);
-
-impl tracing::Subscriber for Warnings {
-    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-        *metadata.level() <= tracing::Level::WARN
-    }
-    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-        tracing::span::Id::from_u64(1)
-    }
-    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
-    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
-    fn event(&self, event: &tracing::Event<'_>) {
-        struct Message<'a>(&'a mut Vec<String>);
-        impl tracing::field::Visit for Message<'_> {
-            fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
-                if field.name() == "message" {
-                    self.0.push(format!("{value:?}"));
-                }
-            }
-        }
-        event.record(&mut Message(&mut self.0.lock().unwrap()));
-    }
-    fn enter(&self, _: &tracing::span::Id) {}
-    fn exit(&self, _: &tracing::span::Id) {}
-}
-
 /// Follow-up jobs commit with the completion only; an attempt that drops some by ending otherwise says so.
 #[tokio::test(start_paused = true)]
 async fn dropped_follow_ups_are_told() {
-    let warnings = Warnings::default();
-    let _default = tracing::subscriber::set_default(warnings.clone());
+    let (log, _guard) = Log::capture();
     let (memory, client) = paused();
-    let told = || warnings.0.lock().unwrap().iter().filter(|w| w.contains("follow-up")).count();
+    let told = || log.count("follow-up");
     let _worker = simulated(&client)
         .register(|job: Alpha, cx: Context| async move {
             cx.follow_up(Gamma(1)).await?;
@@ -238,4 +210,28 @@ async fn dropped_follow_ups_are_told() {
     let id = insert_with(&memory, Alpha(1), |job| job.max_attempts = 1).await;
     reaches(&memory, id, State::Discarded).await;
     assert_eq!(told(), 1);
+}
+
+/// What the handler returned is no failure when the job turns out to be completed, as after `complete_in`.
+async fn logged_as_failed(state: State) -> usize {
+    let (log, _guard) = Log::capture();
+    let memory = MemoryBackend::with_tokio_clock();
+    let mut calls = MockCalls::new();
+    calls
+        .expect_settle()
+        .returning(move |all| Ok(all.iter().map(|_| Settled::Already { state }).collect()));
+    insert(&memory, Alpha(1)).await;
+    let worker = simulated(&calls.over(&memory))
+        .register(|_: Alpha, _| async { Err::<u64, _>("no".into()) })
+        .queue("main", 1)
+        .start()
+        .unwrap();
+    until("it is settled", || async { worker.stats().settle_calls == 1 }).await;
+    log.count("the attempt failed")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_told_once_it_is_settled_as_one() {
+    assert_eq!(logged_as_failed(State::Completed).await, 0);
+    assert_eq!(logged_as_failed(State::Retryable).await, 1);
 }

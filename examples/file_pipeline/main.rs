@@ -5,35 +5,48 @@
 //! cargo run --example file_pipeline --features sqlite -- [--dir DIR] [--json] [FILES…]
 //! ```
 //!
-//! Kill it at any moment and start it again on the same folder: it finishes the rest and doubles nothing.
+//! Kill it at any moment and start it again on the same folder: it finishes the rest and doubles nothing. Files that had
+//! no job yet are named again, and so are those that were given up and should be tried again.
 
 #![allow(unreachable_pub)] // modules of a program
 
+mod files;
+mod folder;
 mod process;
 mod summary;
+mod terminal;
 
-use std::collections::HashSet;
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
+use folder::Folder;
 use futures_util::StreamExt;
 use indicatif::{ProgressBar, ProgressStyle};
 use process::{App, ProcessFile};
 use summary::Summary;
+use terminal::{line, print, print_beside};
+use tokio::task::JoinHandle;
 use windlass::sqlite::{SqliteBackend, SqliteOptions};
-use windlass::{Client, Draft, EventFilter, JobId, JobQuery, Since, State, Worker};
+use windlass::{Client, EventFilter, Job, JobId, Retention, Since, State, Worker};
 
 type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
+
+/// What to work on.
+enum Files {
+    Named(Vec<PathBuf>),
+    /// The documents of this repository, in a folder that has no jobs yet.
+    Own,
+}
 
 #[derive(Parser)]
 #[command(about = "Count, hash and compress files through a durable job queue")]
 struct Args {
-    /// The files; the documents of this repository when none are given.
+    /// The files. When none are given: what `--dir` has unfinished, or in a fresh folder the documents of this repository.
     files: Vec<PathBuf>,
     /// Folder for database and artifacts; a fresh one, named in the output, when left out.
     #[arg(long)]
@@ -55,10 +68,10 @@ async fn main() -> ExitCode {
         Ok(summary) if summary.discarded + summary.cancelled == 0 => ExitCode::SUCCESS,
         Ok(_) => ExitCode::from(1),
         Err(error) => {
-            eprintln!("error: {error}");
+            print_beside(format_args!("error: {}", line(&error)));
             let mut cause = error.source();
             while let Some(error) = cause {
-                eprintln!("  caused by: {error}");
+                print_beside(format_args!("  caused by: {}", line(error)));
                 cause = error.source();
             }
             ExitCode::from(2)
@@ -67,70 +80,104 @@ async fn main() -> ExitCode {
 }
 
 async fn run(args: Args) -> Result<Summary> {
+    let mut stop = tokio::spawn(asked_to_stop());
     let dir = match args.dir {
         Some(dir) => dir,
         None => std::env::temp_dir().join(format!("windlass-file-pipeline-{}", JobId::new())),
     };
-    std::fs::create_dir_all(&dir).map_err(|e| format!("folder {}: {e}", dir.display()))?;
-    let dir = dir.canonicalize()?;
-    if !args.json {
-        println!("folder: {}", dir.display());
+    let folder = Folder::open(&dir)?;
+    let named = format!("folder: {}", line(folder.path().display()));
+    match args.json {
+        true => print_beside(named),
+        false => print(named)?,
     }
     let client = match args.database {
         Some(url) => windlass::connect(&url).await?,
         // By its path, which may hold characters that mean something in a URL.
         None => {
-            let options = SqliteOptions::new(dir.join("jobs.db"));
+            let options = SqliteOptions::new(folder.path().join("jobs.db"));
             Client::new(Arc::new(SqliteBackend::open(options).await?)).erase()
         }
     };
-    let app = App::new(&dir)?;
+    let files = if args.files.is_empty() { Files::Own } else { Files::Named(args.files) };
+    let bar = progress_bar(args.json);
+    let worker = Worker::new(&client)
+        .state(App::new(&folder))
+        .register(process::process_file)
+        .queue(ProcessFile::QUEUE, args.concurrency)
+        .options(|o| {
+            // After a crash the jobs of the dead process are taken up again when its lease has run out.
+            (o.lease, o.heartbeat) = (Duration::from_secs(5), Duration::from_secs(1));
+            // A later start must know what was done, however much later it is.
+            o.retention = Some(Retention::keep_all());
+        })
+        .start()?;
+    let done = work(&client, files, &bar, &mut stop).await;
+    bar.finish_and_clear();
+    worker.stop().await?;
+    let interrupted = |how: &str| {
+        format!("interrupted; `--dir {}`{how} goes on from here", folder.path().display())
+    };
+    match done? {
+        Done::All => {}
+        Done::Interrupted { enqueued: true } => return Err(interrupted("").into()),
+        Done::Interrupted { enqueued: false } => {
+            return Err(interrupted(" with the same files").into());
+        }
+    }
 
-    let files = if args.files.is_empty() { own_documents()? } else { args.files };
+    let summary = Summary::collect(&client, folder.path()).await?;
+    let json = serde_json::to_string_pretty(&summary)?;
+    folder.write("result.json", json.as_bytes())?;
+    folder.clean()?;
+    client.close().await?;
+    match args.json {
+        true => print(json)?,
+        false => print(&summary)?,
+    }
+    Ok(summary)
+}
+
+enum Done {
+    All,
+    Interrupted { enqueued: bool },
+}
+
+/// Enqueues the files, while the worker works on them, and waits for the last.
+async fn work(
+    client: &Client,
+    files: Files,
+    bar: &ProgressBar,
+    stop: &mut JoinHandle<()>,
+) -> Result<Done> {
     // Followed from before the first job, so that no news is missed.
     let finals = EventFilter::default().to(State::FINAL);
     let mut news = client.subscribe(finals, Since::Now).await?;
-    enqueue(&client, &files).await?;
-
-    let worker = Worker::new(&client)
-        .state(app)
-        .register(process::process_file)
-        .queue("files", args.concurrency)
-        // After a crash the jobs of the dead process are taken up again when its lease has run out.
-        .options(|o| (o.lease, o.heartbeat) = (Duration::from_secs(5), Duration::from_secs(1)))
-        .start()?;
-
-    let bar = progress_bar(args.json);
+    let expected = match &files {
+        Files::Named(files) => files.len() as u64,
+        Files::Own => 0,
+    };
+    let mut enqueueing = pin!(files::enqueue(client, files));
+    let mut enqueued = false;
     loop {
-        let stats = client.stats().await?;
+        let mut stats = client.stats_of([ProcessFile::QUEUE]).await?;
+        stats.counts.retain(|count| count.kind.as_str() == ProcessFile::KIND);
         let finished = State::FINAL.iter().map(|state| stats.in_state(*state)).sum();
         let all = stats.counts.iter().map(|count| count.jobs).sum();
-        bar.set_length(all);
+        bar.set_length(if enqueued { all } else { expected.max(all) });
         bar.set_position(finished);
-        if finished == all {
-            break;
+        if enqueued && finished == all {
+            return Ok(Done::All);
         }
         tokio::select! {
-            _ = tokio::time::timeout(Duration::from_millis(500), news.next()) => {}
-            () = asked_to_stop() => {
-                worker.stop().await?;
-                return Err(format!("interrupted; `--dir {}` goes on from here", dir.display()).into());
+            added = &mut enqueueing, if !enqueued => {
+                added?;
+                enqueued = true;
             }
+            _ = tokio::time::timeout(Duration::from_millis(500), news.next()) => {}
+            _ = &mut *stop => return Ok(Done::Interrupted { enqueued }),
         }
     }
-    bar.finish_and_clear();
-    worker.stop().await?;
-    process::clean(&dir)?;
-
-    let summary = Summary::collect(&client, &dir).await?;
-    summary.write(&dir.join("result.json"))?;
-    client.close().await?;
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&summary)?);
-    } else {
-        print!("{summary}");
-    }
-    Ok(summary)
 }
 
 /// Ctrl-C, or the signal by which process managers end a program.
@@ -148,54 +195,8 @@ async fn asked_to_stop() {
     let _ = tokio::signal::ctrl_c().await;
 }
 
-/// A job per file. Its id follows from path and content, so that a second start finds the job instead of adding another.
-async fn enqueue(client: &Client, files: &[PathBuf]) -> Result<()> {
-    let mut folders = HashSet::new();
-    let mut jobs = pin!(client.list_all(JobQuery::default()));
-    while let Some(job) = jobs.next().await {
-        folders.insert(client.args::<ProcessFile>(&job?).await?.folder);
-    }
-    for path in files {
-        let path = std::path::absolute(path)?;
-        let digest = process::digest(&path).await.unwrap_or_default();
-        let id = JobId::derived(&format!("{path:?}\n{digest}"));
-        if client.get(id).await?.is_some() {
-            continue;
-        }
-        let folder = process::folder_name(&path, &mut folders);
-        // A file that can't be read now becomes a job as well: its handler tries again.
-        let blob = client.put_blob(path.as_path()).await.ok();
-        let path = path.to_string_lossy().into_owned();
-        client.enqueue(Draft::new(ProcessFile { path, folder, blob }).id(id)).await?;
-    }
-    Ok(())
-}
-
 fn progress_bar(hidden: bool) -> ProgressBar {
     let bar = if hidden { ProgressBar::hidden() } else { ProgressBar::no_length() };
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} files, {elapsed}");
     bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-}
-
-/// The Markdown files of this repository.
-fn own_documents() -> Result<Vec<PathBuf>> {
-    fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
-        for entry in std::fs::read_dir(folder)? {
-            let entry = entry?;
-            let name = entry.file_name();
-            let hidden = name.to_string_lossy().starts_with('.');
-            if entry.file_type()?.is_dir() {
-                if !hidden && name != "target" {
-                    walk(&entry.path(), found)?;
-                }
-            } else if entry.path().extension().is_some_and(|e| e == "md") {
-                found.push(entry.path());
-            }
-        }
-        Ok(())
-    }
-    let mut found = Vec::new();
-    walk(Path::new(env!("CARGO_MANIFEST_DIR")), &mut found)?;
-    found.sort();
-    Ok(found)
 }

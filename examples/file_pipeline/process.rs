@@ -1,8 +1,7 @@
 //! The job: one file in, its figures and a compressed copy out.
 
-use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 use flate2::Compression;
@@ -11,10 +10,15 @@ use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt;
-use windlass::{Blob, Context, Job, Outcome};
+use windlass::{Blob, Context, Job, JobFilter, JobId, Outcome, Stop};
+
+use crate::folder::{self, AtPath, Folder};
 
 /// Bytes of a file name, with room for `.gz` and a number.
-const MAX_NAME: usize = 240;
+pub const MAX_NAME: usize = 240;
+
+/// What a folder of artifacts says about itself.
+const STATS: &str = "stats.json";
 
 /// Where things go.
 #[derive(Clone)]
@@ -24,12 +28,14 @@ pub struct App {
 }
 
 impl App {
-    pub fn new(dir: &Path) -> io::Result<Self> {
-        let app = Self { artifacts: dir.join("artifacts"), work: dir.join("work") };
-        fs::create_dir_all(&app.artifacts)?;
-        fs::create_dir_all(&app.work)?;
-        Ok(app)
+    pub fn new(folder: &Folder) -> Self {
+        Self { artifacts: folder.artifacts(), work: folder.work() }
     }
+}
+
+/// The jobs of this program, in a database that may have others.
+pub fn jobs() -> windlass::Result<JobFilter> {
+    JobFilter::default().kind_of::<ProcessFile>()
 }
 
 #[derive(Job, Serialize, Deserialize)]
@@ -44,6 +50,8 @@ impl App {
 pub struct ProcessFile {
     /// The original; for people, so a name that is not UTF-8 is shown with replacement characters.
     pub path: String,
+    /// The file's own name.
+    pub name: String,
     /// The name of its folder under `artifacts`.
     pub folder: String,
     /// Its bytes; none when they could not be stored at the time of enqueueing.
@@ -52,6 +60,8 @@ pub struct ProcessFile {
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct FileResult {
+    /// By this a job knows a folder as its own.
+    pub job: JobId,
     pub file: String,
     pub artifacts: PathBuf,
     pub lines: u64,
@@ -64,61 +74,97 @@ pub struct FileResult {
 pub async fn process_file(job: ProcessFile, cx: Context<App>) -> Outcome<FileResult> {
     let app = cx.state();
     // A folder of its own per attempt, so that one presumed dead can't write into another's.
-    let work = app.work.join(format!("{}-{}", cx.job_id(), cx.attempt()));
+    let work = app.work.join(folder::unique(cx.job_id()));
     let target = app.artifacts.join(&job.folder);
-    tokio::fs::create_dir_all(&work).await?;
+    tokio::fs::create_dir_all(&work).await.at(&work)?;
     let blob = match &job.blob {
         Some(blob) => blob.clone(),
-        None => cx.client().put_blob(Path::new(&job.path)).await?,
+        None => {
+            let path = Path::new(&job.path);
+            // Opening a pipe would wait for its writer, and a device may never end.
+            if !tokio::fs::metadata(path).await.at(path)?.is_file() {
+                return Err(Stop::discard(format!("`{}` is not a regular file", job.path)));
+            }
+            cx.client().put_blob(path).await?
+        }
     };
     let mut body = cx.client().open_blob(&blob).await?.stream;
-    let mut copy = tokio::fs::File::create(work.join("input")).await?;
+    let input = work.join("input");
+    let mut copy = tokio::fs::File::create(&input).await.at(&input)?;
     while let Some(chunk) = body.next().await {
-        copy.write_all(&chunk?).await?;
+        copy.write_all(&chunk?).await.at(&input)?;
     }
-    copy.flush().await?;
+    copy.flush().await.at(&input)?;
     drop(copy);
     cx.progress((1, 3));
-    let make = move || make_artifacts(job.path, &job.folder, &work, &target);
+    let id = cx.job_id();
+    let make = move || make_artifacts(id, job, &work, &target);
     let result = tokio::task::spawn_blocking(make).await??;
     cx.progress((3, 3));
     Ok(result)
 }
 
 /// Everything is made in the work folder, then moved to its place in one step.
-fn make_artifacts(file: String, name: &str, work: &Path, target: &Path) -> io::Result<FileResult> {
+fn make_artifacts(
+    id: JobId,
+    job: ProcessFile,
+    work: &Path,
+    target: &Path,
+) -> io::Result<FileResult> {
     let out = work.join("out");
-    fs::create_dir_all(&out)?;
-    let mut counts = Counts::default();
-    let compressed = out.join(format!("{name}.gz"));
-    let mut gz = GzEncoder::new(BufWriter::new(File::create(&compressed)?), Compression::default());
-    let mut input = BufReader::new(File::open(work.join("input"))?);
-    let mut buffer = vec![0; 64 << 10];
-    loop {
-        let n = input.read(&mut buffer)?;
-        if n == 0 {
-            break;
-        }
-        counts.add(&buffer[..n]);
-        gz.write_all(&buffer[..n])?;
-    }
-    gz.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+    fs::create_dir_all(&out).at(&out)?;
+    let (input, compressed) = (work.join("input"), out.join(format!("{}.gz", job.name)));
+    let counts =
+        compress(File::open(&input).at(&input)?, File::create(&compressed).at(&compressed)?)
+            .at(&compressed)?;
     let result = FileResult {
-        file,
+        job: id,
+        file: job.path,
         artifacts: target.to_owned(),
         lines: counts.lines,
         words: counts.words,
         bytes: counts.bytes,
         sha256: hex(&counts.sha256.finalize()),
-        compressed_bytes: fs::metadata(&compressed)?.len(),
+        compressed_bytes: fs::metadata(&compressed).at(&compressed)?.len(),
     };
-    fs::write(out.join("stats.json"), serde_json::to_vec_pretty(&result)?)?;
-    if target.exists() {
-        fs::remove_dir_all(target)?; // of an earlier attempt that died before it was settled
+    folder::write_synced(&out.join(STATS), &serde_json::to_vec_pretty(&result)?)?;
+    if target.symlink_metadata().is_ok() {
+        if !is_of(id, target) {
+            let why = "is in the way and not of this job: move it elsewhere";
+            return Err(io::Error::other(format!("`{}` {why}", target.display())));
+        }
+        folder::remove(target)?; // of an earlier attempt that died before it was settled
     }
-    fs::rename(&out, target)?;
-    fs::remove_dir_all(work)?;
+    fs::rename(&out, target).at(target)?;
+    folder::remove(work)?;
     Ok(result)
+}
+
+/// Whether a job made this folder.
+fn is_of(id: JobId, folder: &Path) -> bool {
+    let stats = fs::read(folder.join(STATS)).ok();
+    let made: Option<FileResult> = stats.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    made.is_some_and(|made| made.job == id)
+}
+
+fn compress(input: File, output: File) -> io::Result<Counts> {
+    let mut counts = Counts::default();
+    let mut gz = GzEncoder::new(BufWriter::new(output), Compression::default());
+    let mut input = BufReader::new(input);
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        match input.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(n) => {
+                counts.add(&buffer[..n]);
+                gz.write_all(&buffer[..n])?;
+            }
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    gz.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+    Ok(counts)
 }
 
 /// Counts as `wc` does.
@@ -144,41 +190,6 @@ impl Counts {
     }
 }
 
-/// A name for a file's artifact folder: the file's own, cut to what a file system takes with an ending added, and
-/// numbered where another file has it already.
-pub fn folder_name(path: &Path, taken: &mut HashSet<String>) -> String {
-    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
-    let name = name[..name.floor_char_boundary(MAX_NAME)].to_owned();
-    let free = |name: &String| !taken.contains(name);
-    let numbered = (2..).map(|n| format!("{name}~{n}"));
-    let name = std::iter::once(name.clone()).chain(numbered).find(free).unwrap_or(name);
-    taken.insert(name.clone());
-    name
-}
-
-/// Removes what attempts of killed processes left; call it when no job runs.
-pub fn clean(dir: &Path) -> io::Result<()> {
-    fs::remove_dir_all(dir.join("work"))
-}
-
-/// The SHA-256 of a file's content.
-pub async fn digest(path: &Path) -> io::Result<String> {
-    let path = path.to_owned();
-    let hash = move || -> io::Result<String> {
-        let mut hasher = Sha256::new();
-        let mut file = File::open(path)?;
-        let mut buffer = vec![0; 64 << 10];
-        loop {
-            let n = file.read(&mut buffer)?;
-            if n == 0 {
-                return Ok(hex(&hasher.finalize()));
-            }
-            hasher.update(&buffer[..n]);
-        }
-    };
-    tokio::task::spawn_blocking(hash).await?
-}
-
-fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,17 +1,16 @@
 //! What became of all files of a folder.
 
 use std::fmt;
-use std::fs::{self, File};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 
 use futures_util::StreamExt;
 use serde::Serialize;
-use windlass::{Client, JobQuery, JobRecord, State};
+use windlass::{Client, JobRecord, State};
 
 use crate::Result;
-use crate::process::{FileResult, ProcessFile};
+use crate::process::{FileResult, ProcessFile, jobs};
+use crate::terminal::line;
 
 #[derive(Default, Serialize)]
 pub struct Summary {
@@ -38,8 +37,8 @@ pub struct Failed {
 impl Summary {
     pub async fn collect(client: &Client, dir: &Path) -> Result<Self> {
         let mut all = Self { dir: dir.to_owned(), ..Self::default() };
-        let mut jobs = pin!(client.list_all(JobQuery::default()));
-        while let Some(job) = jobs.next().await {
+        let mut found = pin!(client.list_all(jobs()?));
+        while let Some(job) = found.next().await {
             all.add(client, &job?).await?;
         }
         all.results.sort_by(|a, b| a.artifacts.cmp(&b.artifacts));
@@ -67,16 +66,6 @@ impl Summary {
         }
         Ok(())
     }
-
-    /// Writes it whole or not at all.
-    pub fn write(&self, path: &Path) -> Result<()> {
-        let new = path.with_extension("json.new");
-        let mut file = File::create(&new)?;
-        file.write_all(&serde_json::to_vec_pretty(self)?)?;
-        file.sync_all()?;
-        fs::rename(new, path)?;
-        Ok(())
-    }
 }
 
 impl fmt::Display for Summary {
@@ -94,12 +83,21 @@ impl fmt::Display for Summary {
             self.compressed_bytes
         )?;
         for failed in &self.failures {
-            writeln!(f, "not processed: {} after {} attempts", failed.file, failed.attempts)?;
+            let (file, attempts) = (line(&failed.file), failed.attempts);
+            writeln!(f, "not processed: {file} after {attempts} attempts")?;
             for (n, error) in failed.errors.iter().enumerate() {
-                writeln!(f, "  {}. {}", n + 1, error.replace('\n', ": "))?;
+                writeln!(f, "  {}. {}", n + 1, line(error.replace('\n', ": ")))?;
             }
         }
-        writeln!(f, "artifacts: {}", self.dir.join("artifacts").display())?;
-        writeln!(f, "combined result: {}", self.dir.join("result.json").display())
+        let shown = |path: &Path| line(path.display());
+        if !self.failures.is_empty() {
+            writeln!(
+                f,
+                "to try a file again, mend what is wrong and name it again with `--dir {}`",
+                shown(&self.dir)
+            )?;
+        }
+        writeln!(f, "artifacts: {}", shown(&self.dir.join("artifacts")))?;
+        write!(f, "combined result: {}", shown(&self.dir.join("result.json")))
     }
 }

@@ -143,7 +143,7 @@ impl<B: Backend + ?Sized> Client<B> {
     /// Sets how many jobs may wait in a queue before inserts are refused; `None` for no maximum.
     ///
     /// # Errors
-    /// A name that can't be a queue's, or a backend that can't be reached.
+    /// More than [`QueueChange::MAX_DEPTH`], a name that can't be a queue's, or a backend that can't be reached.
     pub async fn set_max_depth(
         &self,
         queue: impl AsRef<str>,
@@ -155,15 +155,12 @@ impl<B: Backend + ?Sized> Client<B> {
     /// Changes several settings of a queue at once.
     ///
     /// # Errors
-    /// A concurrency of 0, a name that can't be a queue's, or a backend that can't be reached.
+    /// What [`QueueChange::check`] refuses, a name that can't be a queue's, or a backend that can't be reached.
     pub async fn configure_queue(
         &self,
         queue: impl AsRef<str>,
         change: QueueChange,
     ) -> Result<QueueSettings> {
-        if change.concurrency == Some(Some(0)) {
-            return Err(Error::invalid("concurrency", "0 given; pause the queue instead"));
-        }
         self.backend.configure_queue(&QueueName::new(queue)?, &change).await
     }
 

@@ -143,9 +143,13 @@ impl Options {
     }
 
     /// Takes a length of time of any type, as long as it is not negative.
-    pub(super) fn length<D: TryInto<Duration>>(what: &'static str, value: D) -> Result<Duration> {
+    pub(super) fn length<D: TryInto<Duration>>(
+        what: &'static str,
+        value: D,
+        hint: &'static str,
+    ) -> Result<Duration> {
         value.try_into().map_err(|_| {
-            Error::invalid(what, "it is negative or has no fixed length; 0 means at once")
+            Error::invalid(what, format!("it is negative or has no fixed length; {hint}"))
         })
     }
 

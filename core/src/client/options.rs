@@ -31,7 +31,8 @@ macro_rules! option_methods {
 
         /// How long one attempt may take.
         pub fn timeout<D: TryInto<::std::time::Duration>>(mut self, timeout: D) -> Self {
-            let timeout = $crate::client::Options::length("timeout", timeout);
+            let timeout =
+                $crate::client::Options::length("timeout", timeout, "`no_timeout` sets none");
             self.options_mut()
                 .accept(timeout, |options, value| options.timeout = Some(Some(value)));
             self
@@ -46,7 +47,7 @@ macro_rules! option_methods {
         /// Runs it this long after the insert, by the database's clock. Takes a `std` duration or a
         /// `jiff::SignedDuration`; a negative one is an error.
         pub fn delay<D: TryInto<::std::time::Duration>>(mut self, delay: D) -> Self {
-            let delay = $crate::client::Options::length("delay", delay);
+            let delay = $crate::client::Options::length("delay", delay, "0 means at once");
             self.options_mut()
                 .accept(delay, |options, delay| options.start = $crate::Start::In(delay));
             self
@@ -76,9 +77,13 @@ macro_rules! option_methods {
             self
         }
 
-        /// Holds the unique key for this long from the insert. Without a key, the whole args are the key.
+        /// Holds the unique key for this long, more than 0, from the insert. Without a key, the whole args are the key.
         pub fn unique_for<D: TryInto<::std::time::Duration>>(mut self, window: D) -> Self {
-            let window = $crate::client::Options::length("unique window", window);
+            let window = $crate::client::Options::length(
+                "unique window",
+                window,
+                "`unique_until_finished` needs none",
+            );
             self.options_mut().accept(window, |options, window| {
                 options.unique.until = Some($crate::UniqueUntil::For(window));
             });

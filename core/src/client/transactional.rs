@@ -14,12 +14,15 @@ impl<B: Transactional> Client<B> {
     /// Enqueues a job on the host's connection: it is there once the host's transaction commits, and never was when
     /// it rolls back. Wait for its result only after the commit.
     ///
-    /// ```ignore
-    /// let mut tx = pool.begin().await?;
-    /// sqlx::query("INSERT INTO orders …").execute(&mut *tx).await?;
-    /// client.enqueue_in(&mut *tx, SendInvoice { order }).await?;
-    /// tx.commit().await?;
     /// ```
+    /// # use windlass_core::*;
+    /// # async fn place<B: Transactional, J: Job>(client: &Client<B>, conn: &mut B::Conn, job: J) -> Result<()> {
+    /// // Inside the host's transaction, beside its own writes on `conn`:
+    /// let handle = client.enqueue_in(conn, job).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// `docs/guide.md` has the whole of it on SQLite.
     ///
     /// # Errors
     /// As for [`enqueue`](Client::enqueue), but nothing is sent again: what to do with a transaction after an error is
@@ -80,15 +83,17 @@ impl<B: Transactional> Client<B> {
     /// there and the completion commit together, and only if the handler still owns the job. Commit before the handler
     /// returns, and return the same output from it.
     ///
-    /// ```ignore
-    /// async fn charge(job: Charge, cx: Context<App>) -> Outcome<Receipt> {
-    ///     let mut tx = cx.state().pool.begin().await?;
-    ///     let receipt = write_receipt(&mut tx, &job).await?;
-    ///     cx.state().client.complete_in(&mut *tx, &cx, &receipt).await?;
-    ///     tx.commit().await?;
-    ///     Ok(receipt)
-    /// }
     /// ```
+    /// # use windlass_core::*;
+    /// # async fn end<B: Transactional>(client: &Client<B>, conn: &mut B::Conn, cx: &Context) -> Outcome<u64> {
+    /// let receipt = 7; // what the handler returns, after its writes on `conn`
+    /// client.complete_in(conn, cx, &receipt).await?;
+    /// // Commit here.
+    /// Ok(receipt)
+    /// # }
+    /// ```
+    ///
+    /// `docs/guide.md` has the whole of it on SQLite.
     ///
     /// # Errors
     /// [`Error::LeaseLost`] when the job belongs to somebody else by now; [`Error::LimitExceeded`] for an output above

@@ -78,6 +78,9 @@ pub async fn it_is_read_in_pages_of_any_size<H: Harness>(h: H) {
             assert_eq!(rest, whole[n + 1..], "after the event at {}", event.position);
         }
     }
+    for limit in [0, b.limits().batch + 1] {
+        assert!(b.events(&EventFilter::default(), None, limit).await.is_err(), "a page of {limit}");
+    }
 }
 
 pub async fn filters_find_what_matches<H: Harness>(h: H) {

@@ -21,7 +21,8 @@ pub trait Harness: Send + Sync + Sized + 'static {
     /// The backend.
     fn backend(&self) -> Arc<Self::Backend>;
 
-    /// Another handle on the same data, opened as another process would open it. `None` where there is no such thing.
+    /// Another handle on the same data, opened as another process would open it. `None` where there is no such thing;
+    /// cases about two handles then fail, and are to be named in `skip:` with the reason.
     fn second(&self) -> impl Future<Output = Option<Arc<Self::Backend>>> + Send {
         async { None }
     }

@@ -3,8 +3,8 @@
 use super::Harness;
 use super::support::*;
 use crate::{
-    Cause, Event, EventBody, FailureKind, JobId, Limits, NewJob, Position, Retention, Start, State,
-    Store, machine,
+    Backend, Cause, Event, EventBody, FailureKind, JobId, Limits, NewJob, Position, Retention,
+    Start, State, Store, machine,
 };
 
 fn assert_consistent(events: &[Event]) {
@@ -113,6 +113,9 @@ pub async fn it_is_read_in_pages<H: Harness>(h: H) {
             after = page.next;
         }
         assert_eq!(found, whole, "by {limit}");
+    }
+    for limit in [0, b.limits().batch + 1] {
+        assert!(b.history(id, None, limit).await.is_err(), "a page of {limit}");
     }
     for (n, event) in whole.iter().enumerate() {
         let page = b.history(id, Some(event.position), 99).await.unwrap();

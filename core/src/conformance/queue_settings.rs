@@ -2,7 +2,7 @@
 
 use super::Harness;
 use super::support::*;
-use crate::{Backend, QueueChange, QueueSettings};
+use crate::{Backend, Error, QueueChange, QueueSettings, Store};
 
 fn change() -> QueueChange {
     QueueChange::default()
@@ -46,12 +46,17 @@ pub async fn a_change_leaves_the_rest_as_it_is<H: Harness>(h: H) {
         change(),
         change().paused(false),
         change().concurrency(None),
-        change().concurrency(Some(0)),
+        change().max_depth(Some(QueueChange::MAX_DEPTH)),
         change().max_depth(None).concurrency(None),
     ];
     for step in steps {
         wanted = step.apply(wanted);
         assert_eq!(set(b, "a", step.clone()).await, wanted, "{step:?}");
+        assert_eq!(read(b, &["a"]).await, std::slice::from_ref(&wanted));
+    }
+    for wrong in [change().concurrency(Some(0)), change().max_depth(Some(u64::MAX))] {
+        let answer = b.configure_queue(&queue("a"), &wrong.paused(true)).await;
+        assert!(matches!(answer, Err(Error::Invalid { .. })), "{answer:?}");
         assert_eq!(read(b, &["a"]).await, std::slice::from_ref(&wanted));
     }
 }
@@ -69,7 +74,7 @@ pub async fn queues_are_set_one_by_one<H: Harness>(h: H) {
 
 pub async fn every_process_reads_the_same<H: Harness>(h: H) {
     let b = &*h.backend();
-    let Some(second) = h.second().await else { return };
+    let second = second(&h).await;
     set(b, "a", change().paused(true).concurrency(Some(2))).await;
     assert_eq!(read(&*second, &["a"]).await, read(b, &["a"]).await);
     set(&*second, "a", change().concurrency(Some(5))).await;

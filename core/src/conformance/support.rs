@@ -28,6 +28,12 @@ pub(super) fn kind(name: &str) -> Kind {
     Kind::new(name).unwrap()
 }
 
+/// Another handle, for cases that say nothing without one.
+pub(super) async fn second<H: super::Harness>(h: &H) -> std::sync::Arc<H::Backend> {
+    let hint = "no second handle: implement `Harness::second`, or name this case in `skip:` with the reason";
+    h.second().await.expect(hint)
+}
+
 /// A job of kind `k` in queue `q`.
 pub(super) fn job() -> NewJob {
     job_of(Q, K)

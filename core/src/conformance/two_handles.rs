@@ -5,7 +5,7 @@ use super::support::*;
 use crate::{Backend, Error, Queue, QueueChange, Settled, State, Store};
 
 pub async fn a_job_crosses_from_one_to_the_other<H: Harness>(h: H) {
-    let (one, Some(two)) = (h.backend(), h.second().await) else { return };
+    let (one, two) = (h.backend(), second(&h).await);
     let (one, two) = (&*one, &*two);
     let w = worker(two).await;
     let id = insert(one, job()).await;
@@ -21,7 +21,7 @@ pub async fn a_job_crosses_from_one_to_the_other<H: Harness>(h: H) {
 }
 
 pub async fn a_key_is_good_through_either<H: Harness>(h: H) {
-    let (one, Some(two)) = (h.backend(), h.second().await) else { return };
+    let (one, two) = (h.backend(), second(&h).await);
     let w = worker(&*one).await;
     let lease = run_new(&*one, w, job()).await;
     assert_eq!(beat(&*two, w, &[lease.key]).await, (vec![], vec![], vec![]));
@@ -31,7 +31,7 @@ pub async fn a_key_is_good_through_either<H: Harness>(h: H) {
 }
 
 pub async fn one_rescues_what_the_other_lost<H: Harness>(h: H) {
-    let (one, Some(two)) = (h.backend(), h.second().await) else { return };
+    let (one, two) = (h.backend(), second(&h).await);
     let lost = worker(&*one).await;
     let lease = run_new(&*one, lost, job()).await;
     one.deregister(lost).await.unwrap();
@@ -40,7 +40,7 @@ pub async fn one_rescues_what_the_other_lost<H: Harness>(h: H) {
 }
 
 pub async fn a_pause_holds_for_both<H: Harness>(h: H) {
-    let (one, Some(two)) = (h.backend(), h.second().await) else { return };
+    let (one, two) = (h.backend(), second(&h).await);
     let w = worker(&*two).await;
     insert(&*two, job()).await;
     let pause = QueueChange::default().paused(true);
@@ -49,7 +49,7 @@ pub async fn a_pause_holds_for_both<H: Harness>(h: H) {
 }
 
 pub async fn order_and_time_are_shared<H: Harness>(h: H) {
-    let (one, Some(two)) = (h.backend(), h.second().await) else { return };
+    let (one, two) = (h.backend(), second(&h).await);
     let w = worker(&*one).await;
     let mut wanted = Vec::new();
     for n in 0..10 {
@@ -64,7 +64,7 @@ pub async fn order_and_time_are_shared<H: Harness>(h: H) {
 }
 
 pub async fn a_closed_handle_leaves_the_other_open<H: Harness>(h: H) {
-    let (one, Some(two)) = (h.backend(), h.second().await) else { return };
+    let (one, two) = (h.backend(), second(&h).await);
     if !one.capabilities().shared {
         return;
     }
@@ -90,7 +90,7 @@ pub async fn a_later_handle_finds_everything<H: Harness>(h: H) {
     let before = all(&*one, Default::default()).await;
     let past = history(&*one, done.key.job).await;
     one.close().await.unwrap();
-    let two = h.second().await.expect("a durable backend can be opened again");
+    let two = second(&h).await;
     assert_eq!(all(&*two, Default::default()).await, before);
     assert_eq!(history(&*two, done.key.job).await, past);
     assert!(!two.insert(&[unique_job("a")]).await.unwrap()[0].is_new());

@@ -42,7 +42,7 @@ pub async fn an_insert_wakes<H: Harness>(h: H) {
 }
 
 pub async fn an_insert_through_another_handle_wakes<H: Harness>(h: H) {
-    let Some(second) = h.second().await else { return };
+    let second = second(&h).await;
     wakes(h.backend(), || async {
         let _ = insert(&*second, job()).await;
     })

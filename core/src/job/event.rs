@@ -239,6 +239,14 @@ impl EventFilter {
         self
     }
 
+    /// The same, of the kind of `J`.
+    ///
+    /// # Errors
+    /// A [`Job::KIND`](crate::Job::KIND) that can't be a kind.
+    pub fn kind_of<J: crate::Job>(self) -> Result<Self> {
+        Ok(self.kind(Kind::new(J::KIND)?))
+    }
+
     /// Of state changes only those into these states.
     #[must_use]
     pub fn to(mut self, states: impl IntoIterator<Item = State>) -> Self {

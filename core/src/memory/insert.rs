@@ -1,7 +1,6 @@
 //! Inserting: first what becomes of each job, without writing, then the writing, which can't fail.
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -12,7 +11,7 @@ use super::locks::End;
 use super::state::{Inner, Row, Step};
 use crate::{
     Cause, Error, Inserted, JobId, JobRecord, NewJob, OnConflict, QueueName, Result, State,
-    UniqueKey, UniqueUntil, machine,
+    UniqueKey, machine,
 };
 
 /// What an insert is going to do.
@@ -127,9 +126,7 @@ impl<'a> Plan<'a> {
             if let Some(existing) = self.holder(&unique.key) {
                 return self.conflict(existing, unique.on_conflict, job);
             }
-            if unique.until != UniqueUntil::For(Duration::ZERO) {
-                self.keys.insert(&unique.key, job.id);
-            }
+            self.keys.insert(&unique.key, job.id);
         }
         self.stand(job.id, &job.queue);
         Inserted::New(job.id)

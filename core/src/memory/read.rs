@@ -46,10 +46,15 @@ impl Inner {
         at_most("items in one page", limit, self.limits.batch, "read several pages")
     }
 
-    pub(super) fn history(&self, id: JobId, from: Option<Position>, limit: usize) -> EventPage {
-        let limit = limit.min(self.limits.batch);
+    pub(super) fn history(
+        &self,
+        id: JobId,
+        from: Option<Position>,
+        limit: usize,
+    ) -> Result<EventPage> {
+        self.check_page(limit)?;
         let nothing = || EventPage::new(Vec::new(), from, false, false);
-        self.jobs.get(&id).map_or_else(nothing, |row| row.history.read(from, limit))
+        Ok(self.jobs.get(&id).map_or_else(nothing, |row| row.history.read(from, limit)))
     }
 
     pub(super) fn events(
@@ -57,8 +62,9 @@ impl Inner {
         filter: &EventFilter,
         from: Option<Position>,
         limit: usize,
-    ) -> EventPage {
-        self.feed.read(filter, from, limit, self.limits.batch)
+    ) -> Result<EventPage> {
+        self.check_page(limit)?;
+        Ok(self.feed.read(filter, from, limit, self.limits.batch))
     }
 
     pub(super) fn workers(&self) -> Vec<WorkerRecord> {

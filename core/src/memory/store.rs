@@ -33,7 +33,7 @@ impl Store for MemoryBackend {
     }
 
     async fn history(&self, id: JobId, after: Option<Position>, limit: usize) -> Result<EventPage> {
-        self.step(|inner, _| Ok(inner.history(id, after, limit)))
+        self.step(|inner, _| inner.history(id, after, limit))
     }
 
     async fn events(
@@ -42,7 +42,7 @@ impl Store for MemoryBackend {
         after: Option<Position>,
         limit: usize,
     ) -> Result<EventPage> {
-        self.step(|inner, _| Ok(inner.events(filter, after, limit)))
+        self.step(|inner, _| inner.events(filter, after, limit))
     }
 
     async fn tail(&self) -> Result<Option<Position>> {
@@ -76,6 +76,7 @@ impl Store for MemoryBackend {
         name: &QueueName,
         change: &QueueChange,
     ) -> Result<QueueSettings> {
+        change.check()?;
         self.step(|inner, _| Ok(inner.configure_queue(name, change)))
     }
 

@@ -36,7 +36,7 @@ fn some_job() -> NewJob {
             until: *choice(&[
                 UniqueUntil::Started,
                 UniqueUntil::Finished,
-                UniqueUntil::For(seconds(120)),
+                UniqueUntil::For(Duration::from_secs(1) + seconds(120)),
             ]),
             on_conflict: *choice(&[OnConflict::Keep, OnConflict::Replace, OnConflict::Reject]),
         });

@@ -42,11 +42,19 @@ pub type ByteStream = BoxStream<'static, Result<Bytes>>;
 /// Blobs are written whole or not at all: nobody ever reads half a blob under its key. What is here is the
 /// least that an implementor must give; checksums and conveniences are the functions of this module
 /// and the methods of [`Client`](crate::Client).
+///
+/// **Repeating.** Every call but a `put`, whose stream is used up, may be repeated with the same arguments, whatever became of
+/// it before; a `put` may be repeated with a fresh stream of the same bytes. An error of the storage that may pass by itself is one for
+/// which [`Error::is_transient`](crate::Error::is_transient) holds: callers then try again. Every other error counts as lasting.
 #[async_trait]
 pub trait Storage: Debug + Send + Sync + 'static {
     /// Stores a blob, replacing one of the same key, and answers its length. When the stream fails, or the
     /// future is dropped before the stream has ended, the key is as it was before. Dropped later, while the
     /// blob is made visible, the key may have the old or the new blob.
+    ///
+    /// # Errors
+    /// The stream's own error, as it came. [`Error::Unavailable`](crate::Error::Unavailable) when the storage is away: the key then has the
+    /// old or the new blob. [`Error::Backend`](crate::Error::Backend) for what repeating doesn't mend (a full disk, missing rights).
     async fn put(&self, key: &BlobKey, body: ByteStream) -> Result<u64>;
 
     /// Opens a blob.
@@ -55,13 +63,24 @@ pub trait Storage: Debug + Send + Sync + 'static {
     /// [`Error::NotFound`](crate::Error::NotFound) for an unknown key.
     async fn get(&self, key: &BlobKey) -> Result<BlobBody>;
 
-    /// Reads what is known about a blob without its bytes.
+    /// Reads what is known about a blob without its bytes; `None` for an unknown key.
+    ///
+    /// # Errors
+    /// When the storage can't be read. An unknown key is none.
     async fn head(&self, key: &BlobKey) -> Result<Option<BlobMeta>>;
 
-    /// Deletes blobs. Unknown keys are no error, so the call may be repeated.
+    /// Deletes blobs, any number of them. Unknown keys are no error, so the call may be repeated. Each key is deleted whole or
+    /// not at all, but the call is not one step: after an error, or when its future is dropped, any of the keys may be gone.
+    ///
+    /// # Errors
+    /// When the storage can't be written, or refused one of the keys.
     async fn delete(&self, keys: &[BlobKey]) -> Result<()>;
 
     /// Lists blobs whose key starts with `prefix` (any text), in the byte order of their keys, after one key, at most `limit`.
+    /// A limit of 0 gives none. Blobs written or deleted meanwhile may be there or not.
+    ///
+    /// # Errors
+    /// When the storage can't be read.
     async fn list(
         &self,
         prefix: &str,

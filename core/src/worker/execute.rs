@@ -213,9 +213,6 @@ async fn settle(shared: &Arc<Shared>, held: Held, outcome: AttemptOutcome) {
     }
     // Half of the flush is left for the settling itself.
     settlement.notes = attempt.notes.take(shared.options.flush / 2).await;
-    if let Some(failure) = settlement.outcome.failure() {
-        tracing::info!(kind = ?failure.kind, error = %failure.message, "the attempt failed");
-    }
     // Waits while the buffer is full, with the slot taken. Fails only when the worker has ended.
     let _ = shared.settlements.send(Item::new(settlement, Some(held))).await;
 }

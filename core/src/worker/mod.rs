@@ -2,7 +2,7 @@
 //!
 //! A [`Worker`] is built with handlers and queues and then run; each part of the running worker is a task:
 //! `fetch` claims, `execute` runs attempts, `settle` settles, `notes` records progress and log lines, `maintain`
-//! does upkeep, and `heartbeat`, on a thread of its own, keeps the lease. They share `Shared`.
+//! does upkeep, `strangers` looks for jobs without a handler, and `heartbeat`, on a thread of its own, keeps the lease. They share `Shared`.
 
 mod attempt;
 mod backoff;
@@ -25,6 +25,7 @@ mod settle;
 mod shared;
 mod slots;
 mod stats;
+mod strangers;
 #[cfg(test)]
 mod tests;
 

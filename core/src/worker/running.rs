@@ -16,7 +16,7 @@ use super::settle::{self, Item};
 use super::shared::{Parts, Shared};
 use super::slots::Slots;
 use super::stats::WorkerStats;
-use super::{Worker, error_text, fetch, heartbeat, hints, maintain, notes};
+use super::{Worker, error_text, fetch, heartbeat, hints, maintain, notes, strangers};
 use crate::{AttemptOutcome, Error, Result, Settlement, WorkerId};
 
 /// A worker that runs. Dropping it begins a shutdown in the background.
@@ -178,6 +178,7 @@ async fn main(
     parts.spawn(guard("record", notes::run(shared.clone())));
     parts.spawn(guard("maintain", maintain::run(shared.clone())));
     parts.spawn(guard("prune", maintain::prune(shared.clone())));
+    parts.spawn(guard("strangers", strangers::run(shared.clone())));
     parts.spawn(guard("queue_settings", maintain::settings(shared.clone())));
     parts.spawn(lease);
     let watch = async {

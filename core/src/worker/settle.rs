@@ -12,7 +12,7 @@ use super::backoff::Pause;
 use super::outcome::failure;
 use super::shared::{Held, Shared};
 use super::{error_text, lock};
-use crate::{AttemptOutcome, Error, FailureKind, Result, Settled, Settlement};
+use crate::{AttemptOutcome, Error, FailureKind, Result, Settled, Settlement, State};
 
 /// Failed calls after which the settlements of a batch are tried one by one, so that none holds up the others.
 const TOGETHER: u32 = 3;
@@ -37,6 +37,23 @@ impl Item {
     /// Whether it is still worth sending.
     fn is_wanted(&self) -> bool {
         self.held.as_ref().is_none_or(Held::is_owned)
+    }
+
+    fn tell_failure(&self, text: &str) {
+        let Some((failure, held)) = self.settlement.outcome.failure().zip(self.held.as_ref())
+        else {
+            return;
+        };
+        let lease = &held.attempt.lease;
+        tracing::info!(
+            job = %lease.key.job,
+            kind = %lease.kind,
+            queue = %lease.queue,
+            attempt = lease.attempt,
+            failure = ?failure.kind,
+            error = %failure.message,
+            "{text}"
+        );
     }
 
     /// What to settle after a refusal: without notes, then as a failure, then as the end. False when all was refused.
@@ -243,6 +260,10 @@ fn take(shared: &Shared, mut item: Item, answer: Settled) -> Option<Item> {
     match answer {
         Settled::Applied { state } | Settled::Already { state } => {
             lock(&shared.stats).count(&item.settlement.outcome, state);
+            // Only now: a job that the host's transaction completed is settled as a failure as well, in vain.
+            if state != State::Completed {
+                item.tell_failure("the attempt failed");
+            }
             if let AttemptOutcome::Retry { delay, .. } | AttemptOutcome::Snoozed { delay } =
                 item.settlement.outcome
                 && let Some(at) = Instant::now().checked_add(delay)
@@ -254,6 +275,7 @@ fn take(shared: &Shared, mut item: Item, answer: Settled) -> Option<Item> {
         Settled::Lost => {
             lock(&shared.stats).lost += 1;
             tracing::warn!(job = %item.settlement.key.job, "the lease was lost before the outcome was settled");
+            item.tell_failure("the attempt had failed");
             None
         }
         Settled::Refused { reason } => item.fall_back(shared, &reason).then_some(item),

@@ -93,8 +93,19 @@ async fn f50_options_that_cannot_be_used_are_told_by_name_and_nothing_is_inserte
     let cases = [
         (say(draft().queue("a b")).await, "invalid queue name: ' ' is not allowed"),
         (say(draft().tag("")).await, "invalid tag: it is empty"),
-        (say(draft().delay(negative)).await, "invalid delay: it is negative"),
-        (say(draft().unique_for(negative)).await, "invalid unique window: it is negative"),
+        (
+            say(draft().delay(negative)).await,
+            "invalid delay: it is negative or has no fixed length; 0 means at once",
+        ),
+        (
+            say(draft().timeout(negative)).await,
+            "invalid timeout: it is negative or has no fixed length; `no_timeout` sets none",
+        ),
+        (
+            say(draft().unique_for(negative)).await,
+            "invalid unique window: it is negative or has no fixed length; `unique_until_finished`",
+        ),
+        (say(draft().unique_for(Duration::ZERO)).await, "invalid unique window: 0 given"),
         (say(draft().timeout(Duration::ZERO)).await, "invalid timeout: 0 given"),
         (say(draft().max_attempts(0)).await, "invalid max attempts: 0 given"),
         (say(draft().max_attempts(1_000_000)).await, "max attempts of a job is 1000000, above"),

@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub)] // each test crate uses some of it
 
 pub mod double;
+pub mod log;
 
 use std::future::Future;
 use std::sync::Arc;
