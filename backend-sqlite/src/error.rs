@@ -34,6 +34,15 @@ fn extended(error: &sqlx::Error) -> Option<i32> {
     error.as_database_error()?.code()?.parse().ok()
 }
 
+/// What SQLite says before the message of `sql/written.sql`, which can raise an error in no better way.
+const MISMATCH: &str = "bad JSON path: '";
+
+/// How many rows a statement wrote that was to write others: the message of `sql/written.sql`.
+fn mismatch(error: &sqlx::Error) -> Option<&str> {
+    let message = error.as_database_error()?.message().strip_prefix(MISMATCH)?;
+    message.strip_suffix('\'').filter(|message| message.starts_with("wrote "))
+}
+
 /// Whether the connection may be unusable after this error and should be opened anew.
 pub(crate) fn breaks_connection(error: &sqlx::Error) -> bool {
     match error {
@@ -77,6 +86,9 @@ pub(crate) fn translate(during: &'static str, error: impl Into<Arc<sqlx::Error>>
             "the database file is malformed: stop all processes that use it, keep a copy, and restore a backup or run `.recover` of the sqlite3 shell"
         }
         Some(NOTADB) => "the file is not a SQLite database, or it is encrypted",
+        _ if mismatch(&error).is_some() => {
+            "a job's row was not as it had been read, so nothing of the call was written"
+        }
         _ => "",
     };
     let lasting = match code(&error) {
@@ -113,6 +125,7 @@ struct Fault {
 impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let driver = self.error.as_database_error().map(DatabaseError::message);
+        let driver = mismatch(&self.error).or(driver);
         match (self.hint, driver) {
             ("", Some(driver)) => f.write_str(driver),
             ("", None) => write!(f, "{}", self.error),

@@ -168,6 +168,12 @@ impl<'c> Txn<'c> {
         self.deferred.push(statement);
     }
 
+    /// Takes out what waits for the next statement.
+    #[cfg(test)]
+    pub(crate) fn take_deferred(&mut self) -> Vec<Statement> {
+        self.deferred.take()
+    }
+
     /// Runs what waits for the next statement.
     pub(crate) async fn settle(&mut self) -> Result<()> {
         if !self.deferred.is_empty() {

@@ -40,6 +40,7 @@ async fn one(txn: &mut Txn<'_>, job: &str, why: &Error) -> Result<std::result::R
     let mut running = stored.clone();
     running.facts.state = claimed.to;
     running.facts.attempt = claimed.attempt;
+    running.epoch += i64::from(claimed.next_epoch);
     running.changes += 1;
     // Without its sources: they might quote what is stored.
     let message = txn.limits.cut_error(&format!("the stored job can't be read: {why}"));

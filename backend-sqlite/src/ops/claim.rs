@@ -4,11 +4,12 @@ use std::collections::HashMap;
 
 use windlass_core::{Cause, ClaimRequest, Claimed, Error, Lane, Lease, QueueSlots, Result, State};
 
-use crate::batch::{Rows, ids, texts};
+use crate::batch::{Lines, Rows, ids, texts};
 use crate::feed::{self, Fact, cause_code};
 use crate::ops::apply::trim;
 use crate::ops::aside;
 use crate::ops::picked::{self, Picked, Taken};
+use crate::ops::stored::Guard;
 use crate::ops::unique;
 use crate::script::{Statement, statement};
 use crate::txn::{Tally, Txn};
@@ -157,8 +158,14 @@ async fn write(txn: &mut Txn<'_>, request: &ClaimRequest, taken: &[Taken]) -> Re
     let seq = txn.next_seq();
     let (from, to) = (State::Available, State::Running);
     let worker = request.worker;
+    let mut picked = Lines::default();
+    for job in taken {
+        let key = &job.lease.key;
+        picked.row(key.job.as_bytes()).number(job.epoch);
+    }
     let query = statement(include_str!("../sql/claim.sql"))
-        .bind(ids(taken.iter().map(|job| job.lease.key.job.as_bytes())))
+        .writes(taken.len())
+        .bind(picked.done().0)
         .bind(worker.as_bytes())
         .bind(request.claim_id.as_bytes())
         .bind(txn.now)
@@ -174,7 +181,8 @@ async fn write(txn: &mut Txn<'_>, request: &ClaimRequest, taken: &[Taken]) -> Re
             freed.row().text(key).id(lease.key.job.as_bytes()).int(unique::STARTED);
         }
         if job.changes > cap {
-            long.push(lease.key.job);
+            let (epoch, claim) = (lease.key.epoch.0.into(), Some(lease.key.claim_id));
+            long.push(Guard { job: lease.key.job, state: to, epoch, claim });
         }
         let (queue, kind) = (lease.queue.as_str(), lease.kind.as_str());
         tally.count(queue, kind, from, -1);

@@ -50,7 +50,7 @@ async fn promote(txn: &mut Txn<'_>, limit: u32, more: &mut bool) -> Result<u64> 
         let full = size(rows.len()) > left;
         rows.truncate(usize::try_from(left).unwrap_or(0));
         let Some(last) = rows.last() else { break };
-        (due_at, after) = (txn.get(last, 17)?, txn.get(last, 0)?);
+        (due_at, after) = (txn.get(last, 18)?, txn.get(last, 0)?);
         let mut steps = Vec::with_capacity(rows.len());
         for job in Stored::readable(txn.during, &rows) {
             if let Some(to) = machine::promoted(&job.facts) {

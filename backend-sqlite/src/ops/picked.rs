@@ -17,6 +17,8 @@ use crate::error::unreadable;
 /// A job that a claim takes.
 pub(crate) struct Taken {
     pub(crate) lease: Lease,
+    /// The epoch as it was read.
+    pub(crate) epoch: u32,
     pub(crate) rank: i64,
     /// State changes in its trail, the claim among them.
     pub(crate) changes: i64,
@@ -128,6 +130,7 @@ fn one(job: Json<'_>, request: &ClaimRequest, step: u32, names: &mut Names) -> R
     let key = LeaseKey { job: id, epoch, claim_id: request.claim_id };
     Ok(Taken {
         lease: Lease::of(&record, key),
+        epoch: job.1,
         rank: job.17.unwrap_or(0),
         changes: job.18 + i64::from(step),
         frees: job.19,

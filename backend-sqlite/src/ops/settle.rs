@@ -164,7 +164,7 @@ impl<'a> Accepted<'a> {
             AttemptOutcome::Completed { result, .. } => result.as_ref(),
             _ => None,
         };
-        Step { error, result, by_owner: true, ..Step::new(self.job, to) }
+        Step { error, result, ..Step::new(self.job, to) }
     }
 }
 

@@ -7,18 +7,21 @@ use serde_json::Value;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 use windlass_core::machine::Facts;
-use windlass_core::{JobId, LeaseKey, Priority, Result, State, WorkerId};
+use windlass_core::{ClaimId, JobId, LeaseKey, Priority, Result, State, WorkerId};
 
 use crate::error::{map, unreadable};
 use crate::ops::unique;
 
 /// What a transition needs to know of a stored job. The statements that read it select these columns in this order:
 /// `id, state, attempt, max_attempts, snoozes, crashes, cancelling, kind, queue, priority, worker, unique_key, unique_mode,
-/// unique_until, errors, changes, notes`.
+/// unique_until, errors, changes, notes, epoch`.
 #[derive(Debug, Clone)]
 pub(crate) struct Stored {
     pub(crate) id: JobId,
     pub(crate) facts: Facts,
+    pub(crate) epoch: i64,
+    /// The claim id under which its owner writes; `None` for everyone else.
+    pub(crate) claim: Option<ClaimId>,
     pub(crate) kind: String,
     pub(crate) queue: String,
     pub(crate) priority: Priority,
@@ -37,7 +40,22 @@ pub(crate) struct StoredUnique {
     pub(crate) until: Option<i64>,
 }
 
+/// What a statement that writes a job compares first: the row as it was read. An owner's claim id is part of it; others
+/// look at the state and the epoch alone.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Guard {
+    pub(crate) job: JobId,
+    pub(crate) state: State,
+    pub(crate) epoch: i64,
+    pub(crate) claim: Option<ClaimId>,
+}
+
 impl Stored {
+    pub(crate) fn guard(&self) -> Guard {
+        let Self { id, facts, epoch, claim, .. } = self;
+        Guard { job: *id, state: facts.state, epoch: *epoch, claim: *claim }
+    }
+
     pub(crate) fn read(during: &'static str, row: &SqliteRow) -> Result<Self> {
         Self::decode(row).map_err(map(during))?.ok_or_else(|| unreadable("a job", "unknown state"))
     }
@@ -81,6 +99,8 @@ impl Stored {
         Ok(Some(Self {
             id,
             facts,
+            epoch: row.try_get(17)?,
+            claim: None,
             kind: row.try_get(7)?,
             queue: row.try_get(8)?,
             priority: Priority(row.try_get(9)?),
@@ -145,6 +165,8 @@ impl Stored {
         let job = Self {
             id: key.job,
             facts,
+            epoch: key.epoch.0.into(),
+            claim: Some(key.claim_id),
             kind: row.7,
             queue: row.8,
             priority: Priority(row.9),
