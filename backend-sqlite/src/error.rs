@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use sqlx::Row as _;
 use sqlx::error::DatabaseError;
-use windlass_core::Error;
+use sqlx::sqlite::SqliteRow;
+use windlass_core::{Error, Result};
 
 /// The backend's name in errors and logs.
 pub(crate) const NAME: &str = "sqlite";
@@ -113,6 +115,43 @@ pub(crate) fn unreadable(
     source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
 ) -> Error {
     Error::Decode { what: what.into(), source: source.into() }
+}
+
+/// A column of a job that can't be read. The source quotes nothing of what is stored.
+pub(crate) fn damaged(
+    job: impl std::fmt::Display,
+    column: &'static str,
+    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> Error {
+    Error::Decode { what: format!("column `{column}` of job {job}").into(), source: source.into() }
+}
+
+/// What is wrong with stored JSON, without a word of it.
+pub(crate) fn bad_json(error: &serde_json::Error) -> String {
+    let what = if error.is_data() { "its JSON has another shape" } else { "it is not JSON" };
+    format!("{what}, from line {}, column {} on", error.line(), error.column())
+}
+
+/// Reads a column of a job's row.
+pub(crate) fn column<'r, T>(
+    row: &'r SqliteRow,
+    number: usize,
+    job: impl std::fmt::Display,
+    name: &'static str,
+) -> Result<T>
+where
+    T: sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>,
+{
+    row.try_get(number).map_err(|error| match error {
+        sqlx::Error::ColumnDecode { source, .. } => damaged(job, name, source),
+        error => damaged(job, name, error),
+    })
+}
+
+/// Whether a statement that answers JSON met a value that JSON can't hold.
+pub(crate) fn is_no_json(error: &sqlx::Error) -> bool {
+    let message = error.as_database_error().map(DatabaseError::message);
+    message == Some("JSON cannot hold BLOB values")
 }
 
 /// A driver error with the way out. SQLite's own messages quote no bound values.

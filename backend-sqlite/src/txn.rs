@@ -190,6 +190,25 @@ impl<'c> Txn<'c> {
         script.run(self.conn).await.map_err(error::map(self.during))
     }
 
+    /// Runs a statement that answers JSON. `None` when a value stands in its way that JSON can't hold.
+    pub(crate) async fn read_json(
+        &mut self,
+        statement: Statement,
+    ) -> Result<Option<Vec<SqliteRow>>> {
+        let mut script = std::mem::take(&mut self.deferred);
+        script.push(statement);
+        match script.run(self.conn).await {
+            Ok(rows) => Ok(Some(rows)),
+            Err(error) if error::is_no_json(&error) => Ok(None),
+            Err(error) => Err(error::translate(self.during, error)),
+        }
+    }
+
+    /// What the transaction began with.
+    pub(crate) fn take_looked(&mut self) -> Option<Vec<SqliteRow>> {
+        self.looked.take()
+    }
+
     /// Runs the first statement of an operation, unless the transaction began with it.
     pub(crate) async fn look(&mut self, statement: Statement) -> Result<Vec<SqliteRow>> {
         match self.looked.take() {

@@ -476,13 +476,18 @@ async fn begin<'c>(
     look: Option<Statement>,
 ) -> sqlx::Result<Txn<'c>> {
     let deadline = Instant::now() + shared.options.busy_timeout;
-    let mut tries = 0;
+    let (mut tries, mut look) = (0, look);
     let (tick, looked) = loop {
         match Txn::begin(conn, look.clone()).await {
             Ok(begun) => break begun,
             Err(error) if error::code(&error) == Some(BUSY) && Instant::now() < deadline => {
                 tries += 1;
                 tokio::time::sleep(open::pause(tries)).await;
+            }
+            // The operation looks by itself, and gets round what is in the way.
+            Err(error) if look.is_some() && error::is_no_json(&error) => {
+                rollback(conn).await;
+                look = None;
             }
             Err(error) => return Err(error),
         }

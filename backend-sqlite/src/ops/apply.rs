@@ -5,6 +5,7 @@ use windlass_core::{AttemptError, Cause, ClaimId, Payload, Result, State, Unique
 
 use crate::batch::{Lines, Rows, ids};
 use crate::clock::micros;
+use crate::error::bad_json;
 use crate::feed::{self, Fact};
 use crate::ops::stored::{Guard, Stored};
 use crate::ops::unique;
@@ -267,9 +268,10 @@ pub(crate) async fn trim(txn: &mut Txn<'_>, jobs: &[Guard], room: usize) -> Resu
     let found = txn.fetch(sqlx::query(include_str!("../sql/trail_read.sql")).bind(list)).await?;
     // The rows come in the order of the ids asked for.
     for (guard, row) in jobs.iter().zip(&found) {
-        let text: String = txn.get(row, 1)?;
-        let trimmed = trail::trim(&text, keep).unwrap_or_else(|error| {
-            tracing::error!(job = %guard.job, %error, "a job's history can't be read and is left as it is");
+        let bytes: &[u8] = txn.get(row, 1)?;
+        let trimmed = trail::trim(&String::from_utf8_lossy(bytes), keep).unwrap_or_else(|error| {
+            let error = bad_json(&error);
+            tracing::error!(job = %guard.job, error, "a job's history can't be read and is left as it is");
             None
         });
         if let Some(text) = trimmed {

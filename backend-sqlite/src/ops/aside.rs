@@ -32,7 +32,7 @@ async fn one(txn: &mut Txn<'_>, job: &str, why: &Error) -> Result<std::result::R
     let query = sqlx::query(include_str!("../sql/stored.sql")).bind(texts([job]));
     let rows = txn.fetch(query).await?;
     let gone = || Error::NotFound { what: format!("job {job}").into() };
-    let stored = match rows.first().ok_or_else(gone).and_then(|row| Stored::read(txn.during, row)) {
+    let stored = match rows.first().ok_or_else(gone).and_then(Stored::read) {
         Ok(stored) => stored,
         Err(error) => return Ok(Err(error)),
     };

@@ -140,7 +140,7 @@ async fn stored(txn: &mut Txn<'_>, job: &Lease) -> Stored {
     let list = ids([job.key.job.as_bytes()]);
     let query = sqlx::query(include_str!("../sql/stored_any.sql")).bind(list);
     let rows = txn.fetch(query).await.unwrap();
-    Stored::read("test", &rows[0]).unwrap()
+    Stored::read(&rows[0]).unwrap()
 }
 
 #[tokio::test]

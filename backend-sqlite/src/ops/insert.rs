@@ -256,7 +256,7 @@ async fn replace(
     let Some(found) = found.first() else {
         return Err(Error::NotFound { what: format!("job {holder}").into() });
     };
-    let before = Stored::read(txn.during, found)?;
+    let before = Stored::read(found)?;
     check_start(txn, job.start)?;
     if before.queue != job.queue.as_str() {
         intake.take_room(job.queue.as_str(), 1)?;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sqlx::Row as _;
 use windlass_core::{BlobKey, JobId, Pruned, Result, Retention, State};
 
 use crate::batch::{Rows, ids, size, texts};
@@ -47,13 +48,21 @@ pub(super) async fn jobs(
     let mut finished = Rows::new();
     for row in &rows {
         let job = JobId::from_slice(&txn.get::<Vec<u8>>(row, 0)?)?;
-        let (queue, kind): (String, String) = (txn.get(row, 1)?, txn.get(row, 2)?);
         let Some(state) = State::from_code(txn.get(row, 3)?) else { continue };
-        txn.count(&queue, &kind, state, -1);
-        let epoch = txn.get(row, 6)?;
+        let epoch = match txn.get(row, 6) {
+            Ok(epoch) => epoch,
+            Err(error) => {
+                tracing::error!(%job, ?error, "a final job can't be read and is not pruned");
+                continue;
+            }
+        };
+        // Names that can't be read are counted nowhere; the job goes all the same.
+        if let (Ok(queue), Ok(kind)) = (row.try_get(1), row.try_get(2)) {
+            txn.count(queue, kind, state, -1);
+        }
         finished.guarded(&Guard { job, state, epoch, claim: None });
-        if let Some(key) = txn.get::<Option<String>>(row, 4)? {
-            let mode: Option<i64> = txn.get(row, 5)?;
+        if let Ok(Some(key)) = row.try_get::<Option<String>, _>(4) {
+            let mode: Option<i64> = row.try_get(5).unwrap_or(None);
             keys.row().text(&key).id(job.as_bytes()).maybe_int(mode);
         }
         gone.push(job);

@@ -12,7 +12,7 @@ WHERE (?3 = '[]' OR r.state IN (SELECT value FROM json_each(?3)))
     AND (?4 = '[]' OR r.queue IN (SELECT value FROM json_each(?4)))
     AND (?5 = '[]' OR r.kind IN (SELECT value FROM json_each(?5)))
     AND (?6 = '[]' OR NOT EXISTS (
-        SELECT 1 FROM json_each(?6) AS t WHERE t.value NOT IN (SELECT value FROM json_each(coalesce(r.tags, '[]')))))
+        SELECT 1 FROM json_each(?6) AS t WHERE t.value NOT IN (SELECT value FROM json_each(iif(json_valid(r.tags), r.tags, '[]')))))
     AND (?7 IS NULL OR r.unique_key = ?7)
 UNION ALL
 SELECT max(id), NULL, count(*), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM looked
