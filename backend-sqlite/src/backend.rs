@@ -40,7 +40,8 @@ impl SqliteBackend {
         let mut conn = open::writer(&options).await?;
         schema::migrate(&mut conn, &options).await?;
         let (hub, clock) = (Arc::new(Hub::default()), Clock::new());
-        let tick = crate::txn::Txn::peek(&mut conn).await.map_err(error::map("open"))?;
+        let tick =
+            crate::txn::Txn::peek(&mut conn).await.map_err(|e| open::explain(&options.path, e))?;
         hub.found(tick);
         let shared = Shared { options: options.clone(), clock: clock.clone(), hub: hub.clone() };
         let writer = Writer::start(conn, shared)?;

@@ -6,6 +6,7 @@ use std::fmt::Write;
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteArguments;
 
+use crate::ops::stored::Guard;
 use crate::script::{Statement, statement};
 
 pub(crate) type Query = sqlx::query::Query<'static, sqlx::Sqlite, SqliteArguments>;
@@ -25,6 +26,19 @@ impl Rows {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.count == 0
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Starts a row with what the statement compares before it writes: four columns.
+    pub(crate) fn guarded(&mut self, guard: &Guard) -> &mut Self {
+        self.row().id(guard.job.as_bytes()).int(guard.state.code()).int(guard.epoch);
+        match &guard.claim {
+            Some(claim) => self.id(claim.as_bytes()),
+            None => self.null(),
+        }
     }
 
     /// Starts a row; the columns follow.
@@ -106,6 +120,12 @@ impl Rows {
         statement(sql).bind(self.done().0)
     }
 
+    /// The same for rows that begin with their [`guarded`](Self::guarded) columns: each must write its job.
+    pub(crate) fn guarded_query(self, sql: &'static str) -> Statement {
+        let count = self.count;
+        self.query(sql).writes(count)
+    }
+
     /// A query with the rows as its first and their bytes as its second parameter.
     pub(crate) fn query_with_bytes(self, sql: &'static str) -> Statement {
         let (json, blob) = self.done();
@@ -119,16 +139,22 @@ impl Rows {
 pub(crate) struct Lines {
     json: String,
     blob: Vec<u8>,
+    count: usize,
 }
 
 impl Lines {
     pub(crate) fn is_empty(&self) -> bool {
-        self.json.is_empty()
+        self.count == 0
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.count
     }
 
     /// Starts a row with an id of 32 digits.
     pub(crate) fn row(&mut self, id: &[u8; 16]) -> &mut Self {
-        self.json.push_str(if self.json.is_empty() { "[\"" } else { "\",\"" });
+        self.json.push_str(if self.count == 0 { "[\"" } else { "\",\"" });
+        self.count += 1;
         self.id(id)
     }
 

@@ -172,6 +172,11 @@ impl Entry {
         Position { seq: u128::try_from(seq).unwrap_or(0), job }
     }
 
+    /// The place behind all events of an entry.
+    pub(crate) fn end(seq: i64) -> Result<Position> {
+        Ok(Self::position(seq, JobId::from_slice(&[0xff; 16])?))
+    }
+
     /// The events of the entry, in the order of their positions.
     pub(crate) fn events(&self) -> Result<Vec<Event>> {
         let bad = |e: serde_json::Error| unreadable("an entry of the event feed", e);

@@ -1,13 +1,13 @@
 //! Opens connections: what must hold before the first, and what must hold on each.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, SqliteConnection};
 use windlass_core::{Error, Result};
 
-use crate::error::{self, CANTOPEN, CORRUPT, NOTADB, READONLY};
+use crate::error::{self, BUSY, CANTOPEN, CORRUPT, NOTADB, READONLY};
 use crate::options::{SqliteOptions, check_nul, config};
 
 /// SQLite before this version can damage a database in WAL mode when a checkpoint meets a reset of the log.
@@ -37,7 +37,19 @@ pub(crate) async fn writer(options: &SqliteOptions) -> Result<SqliteConnection> 
         .pragma("journal_size_limit", JOURNAL_SIZE_LIMIT)
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
         .pragma("cell_size_check", "ON");
-    let mut conn = connect.connect().await.map_err(|e| explain(&options.path, e))?;
+    // SQLite does not wait for its locks while it changes the journal mode: of many that open a new file at once, some find it
+    // locked, whatever the busy timeout is.
+    let (deadline, mut tries) = (Instant::now() + options.busy_timeout, 0);
+    let mut conn = loop {
+        match connect.connect().await {
+            Ok(conn) => break conn,
+            Err(error) if error::code(&error) == Some(BUSY) && Instant::now() < deadline => {
+                tries += 1;
+                tokio::time::sleep(pause(tries)).await;
+            }
+            Err(error) => return Err(explain(&options.path, error)),
+        }
+    };
     read_back(&mut conn, &options.path).await?;
     Ok(conn)
 }
@@ -103,7 +115,7 @@ pub(crate) fn explain(path: &Path, error: sqlx::Error) -> Error {
         Some(CANTOPEN) => config(format!(
             "the database `{name}` can't be opened: check that its folder exists and that this process may write there"
         )),
-        _ => error::translate("open", error),
+        _ => error::in_file(error::translate("open", error), path),
     }
 }
 

@@ -3,14 +3,14 @@
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 use windlass_core::{
-    Count, Cursor, Error, EventFilter, EventPage, JobId, JobQuery, JobRecord, Kind, Order, Page,
-    Position, QueueAge, QueueName, Result, State, Stats, StatsQuery, WorkerId, WorkerRecord,
+    Count, Cursor, Error, Event, EventFilter, EventPage, JobId, JobQuery, JobRecord, Kind, Order,
+    Page, Position, QueueAge, QueueName, Result, State, Stats, StatsQuery, WorkerId, WorkerRecord,
 };
 
 use crate::SqliteBackend;
 use crate::batch::{size, texts};
 use crate::clock::{duration, timestamp};
-use crate::error::{map, unreadable};
+use crate::error::{column, damaged, map, unreadable};
 use crate::feed::Entry;
 use crate::ops::change::bind_filter;
 use crate::records::record;
@@ -29,15 +29,23 @@ pub(crate) async fn list(backend: &SqliteBackend, query: &JobQuery) -> Result<Pa
     let statement = sqlx::query(sql).bind(after).bind(size(query.limit) + 1);
     let rows = backend.readers.fetch("list", bind_filter(statement, &query.filter)).await?;
     let more = rows.len() > query.limit;
-    let mut items =
-        rows.iter().map(|row| record("list", row)).collect::<Result<Vec<JobRecord>>>()?;
+    let id = |row: &SqliteRow| JobId::from_slice(column(row, 0, "?", "id")?);
+    let mut rows = rows.iter().map(|row| Ok((id(row)?, row))).collect::<Result<Vec<_>>>()?;
     match query.order {
-        Order::NewestFirst => items.sort_unstable_by_key(|job| std::cmp::Reverse(job.id)),
-        Order::OldestFirst => items.sort_unstable_by_key(|job| job.id),
+        Order::NewestFirst => rows.sort_unstable_by_key(|(id, _)| std::cmp::Reverse(*id)),
+        Order::OldestFirst => rows.sort_unstable_by_key(|(id, _)| *id),
     }
-    items.truncate(query.limit);
-    let next = items.last().filter(|_| more).map(|job| Cursor(job.id));
-    Ok(Page { items, next })
+    rows.truncate(query.limit);
+    let next = rows.last().filter(|_| more).map(|(id, _)| Cursor(*id));
+    // One job that can't be read must not hide the others; `get` says what is wrong with it.
+    let readable = |(_, row): &(JobId, &SqliteRow)| match record(row) {
+        Ok(job) => Some(job),
+        Err(error) => {
+            tracing::error!(%error, "a job can't be read and is left out of a listing");
+            None
+        }
+    };
+    Ok(Page { items: rows.iter().filter_map(readable).collect(), next })
 }
 
 fn check_limit(backend: &SqliteBackend, limit: usize) -> Result<()> {
@@ -80,9 +88,10 @@ pub(crate) async fn history(
     let Some(row) = rows.first() else {
         return Ok(EventPage::new(Vec::new(), after, false, false));
     };
-    let text = |n: usize| row.try_get::<String, _>(n).map_err(map("history"));
-    let mut events =
-        trail::events(&text(2)?, id, &Kind::new(text(0)?)?, &QueueName::new(text(1)?)?)?;
+    let text = |n, name| column::<&str>(row, n, id, name);
+    let kind = Kind::new(text(0, "kind")?).map_err(|e| damaged(id, "kind", e))?;
+    let queue = QueueName::new(text(1, "queue")?).map_err(|e| damaged(id, "queue", e))?;
+    let mut events = trail::events(text(2, "trail")?, id, &kind, &queue)?;
     events.retain(|event| after.is_none_or(|after| event.position > after));
     // Read after the job: what was added in between stands behind what was read.
     let query = sqlx::query(include_str!("sql/history.sql"));
@@ -114,7 +123,8 @@ pub(crate) async fn events(
     };
     page.gap = after.is_some() && seq(after) < horizon;
     for row in rows.iter().take(STRETCH) {
-        for event in entry(row).map_err(map("events"))?.events()? {
+        let Some(found) = readable(row, &mut page.next)? else { continue };
+        for event in found {
             if after.is_some_and(|after| event.position <= after) {
                 continue;
             }
@@ -131,6 +141,19 @@ pub(crate) async fn events(
     Ok(page)
 }
 
+/// The events of an entry. One that can't be read must not hold up its followers: they go on behind it.
+fn readable(row: &SqliteRow, next: &mut Option<Position>) -> Result<Option<Vec<Event>>> {
+    match entry(row).map_err(map("events")).and_then(|entry| entry.events()) {
+        Ok(events) => Ok(Some(events)),
+        Err(error) => {
+            let seq: i64 = row.try_get(0).map_err(map("events"))?;
+            tracing::error!(entry = seq, %error, "an entry of the feed can't be read and is left out");
+            *next = (*next).max(Some(Entry::end(seq)?));
+            Ok(None)
+        }
+    }
+}
+
 async fn horizon(backend: &SqliteBackend) -> Result<i64> {
     let query = sqlx::query(include_str!("sql/horizon.sql"));
     let rows = backend.readers.fetch("events", query).await?;
@@ -140,8 +163,9 @@ async fn horizon(backend: &SqliteBackend) -> Result<i64> {
 pub(crate) async fn tail(backend: &SqliteBackend) -> Result<Option<Position>> {
     let rows = backend.readers.fetch("tail", sqlx::query(include_str!("sql/tail.sql"))).await?;
     let Some(row) = rows.first() else { return Ok(None) };
-    let events = entry(row).map_err(map("tail"))?.events()?;
-    Ok(events.last().map(|event| event.position))
+    let mut end = None;
+    let events = readable(row, &mut end)?;
+    Ok(events.and_then(|events| Some(events.last()?.position)).or(end))
 }
 
 /// The number of the last entry kept.
@@ -168,7 +192,10 @@ pub(crate) async fn stats(backend: &SqliteBackend, query: &StatsQuery) -> Result
     stats.counts.sort_by(|a, b| (&a.queue, &a.kind, a.state).cmp(&(&b.queue, &b.kind, b.state)));
     let ages = sqlx::query(include_str!("sql/stats_ages.sql")).bind(now).bind(queues);
     for row in backend.readers.fetch("stats", ages).await? {
-        stats.ages.push(age(&row)?);
+        match age(&row) {
+            Ok(age) => stats.ages.push(age),
+            Err(error) => tracing::error!(%error, "the name of a queue can't be read"),
+        }
     }
     stats.ages.sort_by(|a, b| a.queue.cmp(&b.queue));
     Ok(stats)

@@ -29,13 +29,14 @@ impl Readers {
     /// Runs one statement.
     pub(crate) async fn fetch(&self, during: &'static str, query: Query) -> Result<Vec<SqliteRow>> {
         let _turn = self.turn.acquire().await.map_err(|_| Error::Closed(NAME))?;
+        let failed = |e| error::in_file(error::translate(during, e), &self.options.path);
         let free = self.lock().pop();
         let mut conn = match free {
             Some(conn) => conn,
-            None => open::reader(&self.options).await.map_err(error::map(during))?,
+            None => open::reader(&self.options).await.map_err(failed)?,
         };
         // A connection goes back only after a good answer: one that was dropped or failed is opened anew.
-        let rows = query.fetch_all(&mut conn).await.map_err(error::map(during))?;
+        let rows = query.fetch_all(&mut conn).await.map_err(failed)?;
         if !self.turn.is_closed() {
             self.lock().push(conn);
         }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use serde::de::DeserializeOwned;
-use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 use windlass_core::{
     ClaimId, Encoding, Epoch, JobId, JobRecord, Kind, Payload, Priority, QueueName, Result, State,
@@ -11,22 +10,23 @@ use windlass_core::{
 };
 
 use crate::clock::{duration, timestamp};
-use crate::error::{map, unreadable};
+use crate::error::{bad_json, column, damaged};
 
 /// Reads a row whose columns are
 /// `id, state, queue, kind, priority, due_at, epoch, attempt, max_attempts, snoozes, crashes, worker, claim_id, started_at,
 /// finished_at, cancelling, timeout, created_at, unique_key, meta, tags, progress, errors, encoding, args,
 /// result_encoding, result`.
-pub(crate) fn record(during: &'static str, row: &SqliteRow) -> Result<JobRecord> {
-    let raw = Raw::read(row).map_err(map(during))?;
+pub(crate) fn record(row: &SqliteRow) -> Result<JobRecord> {
+    let raw = Raw::read(row)?;
+    let id = raw.id;
     let mut job = JobRecord::new(
-        JobId::from_slice(raw.id)?,
-        Kind::new(raw.kind)?,
-        QueueName::new(raw.queue)?,
-        payload(raw.encoding, raw.args)?,
+        id,
+        Kind::new(raw.kind).map_err(|e| damaged(id, "kind", e))?,
+        QueueName::new(raw.queue).map_err(|e| damaged(id, "queue", e))?,
+        payload(id, "encoding", raw.encoding, raw.args)?,
         timestamp(raw.created_at),
     );
-    job.state = State::from_code(raw.state).ok_or_else(|| unreadable("a job", "unknown state"))?;
+    job.state = State::from_code(raw.state).ok_or_else(|| damaged(id, "state", "it is unknown"))?;
     job.priority = Priority(raw.priority);
     job.due_at = timestamp(raw.due_at);
     let count = |n: i64| u32::try_from(n).unwrap_or(u32::MAX);
@@ -34,37 +34,49 @@ pub(crate) fn record(during: &'static str, row: &SqliteRow) -> Result<JobRecord>
     job.epoch = Epoch(epoch);
     (job.attempt, job.max_attempts) = (attempt, max_attempts);
     (job.snoozes, job.crashes) = (snoozes, crashes);
-    job.worker = raw.worker.map(WorkerId::from_slice).transpose()?;
-    job.claim_id = raw.claim_id.map(ClaimId::from_slice).transpose()?;
+    job.worker =
+        raw.worker.map(WorkerId::from_slice).transpose().map_err(|e| damaged(id, "worker", e))?;
+    job.claim_id = raw
+        .claim_id
+        .map(ClaimId::from_slice)
+        .transpose()
+        .map_err(|e| damaged(id, "claim_id", e))?;
     job.started_at = raw.started_at.map(timestamp);
     job.finished_at = raw.finished_at.map(timestamp);
     job.cancel_requested = raw.cancelling;
     job.timeout = raw.timeout.map(duration);
-    job.unique_key = raw.unique_key.map(UniqueKey::new).transpose()?;
-    job.meta = json("metadata", raw.meta)?.unwrap_or_else(BTreeMap::new);
-    job.tags = json("tags", raw.tags)?.unwrap_or_default();
-    job.progress = json("progress", raw.progress)?;
-    job.errors = json("errors", raw.errors)?.unwrap_or_default();
+    job.unique_key =
+        raw.unique_key.map(UniqueKey::new).transpose().map_err(|e| damaged(id, "unique_key", e))?;
+    job.meta = json(id, "meta", raw.meta)?.unwrap_or_else(BTreeMap::new);
+    job.tags = json(id, "tags", raw.tags)?.unwrap_or_default();
+    job.progress = json(id, "progress", raw.progress)?;
+    job.errors = json(id, "errors", raw.errors)?.unwrap_or_default();
     job.result = match (raw.result_encoding, raw.result) {
-        (Some(encoding), Some(bytes)) => Some(payload(encoding, bytes)?),
+        (Some(encoding), Some(bytes)) => Some(payload(id, "result_encoding", encoding, bytes)?),
         _ => None,
     };
     Ok(job)
 }
 
-fn payload(encoding: i64, bytes: &[u8]) -> Result<Payload> {
-    let encoding = Encoding::from_code(encoding)
-        .ok_or_else(|| unreadable("a payload", "its encoding is unknown"))?;
+fn payload(job: JobId, column: &'static str, encoding: i64, bytes: &[u8]) -> Result<Payload> {
+    let encoding = Encoding::from_code(encoding).ok_or_else(|| {
+        damaged(job, column, format!("{encoding} is unknown to this version of the library"))
+    })?;
     Ok(Payload { encoding, bytes: bytes.to_vec().into() })
 }
 
 /// Reads a JSON column; NULL is none.
-fn json<T: DeserializeOwned>(what: &'static str, text: Option<&str>) -> Result<Option<T>> {
-    text.map(|text| serde_json::from_str(text).map_err(|e| unreadable(what, e))).transpose()
+fn json<T: DeserializeOwned>(
+    job: JobId,
+    column: &'static str,
+    text: Option<&str>,
+) -> Result<Option<T>> {
+    let read = |text| serde_json::from_str(text).map_err(|e| damaged(job, column, bad_json(&e)));
+    text.map(read).transpose()
 }
 
 struct Raw<'r> {
-    id: &'r [u8],
+    id: JobId,
     state: i64,
     queue: &'r str,
     kind: &'r str,
@@ -90,32 +102,39 @@ struct Raw<'r> {
 }
 
 impl<'r> Raw<'r> {
-    fn read(row: &'r SqliteRow) -> sqlx::Result<Self> {
-        let int = |n: usize| row.try_get::<i64, _>(n);
+    fn read(row: &'r SqliteRow) -> Result<Self> {
+        let id = JobId::from_slice(column(row, 0, "?", "id")?)?;
+        let int = |n, name| column::<i64>(row, n, id, name);
         Ok(Self {
-            id: row.try_get(0)?,
-            state: int(1)?,
-            queue: row.try_get(2)?,
-            kind: row.try_get(3)?,
-            priority: row.try_get(4)?,
-            due_at: int(5)?,
-            counters: [int(6)?, int(7)?, int(8)?, int(9)?, int(10)?],
-            worker: row.try_get(11)?,
-            claim_id: row.try_get(12)?,
-            started_at: row.try_get(13)?,
-            finished_at: row.try_get(14)?,
-            cancelling: row.try_get(15)?,
-            timeout: row.try_get(16)?,
-            created_at: int(17)?,
-            unique_key: row.try_get(18)?,
-            meta: row.try_get(19)?,
-            tags: row.try_get(20)?,
-            progress: row.try_get(21)?,
-            errors: row.try_get(22)?,
-            encoding: int(23)?,
-            args: row.try_get(24)?,
-            result_encoding: row.try_get(25)?,
-            result: row.try_get(26)?,
+            id,
+            state: int(1, "state")?,
+            queue: column(row, 2, id, "queue")?,
+            kind: column(row, 3, id, "kind")?,
+            priority: column(row, 4, id, "priority")?,
+            due_at: int(5, "due_at")?,
+            counters: [
+                int(6, "epoch")?,
+                int(7, "attempt")?,
+                int(8, "max_attempts")?,
+                int(9, "snoozes")?,
+                int(10, "crashes")?,
+            ],
+            worker: column(row, 11, id, "worker")?,
+            claim_id: column(row, 12, id, "claim_id")?,
+            started_at: column(row, 13, id, "started_at")?,
+            finished_at: column(row, 14, id, "finished_at")?,
+            cancelling: column(row, 15, id, "cancelling")?,
+            timeout: column(row, 16, id, "timeout")?,
+            created_at: int(17, "created_at")?,
+            unique_key: column(row, 18, id, "unique_key")?,
+            meta: column(row, 19, id, "meta")?,
+            tags: column(row, 20, id, "tags")?,
+            progress: column(row, 21, id, "progress")?,
+            errors: column(row, 22, id, "errors")?,
+            encoding: int(23, "encoding")?,
+            args: column(row, 24, id, "args")?,
+            result_encoding: column(row, 25, id, "result_encoding")?,
+            result: column(row, 26, id, "result")?,
         })
     }
 }

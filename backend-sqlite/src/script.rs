@@ -7,11 +7,15 @@ use std::sync::Arc;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Arguments as _, AssertSqlSafe, SqliteConnection};
 
+use crate::batch::size;
+
 /// A statement, or several in one file, with the values of their parameters `?1`, `?2`, and so on.
 #[derive(Debug, Clone)]
 pub(crate) struct Statement {
     sql: &'static str,
     values: Vec<Value>,
+    /// How many rows it is to write.
+    rows: Option<usize>,
 }
 
 /// A value of a parameter.
@@ -25,13 +29,30 @@ pub(crate) enum Value {
 
 /// A statement without values yet.
 pub(crate) fn statement(sql: &'static str) -> Statement {
-    Statement { sql, values: Vec::new() }
+    Statement { sql, values: Vec::new(), rows: None }
 }
 
 impl Statement {
     pub(crate) fn bind(mut self, value: impl Into<Value>) -> Self {
         self.values.push(value.into());
         self
+    }
+
+    /// Makes it an error when the statement does not write just so many rows: one was not as it had been read.
+    pub(crate) fn writes(mut self, rows: usize) -> Self {
+        self.rows = Some(rows);
+        self
+    }
+
+    #[cfg(test)]
+    pub(crate) fn rows(&self) -> Option<usize> {
+        self.rows
+    }
+
+    /// The statement without its check.
+    #[cfg(test)]
+    pub(crate) fn unchecked(self) -> Self {
+        Self { rows: None, ..self }
     }
 }
 
@@ -86,6 +107,11 @@ impl Script {
         self.0.is_empty()
     }
 
+    #[cfg(test)]
+    pub(crate) fn take(&mut self) -> Vec<Statement> {
+        std::mem::take(&mut self.0)
+    }
+
     pub(crate) fn push(&mut self, statement: Statement) {
         self.0.push(statement);
     }
@@ -100,7 +126,12 @@ impl Script {
     fn join(self) -> Result<(String, SqliteArguments), sqlx::error::BoxDynError> {
         let mut sql = String::new();
         let mut arguments = SqliteArguments::default();
-        for statement in self.0 {
+        let count = |rows| statement(include_str!("sql/written.sql")).bind(size(rows));
+        let with_count = |one: Statement| {
+            let count = one.rows.map(count);
+            std::iter::once(one).chain(count)
+        };
+        for statement in self.0.into_iter().flat_map(with_count) {
             renumber(&mut sql, statement.sql, arguments.len());
             for value in statement.values {
                 match value {

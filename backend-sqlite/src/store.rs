@@ -30,7 +30,7 @@ impl Store for SqliteBackend {
     async fn get(&self, id: JobId) -> Result<Option<JobRecord>> {
         let query = sqlx::query(include_str!("sql/get.sql")).bind(id.as_bytes().to_vec());
         let rows = self.readers.fetch("get", query).await?;
-        rows.first().map(|row| record("get", row)).transpose()
+        rows.first().map(record).transpose()
     }
 
     async fn list(&self, query: &JobQuery) -> Result<Page<JobRecord>> {

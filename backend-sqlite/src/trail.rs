@@ -12,7 +12,7 @@ use windlass_core::{
 };
 
 use crate::clock::timestamp;
-use crate::error::unreadable;
+use crate::error::{bad_json, damaged};
 use crate::feed::{Entry, cause_code, cause_from};
 
 /// Writes one change.
@@ -34,8 +34,8 @@ pub(crate) fn entry(
     text
 }
 
-fn parse(trail: &str) -> Result<Vec<Vec<Value>>> {
-    serde_json::from_str(&format!("[{trail}]")).map_err(|e| unreadable("the history of a job", e))
+fn parse(trail: &str) -> serde_json::Result<Vec<Vec<Value>>> {
+    serde_json::from_str(&format!("[{trail}]"))
 }
 
 /// Whether the change is one that the last claimer did or suffered.
@@ -51,11 +51,12 @@ pub(crate) fn events(
     queue: &QueueName,
 ) -> Result<Vec<Event>> {
     let mut claimer = None;
-    parse(trail)?
+    parse(trail)
+        .map_err(|e| damaged(job, "trail", bad_json(&e)))?
         .into_iter()
         .map(|mut entry| {
             let int = |n: usize| entry.get(n).and_then(Value::as_i64).unwrap_or(-1);
-            let bad = || unreadable("the history of a job", "an entry is incomplete");
+            let bad = || damaged(job, "trail", "an entry is incomplete");
             let code = u8::try_from(int(5)).map_err(|_| bad())?;
             let cause = cause_from(code)?;
             let named = entry.get(6).and_then(Value::as_str).and_then(|text| text.parse().ok());
@@ -83,7 +84,7 @@ pub(crate) fn events(
 }
 
 /// Cuts a trail to `keep` changes: the first and the last ones. `None` when it is short enough.
-pub(crate) fn trim(trail: &str, keep: usize) -> Result<Option<String>> {
+pub(crate) fn trim(trail: &str, keep: usize) -> serde_json::Result<Option<String>> {
     let mut entries = parse(trail)?;
     let keep = keep.max(1);
     if entries.len() <= keep {

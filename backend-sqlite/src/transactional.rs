@@ -4,7 +4,7 @@ use sqlx::{Connection as _, SqliteConnection};
 use windlass_core::{Inserted, NewJob, Result, Settled, Settlement, Transactional};
 
 use crate::SqliteBackend;
-use crate::error::{code, map};
+use crate::error::{code, in_file, map};
 use crate::ops::{insert, settle};
 use crate::txn::Txn;
 
@@ -20,7 +20,8 @@ impl Transactional for SqliteBackend {
         jobs: &[NewJob],
     ) -> Result<Vec<Inserted>> {
         self.options.limits.check_insert(jobs)?;
-        let mut step = Step::begin("insert_in", conn).await?;
+        let mut step =
+            Step::begin("insert_in", conn).await.map_err(|e| in_file(e, &self.options.path))?;
         let answer = async {
             let mut txn = self.join("insert_in", step.conn()).await?;
             let answer = insert::insert(&mut txn, jobs).await?;
@@ -28,7 +29,7 @@ impl Transactional for SqliteBackend {
             Ok(answer)
         };
         let answer = answer.await;
-        step.end(answer).await
+        step.end(answer).await.map_err(|error| in_file(error, &self.options.path))
     }
 
     async fn settle_in(
@@ -36,7 +37,8 @@ impl Transactional for SqliteBackend {
         conn: &mut SqliteConnection,
         settlement: &Settlement,
     ) -> Result<Settled> {
-        let mut step = Step::begin("settle_in", conn).await?;
+        let mut step =
+            Step::begin("settle_in", conn).await.map_err(|e| in_file(e, &self.options.path))?;
         let answer = async {
             let mut txn = self.join("settle_in", step.conn()).await?;
             let answer = settle::settle(&mut txn, std::slice::from_ref(settlement)).await?;
@@ -44,7 +46,7 @@ impl Transactional for SqliteBackend {
             Ok(answer.into_iter().next().unwrap_or(Settled::Lost))
         };
         let answer = answer.await;
-        step.end(answer).await
+        step.end(answer).await.map_err(|error| in_file(error, &self.options.path))
     }
 }
 

@@ -168,6 +168,12 @@ impl<'c> Txn<'c> {
         self.deferred.push(statement);
     }
 
+    /// Takes out what waits for the next statement.
+    #[cfg(test)]
+    pub(crate) fn take_deferred(&mut self) -> Vec<Statement> {
+        self.deferred.take()
+    }
+
     /// Runs what waits for the next statement.
     pub(crate) async fn settle(&mut self) -> Result<()> {
         if !self.deferred.is_empty() {
@@ -182,6 +188,25 @@ impl<'c> Txn<'c> {
         let mut script = std::mem::take(&mut self.deferred);
         script.push(statement);
         script.run(self.conn).await.map_err(error::map(self.during))
+    }
+
+    /// Runs a statement that answers JSON. `None` when a value stands in its way that JSON can't hold.
+    pub(crate) async fn read_json(
+        &mut self,
+        statement: Statement,
+    ) -> Result<Option<Vec<SqliteRow>>> {
+        let mut script = std::mem::take(&mut self.deferred);
+        script.push(statement);
+        match script.run(self.conn).await {
+            Ok(rows) => Ok(Some(rows)),
+            Err(error) if error::is_no_json(&error) => Ok(None),
+            Err(error) => Err(error::translate(self.during, error)),
+        }
+    }
+
+    /// What the transaction began with.
+    pub(crate) fn take_looked(&mut self) -> Option<Vec<SqliteRow>> {
+        self.looked.take()
     }
 
     /// Runs the first statement of an operation, unless the transaction began with it.

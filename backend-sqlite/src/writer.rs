@@ -55,6 +55,7 @@ pub(crate) trait Operation: Send + Sync + 'static {
 pub(crate) struct Writer {
     calls: mpsc::Sender<Box<dyn Call>>,
     urgent: mpsc::Sender<Box<dyn Call>>,
+    options: Arc<SqliteOptions>,
 }
 
 impl Writer {
@@ -66,47 +67,49 @@ impl Writer {
             .enable_time()
             .build()
             .map_err(|e| error::translate("open", sqlx::Error::Io(e)))?;
-        let last_news = Instant::now();
+        let (last_news, options) = (Instant::now(), shared.options.clone());
         let thread =
             Thread { conn: Some(conn), shared, calls: calls_rx, urgent: urgent_rx, last_news };
         std::thread::Builder::new()
             .name("windlass-sqlite-writer".to_owned())
             .spawn(move || runtime.block_on(thread.run()))
             .map_err(|e| error::translate("open", sqlx::Error::Io(e)))?;
-        Ok(Self { calls, urgent })
+        Ok(Self { calls, urgent, options })
     }
 
     /// Runs an operation in one of the next transactions. Dropping the future leaves it applied or not, never half.
     pub(crate) async fn call<O: Operation>(&self, operation: O) -> Result<O::Output> {
-        Self::send(&self.calls, Waiting::new(operation)).await
+        self.send(&self.calls, Waiting::new(operation)).await
     }
 
     /// Runs an operation before all calls that wait.
     pub(crate) async fn call_urgently<O: Operation>(&self, operation: O) -> Result<O::Output> {
-        Self::send(&self.urgent, Waiting::new(operation)).await
+        self.send(&self.urgent, Waiting::new(operation)).await
     }
 
     /// Inserts jobs; calls that meet in one transaction share statements.
     pub(crate) async fn insert(&self, jobs: Vec<NewJob>) -> Result<Vec<Inserted>> {
         let shareable = jobs.iter().all(|job| job.unique.is_none());
         let (call, answer) = Waiting::new(Insert { jobs });
-        Self::send(&self.calls, (Waiting { shareable, ..call }, answer)).await
+        self.send(&self.calls, (Waiting { shareable, ..call }, answer)).await
     }
 
     /// Ends the thread once the calls that wait are done.
     pub(crate) async fn close(&self) -> Result<()> {
-        match Self::send(&self.calls, Waiting::new(Close)).await {
+        match self.send(&self.calls, Waiting::new(Close)).await {
             Err(Error::Closed(_)) | Ok(()) => Ok(()),
             Err(error) => Err(error),
         }
     }
 
     async fn send<O: Operation>(
+        &self,
         to: &mpsc::Sender<Box<dyn Call>>,
         (call, answer): (Waiting<O>, oneshot::Receiver<Result<O::Output>>),
     ) -> Result<O::Output> {
         to.send(Box::new(call)).await.map_err(|_| Error::Closed(NAME))?;
-        answer.await.map_err(|_| Error::Closed(NAME))?
+        let answer = answer.await.map_err(|_| Error::Closed(NAME))?;
+        answer.map_err(|error| error::in_file(error, &self.options.path))
     }
 }
 
@@ -476,13 +479,18 @@ async fn begin<'c>(
     look: Option<Statement>,
 ) -> sqlx::Result<Txn<'c>> {
     let deadline = Instant::now() + shared.options.busy_timeout;
-    let mut tries = 0;
+    let (mut tries, mut look) = (0, look);
     let (tick, looked) = loop {
         match Txn::begin(conn, look.clone()).await {
             Ok(begun) => break begun,
             Err(error) if error::code(&error) == Some(BUSY) && Instant::now() < deadline => {
                 tries += 1;
                 tokio::time::sleep(open::pause(tries)).await;
+            }
+            // The operation looks by itself, and gets round what is in the way.
+            Err(error) if look.is_some() && error::is_no_json(&error) => {
+                rollback(conn).await;
+                look = None;
             }
             Err(error) => return Err(error),
         }

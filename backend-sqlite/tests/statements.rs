@@ -93,15 +93,25 @@ async fn f31_the_hot_statements_use_their_indexes() {
         ("claim_resend", &["INDEX windlass_jobs_running (worker=?)"]),
         ("settle", &["SEARCH j USING PRIMARY KEY (id=?)"]),
         ("settle_already", &["SEARCH f USING PRIMARY KEY (id=?)"]),
+        ("settle_complete", &["SEARCH j USING PRIMARY KEY (id=?)"]),
         (
-            "settle_complete",
+            "settle_complete_delete",
             &["SEARCH j USING PRIMARY KEY (id=?)", "SEARCH windlass_jobs USING PRIMARY KEY (id=?)"],
         ),
         ("apply_waiting", &["SEARCH j USING PRIMARY KEY (id=?)"]),
+        ("apply_final", &["SEARCH j USING PRIMARY KEY (id=?)"]),
         (
-            "apply_final",
+            "jobs_delete",
             &["SEARCH j USING PRIMARY KEY (id=?)", "SEARCH windlass_jobs USING PRIMARY KEY (id=?)"],
         ),
+        (
+            "finished_delete",
+            &[
+                "SEARCH f USING PRIMARY KEY (id=?)",
+                "SEARCH windlass_finished USING PRIMARY KEY (id=?)",
+            ],
+        ),
+        ("notes", &["SEARCH j USING PRIMARY KEY (id=?)"]),
         ("maintain_due", &["INDEX windlass_jobs_due ((due_at,id)>(?,?) AND due_at<?)"]),
         ("maintain_lost", &["INDEX windlass_jobs_running (worker=?"]),
         ("maintain_overdue", &["INDEX windlass_jobs_running (worker=? AND deadline_at<?)"]),

@@ -142,6 +142,14 @@ impl Error {
         Self::Invalid { what: what.into(), why: why.into() }
     }
 
+    /// Says what could not be decoded, where the caller knows better.
+    pub(crate) fn decoding(self, what: String) -> Self {
+        match self {
+            Self::Decode { source, .. } => Self::Decode { what: what.into(), source },
+            error => error,
+        }
+    }
+
     /// Whether the same call may succeed later without any change by the caller.
     #[must_use]
     pub fn is_transient(&self) -> bool {

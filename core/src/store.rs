@@ -28,9 +28,15 @@ pub trait Store: Debug + Send + Sync + 'static {
     async fn insert(&self, jobs: &[NewJob]) -> Result<Vec<Inserted>>;
 
     /// Reads one job, waiting, running or final.
+    ///
+    /// # Errors
+    /// [`Error::Decode`] naming the job and the column or field when its record can't be read.
     async fn get(&self, id: JobId) -> Result<Option<JobRecord>>;
 
     /// Reads a page of jobs in the order of their ids, which are UUIDv7 and so follow the time at which clients made them.
+    ///
+    /// A job whose record can't be read is left out (and logged), so a page may hold fewer jobs than there are:
+    /// [`get`](Self::get) says what is wrong with it. Only `next` tells the end.
     ///
     /// # Errors
     /// [`Error::LimitExceeded`] when `limit` is above [`Limits::batch`](crate::Limits::batch); [`Error::Invalid`] when it is 0.

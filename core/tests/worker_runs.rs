@@ -291,8 +291,11 @@ async fn f49_args_that_do_not_parse_fail_the_attempt_and_the_worker_lives_on() {
     let job = reaches(&memory, bad, State::Discarded).await;
     assert_eq!(job.errors.len(), 2);
     assert_eq!(job.errors[0].kind, FailureKind::BadArgs);
+    let message = &job.errors[0].message;
+    assert!(message.contains(&format!("args of kind `{}`", Alpha::KIND)), "{message}");
+    assert!(message.contains("invalid type: string") && message.contains("default"), "{message}");
     // F52: the content stays out of the error.
-    assert!(!job.errors[0].message.contains("secret"), "{}", job.errors[0].message);
+    assert!(!message.contains("secret"), "{message}");
     let good = insert(&memory, Alpha(1)).await;
     reaches(&memory, good, State::Completed).await;
     assert!(worker.ready());

@@ -1,14 +1,15 @@
 //! Applies transitions to stored jobs: every change of state but the insert and the claim goes through here.
 
 use windlass_core::machine::{self, Transition};
-use windlass_core::{AttemptError, Cause, JobId, Payload, Result, State, UniqueUntil};
+use windlass_core::{AttemptError, Cause, ClaimId, Payload, Result, State, UniqueUntil};
 
 use crate::batch::{Lines, Rows, ids};
 use crate::clock::micros;
+use crate::error::bad_json;
 use crate::feed::{self, Fact};
-use crate::ops::stored::Stored;
+use crate::ops::stored::{Guard, Stored};
 use crate::ops::unique;
-use crate::script::statement;
+use crate::script::{Value, statement};
 use crate::trail;
 use crate::txn::{Tally, Txn};
 
@@ -21,13 +22,11 @@ pub(crate) struct Step<'a> {
     pub(crate) error: Option<AttemptError>,
     /// What the handler returned.
     pub(crate) result: Option<&'a Payload>,
-    /// The owner settled it: a final row keeps worker and claim id.
-    pub(crate) by_owner: bool,
 }
 
 impl<'a> Step<'a> {
     pub(crate) fn new(job: Stored, to: Transition) -> Self {
-        Self { job, to, error: None, result: None, by_owner: false }
+        Self { job, to, error: None, result: None }
     }
 }
 
@@ -62,7 +61,7 @@ struct Writes {
     freed: Rows,
     held: Rows,
     /// Jobs whose trail is full.
-    long: Vec<JobId>,
+    long: Vec<Guard>,
 }
 
 impl Writes {
@@ -77,13 +76,13 @@ impl Writes {
         let (job, to) = (&step.job, step.to.to);
         let from = job.facts.state;
         if job.changes + 1 > limit(txn) {
-            self.long.push(job.id);
+            self.long.push(job.guard());
         }
         if to.is_final() {
             free(&mut self.freed, job);
         }
-        if is_plain(step) {
-            return completed_row(&mut self.completed, step);
+        if let Some(owner) = plain(step) {
+            return completed_row(&mut self.completed, step, owner);
         }
         let (attempt, error) = (step.to.attempt, step.error.as_ref());
         let change = trail::entry(seq, txn.now, (Some(from), to), attempt, cause, error);
@@ -104,9 +103,15 @@ impl Writes {
         if !self.completed.is_empty() {
             complete(txn, self.completed, seq, cause);
         }
-        write(txn, self.waiting, include_str!("../sql/apply_waiting.sql"));
-        write(txn, self.finals, include_str!("../sql/apply_final.sql"));
-        write(txn, self.revived, include_str!("../sql/apply_revived.sql"));
+        if !self.waiting.is_empty() {
+            txn.write(self.waiting.guarded_query(include_str!("../sql/apply_waiting.sql")));
+        }
+        if !self.finals.is_empty() {
+            finish(txn, self.finals);
+        }
+        if !self.revived.is_empty() {
+            revive(txn, self.revived);
+        }
         if !self.freed.is_empty() {
             txn.write(self.freed.query(include_str!("../sql/unique_free.sql")));
         }
@@ -116,19 +121,20 @@ impl Writes {
     }
 }
 
-/// Whether the step is a completion by the owner that changes nothing but the state: by far the most frequent.
-fn is_plain(step: &Step<'_>) -> bool {
+/// By whose claim the step is a completion that changes nothing but the state: by far the most frequent.
+fn plain(step: &Step<'_>) -> Option<ClaimId> {
     let (facts, to) = (&step.job.facts, &step.to);
     let counters = (facts.attempt, facts.max_attempts, facts.snoozes, facts.crashes);
-    (facts.state, to.to) == (State::Running, State::Completed)
-        && step.by_owner
+    let is_plain = (facts.state, to.to) == (State::Running, State::Completed)
         && step.error.is_none()
         && counters == (to.attempt, to.max_attempts, to.snoozes, to.crashes)
-        && !to.next_epoch
+        && !to.next_epoch;
+    step.job.claim.filter(|_| is_plain)
 }
 
-fn completed_row(lines: &mut Lines, step: &Step<'_>) {
-    let line = lines.row(step.job.id.as_bytes());
+fn completed_row(lines: &mut Lines, step: &Step<'_>, owner: ClaimId) {
+    let epoch = usize::try_from(step.job.epoch).unwrap_or(0);
+    let line = lines.row(step.job.id.as_bytes()).id(owner.as_bytes()).place(epoch);
     match step.result {
         Some(result) => line.number(result.encoding.code()).bytes(&result.bytes),
         None => line.number(0_u8).place(0).place(0),
@@ -136,15 +142,39 @@ fn completed_row(lines: &mut Lines, step: &Step<'_>) {
 }
 
 fn complete(txn: &mut Txn<'_>, lines: Lines, seq: i64, cause: Cause) {
+    let count = lines.len();
     let (json, blob) = lines.done();
+    let json = Value::from(json);
     let (from, to) = (State::Running.code(), State::Completed.code());
     let query = statement(include_str!("../sql/settle_complete.sql"))
-        .bind(json)
+        .writes(count)
+        .bind(json.clone())
         .bind(blob)
         .bind(txn.now)
         .bind(format!(",[{seq},{},{from},{to},", txn.now))
         .bind(format!(",{}]", feed::cause_code(cause)));
     txn.write(query);
+    let query = statement(include_str!("../sql/settle_complete_delete.sql"));
+    txn.write(query.writes(count).bind(json));
+}
+
+/// Moves jobs to the finished ones.
+fn finish(txn: &mut Txn<'_>, rows: Rows) {
+    let count = rows.len();
+    let (json, blob) = rows.done();
+    let json = Value::from(json);
+    let query = statement(include_str!("../sql/apply_final.sql")).writes(count);
+    txn.write(query.bind(json.clone()).bind(blob).bind(txn.now));
+    txn.write(statement(include_str!("../sql/jobs_delete.sql")).writes(count).bind(json));
+}
+
+/// Moves finished jobs back.
+fn revive(txn: &mut Txn<'_>, rows: Rows) {
+    let count = rows.len();
+    let json = Value::from(rows.done().0);
+    let query = statement(include_str!("../sql/apply_revived.sql")).writes(count);
+    txn.write(query.bind(json.clone()));
+    txn.write(statement(include_str!("../sql/finished_delete.sql")).writes(count).bind(json));
 }
 
 fn limit(txn: &Txn<'_>) -> i64 {
@@ -164,20 +194,11 @@ fn fact<'a>(step: &'a Step<'_>, cause: Cause) -> Fact<'a> {
     }
 }
 
-/// Adds the statement for the rows, if there are any.
-fn write(txn: &mut Txn<'_>, rows: Rows, sql: &'static str) {
-    if !rows.is_empty() {
-        let now = txn.now;
-        txn.write(rows.query_with_bytes(sql).bind(now));
-    }
-}
-
 fn waiting_row(txn: &mut Txn<'_>, rows: &mut Rows, step: &Step<'_>, change: &str) {
     let (job, to) = (&step.job, &step.to);
     let rank = (to.to == State::Available).then(|| txn.rank(job.priority));
     let due = to.due_in.map(|delay| txn.now.saturating_add(micros(delay)));
-    rows.row()
-        .id(job.id.as_bytes())
+    rows.guarded(&job.guard())
         .int(to.to.code())
         .int(machine::quarantined(to.crashes))
         .maybe_int(rank)
@@ -194,8 +215,7 @@ fn waiting_row(txn: &mut Txn<'_>, rows: &mut Rows, step: &Step<'_>, change: &str
 
 fn final_row(txn: &Txn<'_>, rows: &mut Rows, step: &Step<'_>, change: &str) {
     let (job, to) = (&step.job, &step.to);
-    rows.row()
-        .id(job.id.as_bytes())
+    rows.guarded(&job.guard())
         .int(to.to.code())
         .int(to.next_epoch)
         .int(to.attempt)
@@ -203,8 +223,7 @@ fn final_row(txn: &Txn<'_>, rows: &mut Rows, step: &Step<'_>, change: &str) {
         .int(to.snoozes)
         .int(to.crashes)
         .maybe_text(errors(txn, step).as_deref())
-        .text(change)
-        .int(step.by_owner);
+        .text(change);
     match step.result {
         Some(result) => rows.int(result.encoding.code()).bytes(&result.bytes),
         None => rows.null(),
@@ -239,26 +258,28 @@ fn hold(rows: &mut Rows, job: &Stored, now: i64) {
 }
 
 /// Cuts the trails of jobs that have too many changes, with room for so many more.
-pub(crate) async fn trim(txn: &mut Txn<'_>, jobs: &[JobId], room: usize) -> Result<()> {
+pub(crate) async fn trim(txn: &mut Txn<'_>, jobs: &[Guard], room: usize) -> Result<()> {
     if jobs.is_empty() {
         return Ok(());
     }
     let keep = txn.limits.state_events_per_job.saturating_sub(room).max(1);
-    let list = ids(jobs.iter().map(JobId::as_bytes));
+    let list = ids(jobs.iter().map(|guard| guard.job.as_bytes()));
     let mut rows = Rows::new();
-    for row in txn.fetch(sqlx::query(include_str!("../sql/trail_read.sql")).bind(list)).await? {
-        let (id, text): (Vec<u8>, String) = (txn.get(&row, 0)?, txn.get(&row, 1)?);
-        let id = JobId::from_slice(&id)?;
-        let trimmed = trail::trim(&text, keep).unwrap_or_else(|error| {
-            tracing::error!(job = %id, %error, "a job's history can't be read and is left as it is");
+    let found = txn.fetch(sqlx::query(include_str!("../sql/trail_read.sql")).bind(list)).await?;
+    // The rows come in the order of the ids asked for.
+    for (guard, row) in jobs.iter().zip(&found) {
+        let bytes: &[u8] = txn.get(row, 1)?;
+        let trimmed = trail::trim(&String::from_utf8_lossy(bytes), keep).unwrap_or_else(|error| {
+            let error = bad_json(&error);
+            tracing::error!(job = %guard.job, error, "a job's history can't be read and is left as it is");
             None
         });
         if let Some(text) = trimmed {
-            rows.row().id(id.as_bytes()).text(&text).int(crate::batch::size(keep));
+            rows.guarded(guard).text(&text).int(crate::batch::size(keep));
         }
     }
     if !rows.is_empty() {
-        txn.write(rows.query(include_str!("../sql/trail_write.sql")));
+        txn.write(rows.guarded_query(include_str!("../sql/trail_write.sql")));
     }
     Ok(())
 }

@@ -32,7 +32,7 @@ async fn one(txn: &mut Txn<'_>, job: &str, why: &Error) -> Result<std::result::R
     let query = sqlx::query(include_str!("../sql/stored.sql")).bind(texts([job]));
     let rows = txn.fetch(query).await?;
     let gone = || Error::NotFound { what: format!("job {job}").into() };
-    let stored = match rows.first().ok_or_else(gone).and_then(|row| Stored::read(txn.during, row)) {
+    let stored = match rows.first().ok_or_else(gone).and_then(Stored::read) {
         Ok(stored) => stored,
         Err(error) => return Ok(Err(error)),
     };
@@ -40,6 +40,7 @@ async fn one(txn: &mut Txn<'_>, job: &str, why: &Error) -> Result<std::result::R
     let mut running = stored.clone();
     running.facts.state = claimed.to;
     running.facts.attempt = claimed.attempt;
+    running.epoch += i64::from(claimed.next_epoch);
     running.changes += 1;
     // Without its sources: they might quote what is stored.
     let message = txn.limits.cut_error(&format!("the stored job can't be read: {why}"));

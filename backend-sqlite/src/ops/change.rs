@@ -15,6 +15,7 @@ use crate::ops::apply::{Step, apply};
 use crate::ops::insert::check_start;
 use crate::ops::stored::Stored;
 use crate::ops::unique;
+use crate::script::statement;
 use crate::txn::Txn;
 
 /// Applies a change to the next jobs of the selection.
@@ -36,7 +37,7 @@ pub(crate) async fn change(
         }
     };
     let count = match change {
-        Change::Delete => delete(txn, &jobs).await?,
+        Change::Delete => delete(txn, &jobs),
         _ => transit(txn, jobs, change).await?,
     };
     Ok(Changed { count, next })
@@ -46,7 +47,11 @@ async fn by_ids(txn: &mut Txn<'_>, list: &[JobId], after: Vec<u8>) -> Result<Vec
     let list = ids(list.iter().map(JobId::as_bytes));
     let query = sqlx::query(include_str!("../sql/change_ids.sql")).bind(list).bind(after);
     let rows = txn.fetch(query).await?;
-    rows.iter().map(|row| Stored::read(txn.during, row)).collect()
+    // Who names one job alone is told; else a job that can't be read is in nobody's way.
+    match rows.as_slice() {
+        [row] => Ok(vec![Stored::read(row)?]),
+        rows => Ok(Stored::readable(rows)),
+    }
 }
 
 /// Looks at the next jobs by id; answers those that pass and where to go on.
@@ -68,8 +73,7 @@ async fn by_filter(
             next = Some(Cursor(JobId::from_slice(&id)?));
         }
     }
-    let mut jobs =
-        rows.iter().map(|row| Stored::read(txn.during, row)).collect::<Result<Vec<_>>>()?;
+    let mut jobs = Stored::readable(&rows);
     jobs.sort_unstable_by_key(|job| job.id);
     Ok((jobs, next))
 }
@@ -112,7 +116,7 @@ async fn transit(txn: &mut Txn<'_>, jobs: Vec<Stored>, change: &Change) -> Resul
         });
         steps.push(Step { error, ..Step::new(job, to) });
     }
-    request_cancel(txn, &cancelling, change).await?;
+    request_cancel(txn, &cancelling, change)?;
     apply(txn, Cause::Changed, &steps).await?;
     Ok(u64::try_from(steps.len() + cancelling.len()).unwrap_or(u64::MAX))
 }
@@ -147,12 +151,15 @@ fn reason(txn: &Txn<'_>, change: &Change) -> Option<String> {
 }
 
 /// Asks the workers of running jobs to cancel them.
-async fn request_cancel(txn: &mut Txn<'_>, jobs: &[Stored], change: &Change) -> Result<()> {
+fn request_cancel(txn: &mut Txn<'_>, jobs: &[Stored], change: &Change) -> Result<()> {
     if jobs.is_empty() {
         return Ok(());
     }
-    let list = ids(jobs.iter().map(|job| job.id.as_bytes()));
-    txn.execute(sqlx::query(include_str!("../sql/change_cancelling.sql")).bind(list)).await?;
+    let mut rows = Rows::new();
+    for job in jobs {
+        rows.guarded(&job.guard());
+    }
+    txn.write(rows.guarded_query(include_str!("../sql/change_cancelling.sql")));
     let reason = reason(txn, change);
     for job in jobs {
         txn.configured(&job.queue); // its worker should look at once
@@ -163,15 +170,17 @@ async fn request_cancel(txn: &mut Txn<'_>, jobs: &[Stored], change: &Change) -> 
 }
 
 /// Removes jobs that don't run, with all that belongs to them.
-async fn delete(txn: &mut Txn<'_>, jobs: &[Stored]) -> Result<u64> {
+fn delete(txn: &mut Txn<'_>, jobs: &[Stored]) -> u64 {
     let gone: Vec<&Stored> = jobs.iter().filter(|j| j.facts.state != State::Running).collect();
     if gone.is_empty() {
-        return Ok(0);
+        return 0;
     }
+    let (mut waiting, mut finished) = (Rows::new(), Rows::new());
     let mut keys = Rows::new();
     let mut facts = Vec::with_capacity(gone.len());
     for job in &gone {
         txn.count(&job.queue, &job.kind, job.facts.state, -1);
+        if job.facts.state.is_final() { &mut finished } else { &mut waiting }.guarded(&job.guard());
         if let Some(unique) = &job.unique {
             keys.row().text(&unique.key).id(job.id.as_bytes()).int(unique.mode);
         }
@@ -187,13 +196,18 @@ async fn delete(txn: &mut Txn<'_>, jobs: &[Stored]) -> Result<u64> {
         });
     }
     let list = ids(gone.iter().map(|job| job.id.as_bytes()));
-    let query = sqlx::query(include_str!("../sql/delete_jobs.sql")).bind(list).bind(txn.now);
-    txn.execute(query).await?;
+    let query = statement(include_str!("../sql/delete_belongings.sql"));
+    txn.write(query.bind(list).bind(txn.now));
+    if !waiting.is_empty() {
+        txn.write(waiting.guarded_query(include_str!("../sql/jobs_delete.sql")));
+    }
+    if !finished.is_empty() {
+        txn.write(finished.guarded_query(include_str!("../sql/finished_delete.sql")));
+    }
     if !keys.is_empty() {
         txn.write(keys.query(include_str!("../sql/unique_free.sql")));
     }
     let seq = txn.next_seq();
     txn.emit(seq, feed::deletions(facts));
-    txn.touch();
-    Ok(u64::try_from(gone.len()).unwrap_or(u64::MAX))
+    u64::try_from(gone.len()).unwrap_or(u64::MAX)
 }

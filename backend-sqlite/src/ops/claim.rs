@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 
+use sqlx::Row as _;
 use windlass_core::{Cause, ClaimRequest, Claimed, Error, Lane, Lease, QueueSlots, Result, State};
 
-use crate::batch::{Rows, ids, texts};
+use crate::batch::{Lines, Rows, ids, texts};
 use crate::feed::{self, Fact, cause_code};
 use crate::ops::apply::trim;
 use crate::ops::aside;
 use crate::ops::picked::{self, Picked, Taken};
+use crate::ops::stored::Guard;
 use crate::ops::unique;
 use crate::script::{Statement, statement};
 use crate::txn::{Tally, Txn};
@@ -118,12 +120,12 @@ async fn take(
     let mut found = picked(txn, query, request, true).await?;
     let mut passed = Vec::new();
     for _ in 0..ROUNDS {
-        if found.damaged.is_empty() && !found.unknown {
+        if found.damaged.is_empty() && !found.unknown && !found.unread {
             break;
         }
         aside::discard(txn, found.damaged, &mut passed).await?;
         let query = readable(request, slots, ready, room, &passed);
-        found = picked(txn, query, request, true).await?;
+        found = picked_rows(txn, query, request, true).await?;
     }
     if !found.taken.is_empty() {
         write(txn, request, &found.taken).await?;
@@ -157,8 +159,14 @@ async fn write(txn: &mut Txn<'_>, request: &ClaimRequest, taken: &[Taken]) -> Re
     let seq = txn.next_seq();
     let (from, to) = (State::Available, State::Running);
     let worker = request.worker;
+    let mut picked = Lines::default();
+    for job in taken {
+        let key = &job.lease.key;
+        picked.row(key.job.as_bytes()).number(job.epoch);
+    }
     let query = statement(include_str!("../sql/claim.sql"))
-        .bind(ids(taken.iter().map(|job| job.lease.key.job.as_bytes())))
+        .writes(taken.len())
+        .bind(picked.done().0)
         .bind(worker.as_bytes())
         .bind(request.claim_id.as_bytes())
         .bind(txn.now)
@@ -174,7 +182,8 @@ async fn write(txn: &mut Txn<'_>, request: &ClaimRequest, taken: &[Taken]) -> Re
             freed.row().text(key).id(lease.key.job.as_bytes()).int(unique::STARTED);
         }
         if job.changes > cap {
-            long.push(lease.key.job);
+            let (epoch, claim) = (lease.key.epoch.0.into(), Some(lease.key.claim_id));
+            long.push(Guard { job: lease.key.job, state: to, epoch, claim });
         }
         let (queue, kind) = (lease.queue.as_str(), lease.kind.as_str());
         tally.count(queue, kind, from, -1);
@@ -200,10 +209,14 @@ async fn write(txn: &mut Txn<'_>, request: &ClaimRequest, taken: &[Taken]) -> Re
 
 /// Reads the jobs that an earlier sending of this claim took.
 async fn resent(txn: &mut Txn<'_>, request: &ClaimRequest) -> Result<Vec<Lease>> {
-    let query = statement(include_str!("../sql/claim_resend.sql"))
-        .bind(request.worker.as_bytes())
-        .bind(request.claim_id.as_bytes());
-    let found = picked(txn, query, request, false).await?;
+    let query =
+        |sql| statement(sql).bind(request.worker.as_bytes()).bind(request.claim_id.as_bytes());
+    let fast = query(include_str!("../sql/claim_resend.sql"));
+    let mut found = picked(txn, fast, request, false).await?;
+    if found.unread {
+        let rows = query(include_str!("../sql/claim_resend_rows.sql"));
+        found = picked_rows(txn, rows, request, false).await?;
+    }
     for (job, error) in &found.damaged {
         tracing::error!(job, %error, "a running job can't be read and is passed over");
     }
@@ -220,9 +233,27 @@ async fn picked(
     request: &ClaimRequest,
     fresh: bool,
 ) -> Result<Picked> {
+    let rows = txn.read_json(query).await?;
+    let Some(json) = rows.as_deref().and_then(|rows| rows.first()?.try_get(0).ok()) else {
+        return Ok(Picked { unread: true, ..Picked::default() });
+    };
+    let found = picked::read(json, request, fresh)?;
+    whole(txn, found).await
+}
+
+/// [`picked`] for a statement that answers rows.
+async fn picked_rows(
+    txn: &mut Txn<'_>,
+    query: Statement,
+    request: &ClaimRequest,
+    fresh: bool,
+) -> Result<Picked> {
     let rows = txn.read(query).await?;
-    let Some(row) = rows.first() else { return Ok(Picked::default()) };
-    let mut found = picked::read(txn.get(row, 0)?, request, fresh)?;
+    whole(txn, picked::read_rows(&rows, request, fresh)?).await
+}
+
+/// Reads large args as well, and puts the jobs in order.
+async fn whole(txn: &mut Txn<'_>, mut found: Picked) -> Result<Picked> {
     if !found.large.is_empty() {
         let list = ids(found.large.iter().map(|n| found.taken[*n].lease.key.job.as_bytes()));
         let query = statement(include_str!("../sql/claim_args.sql")).bind(list);

@@ -256,7 +256,7 @@ async fn replace(
     let Some(found) = found.first() else {
         return Err(Error::NotFound { what: format!("job {holder}").into() });
     };
-    let before = Stored::read(txn.during, found)?;
+    let before = Stored::read(found)?;
     check_start(txn, job.start)?;
     if before.queue != job.queue.as_str() {
         intake.take_room(job.queue.as_str(), 1)?;
@@ -265,7 +265,7 @@ async fn replace(
         }
     }
     if before.changes + 1 > size(txn.limits.state_events_per_job) {
-        trim(txn, &[holder], 1).await?;
+        trim(txn, &[before.guard()], 1).await?;
     }
     let seq = txn.next_seq();
     let mut rows = Rows::new();
@@ -273,7 +273,8 @@ async fn replace(
     let (from, attempt) = (before.facts.state, before.facts.attempt);
     let change = trail::entry(seq, txn.now, (Some(from), to), attempt, Cause::Replaced, None);
     let query = rows.query_with_bytes(include_str!("../sql/insert_replace.sql"));
-    txn.write(query.bind(txn.now).bind(change));
+    let query = query.bind(txn.now).bind(change);
+    txn.write(query.bind(i64::from(from.code())).bind(before.epoch).writes(1));
     blobs::release(txn, &[holder]);
     let mut blobs = References::new();
     blobs.add(holder, &job.blobs);

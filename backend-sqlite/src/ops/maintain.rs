@@ -50,9 +50,9 @@ async fn promote(txn: &mut Txn<'_>, limit: u32, more: &mut bool) -> Result<u64> 
         let full = size(rows.len()) > left;
         rows.truncate(usize::try_from(left).unwrap_or(0));
         let Some(last) = rows.last() else { break };
-        (due_at, after) = (txn.get(last, 17)?, txn.get(last, 0)?);
+        (due_at, after) = (txn.get(last, 18)?, txn.get(last, 0)?);
         let mut steps = Vec::with_capacity(rows.len());
-        for job in Stored::readable(txn.during, &rows) {
+        for job in Stored::readable(&rows) {
             if let Some(to) = machine::promoted(&job.facts) {
                 steps.push(Step::new(job, to));
             }
@@ -86,7 +86,7 @@ async fn rescue(txn: &mut Txn<'_>, limit: u32, why: Rescue, more: &mut bool) -> 
         rows.truncate(left);
         let Some(last) = rows.last() else { break };
         after = txn.get(last, 0)?;
-        let jobs = Stored::readable(txn.during, &rows);
+        let jobs = Stored::readable(&rows);
         let steps = unique::rescue_steps(txn.now, jobs, why);
         rescued.extend(apply_each(txn, Cause::Rescued, steps).await?);
         *more |= full && rescued.len() >= limit as usize;

@@ -6,6 +6,8 @@ pub(crate) mod aside;
 pub(crate) mod blobs;
 pub(crate) mod change;
 pub(crate) mod claim;
+#[cfg(test)]
+mod guards;
 pub(crate) mod insert;
 pub(crate) mod maintain;
 pub(crate) mod notes;

@@ -6,7 +6,7 @@ use windlass_core::limits::cut;
 use windlass_core::{Error, EventBody, JobId, Limits, Note, Result};
 
 use crate::batch::{Rows, size};
-use crate::ops::stored::Stored;
+use crate::ops::stored::{Guard, Stored};
 use crate::txn::Txn;
 
 /// Cuts messages to the limit and refuses what can't be cut.
@@ -45,7 +45,13 @@ pub(crate) fn check_room(limits: &Limits, job: &Stored, notes: &[Note]) -> Resul
 
 /// What notes change in their jobs' rows.
 #[derive(Default)]
-pub(crate) struct Added(HashMap<JobId, (i64, Option<String>)>);
+pub(crate) struct Added(HashMap<JobId, Change>);
+
+struct Change {
+    guard: Guard,
+    count: i64,
+    progress: Option<String>,
+}
 
 impl Added {
     /// Adds a job's notes to the feed.
@@ -53,11 +59,12 @@ impl Added {
         if notes.is_empty() {
             return Ok(());
         }
-        let (count, progress) = self.0.entry(job.id).or_default();
-        *count += size(notes.len());
+        let new = || Change { guard: job.guard(), count: 0, progress: None };
+        let change = self.0.entry(job.id).or_insert_with(new);
+        change.count += size(notes.len());
         for note in notes {
             if let Note::Progress(reported) = &note {
-                *progress = serde_json::to_string(reported).ok();
+                change.progress = serde_json::to_string(reported).ok();
             }
             txn.emit_single(job.id, &job.kind, &job.queue, EventBody::Note(note))?;
         }
@@ -70,10 +77,10 @@ impl Added {
             return Ok(());
         }
         let mut rows = Rows::new();
-        for (job, (count, progress)) in &self.0 {
-            rows.row().id(job.as_bytes()).int(*count).maybe_text(progress.as_deref());
+        for change in self.0.values() {
+            rows.guarded(&change.guard).int(change.count).maybe_text(change.progress.as_deref());
         }
-        txn.write(rows.query(sql));
+        txn.write(rows.guarded_query(sql));
         Ok(())
     }
 }

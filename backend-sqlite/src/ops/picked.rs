@@ -6,17 +6,20 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use sqlx::sqlite::SqliteRow;
 use windlass_core::{
     ClaimRequest, Encoding, Epoch, Error, JobId, JobRecord, Kind, Lease, LeaseKey, Payload,
     Priority, QueueName, Result,
 };
 
 use crate::clock::{duration, timestamp};
-use crate::error::unreadable;
+use crate::error::{bad_json, column, damaged, unreadable};
 
 /// A job that a claim takes.
 pub(crate) struct Taken {
     pub(crate) lease: Lease,
+    /// The epoch as it was read.
+    pub(crate) epoch: u32,
     pub(crate) rank: i64,
     /// State changes in its trail, the claim among them.
     pub(crate) changes: i64,
@@ -59,6 +62,8 @@ pub(crate) struct Picked {
     pub(crate) damaged: Vec<(String, Error)>,
     /// There were jobs with args in an encoding that only a newer library knows.
     pub(crate) unknown: bool,
+    /// None was read, since a column of one of them holds what JSON can't: they must be read as rows.
+    pub(crate) unread: bool,
 }
 
 /// Reads jobs. Their columns are as before the claim when they are `fresh`.
@@ -76,11 +81,58 @@ pub(crate) fn read(json: &str, request: &ClaimRequest, fresh: bool) -> Result<Pi
             Ok(job) => picked.add(job, request, step, &mut names),
             Err(error) => {
                 let id = value.get(0).and_then(Value::as_str).unwrap_or_default().to_owned();
-                picked.damaged.push((id, unreadable("a column of the job", error)));
+                let error = unreadable("a column of the job", bad_json(&error));
+                picked.damaged.push((id, error));
             }
         }
     }
     Ok(picked)
+}
+
+/// Reads the rows of `claim_pick_readable.sql` and `claim_resend_rows.sql`.
+pub(crate) fn read_rows(rows: &[SqliteRow], request: &ClaimRequest, fresh: bool) -> Result<Picked> {
+    let (mut picked, mut names) = (Picked::default(), Names::default());
+    for row in rows {
+        let id: String = column(row, 0, "?", "id")?;
+        match Json::from_row(row, &id) {
+            Ok(job) => picked.add(job, request, u32::from(fresh), &mut names),
+            Err(error) => picked.damaged.push((id, error)),
+        }
+    }
+    Ok(picked)
+}
+
+impl Json<'static> {
+    fn from_row(row: &SqliteRow, id: &str) -> Result<Self> {
+        let text = |n, name| column::<Option<String>>(row, n, id, name).map(|t| t.map(Cow::Owned));
+        let name = |n, name| column::<String>(row, n, id, name).map(Cow::Owned);
+        let count = |n, name| {
+            let count: i64 = column(row, n, id, name)?;
+            u32::try_from(count).map_err(|_| damaged(id, name, "it is out of range"))
+        };
+        Ok(Self(
+            Cow::Owned(id.to_owned()),
+            count(1, "epoch")?,
+            name(2, "kind")?,
+            name(3, "queue")?,
+            column(row, 4, id, "encoding")?,
+            text(5, "args")?,
+            text(6, "meta")?,
+            text(7, "tags")?,
+            column(row, 8, id, "priority")?,
+            count(9, "attempt")?,
+            count(10, "max_attempts")?,
+            count(11, "snoozes")?,
+            count(12, "crashes")?,
+            column(row, 13, id, "timeout")?,
+            text(14, "progress")?,
+            column(row, 15, id, "created_at")?,
+            column(row, 16, id, "due_at")?,
+            column(row, 17, id, "rank")?,
+            column(row, 18, id, "changes")?,
+            column(row, 19, id, "unique_key")?,
+        ))
+    }
 }
 
 impl Picked {
@@ -116,9 +168,9 @@ fn one(job: Json<'_>, request: &ClaimRequest, step: u32, names: &mut Names) -> R
     let (kind, queue) = (names.kind(&job.2)?, names.queue(&job.3)?);
     let args = Payload { encoding, bytes: bytes.into() };
     let mut record = JobRecord::new(id, kind, queue, args, timestamp(job.15));
-    record.meta = json_or("metadata", job.6.as_deref(), BTreeMap::new)?;
-    record.tags = json_or("tags", job.7.as_deref(), Vec::new)?;
-    record.progress = json_or("progress", job.14.as_deref(), || None)?;
+    record.meta = json_or(id, "meta", job.6.as_deref(), BTreeMap::new)?;
+    record.tags = json_or(id, "tags", job.7.as_deref(), Vec::new)?;
+    record.progress = json_or(id, "progress", job.14.as_deref(), || None)?;
     record.priority = Priority(job.8);
     record.attempt = job.9.saturating_add(step);
     (record.max_attempts, record.snoozes, record.crashes) = (job.10, job.11, job.12);
@@ -128,6 +180,7 @@ fn one(job: Json<'_>, request: &ClaimRequest, step: u32, names: &mut Names) -> R
     let key = LeaseKey { job: id, epoch, claim_id: request.claim_id };
     Ok(Taken {
         lease: Lease::of(&record, key),
+        epoch: job.1,
         rank: job.17.unwrap_or(0),
         changes: job.18 + i64::from(step),
         frees: job.19,
@@ -135,12 +188,13 @@ fn one(job: Json<'_>, request: &ClaimRequest, step: u32, names: &mut Names) -> R
 }
 
 fn json_or<T: DeserializeOwned>(
-    what: &'static str,
+    job: JobId,
+    column: &'static str,
     text: Option<&str>,
     none: impl FnOnce() -> T,
 ) -> Result<T> {
     match text {
-        Some(text) => serde_json::from_str(text).map_err(|e| unreadable(what, e)),
+        Some(text) => serde_json::from_str(text).map_err(|e| damaged(job, column, bad_json(&e))),
         None => Ok(none()),
     }
 }

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use sqlx::Row as _;
 use windlass_core::{BlobKey, JobId, Pruned, Result, Retention, State};
 
 use crate::batch::{Rows, ids, size, texts};
 use crate::clock::micros;
+use crate::ops::stored::Guard;
+use crate::script::statement;
 use crate::txn::Txn;
 
 /// Removes final jobs and feed entries past their retention, and names blobs to delete.
@@ -23,7 +26,12 @@ pub(crate) async fn prune(txn: &mut Txn<'_>, keep: &Retention, limit: u32) -> Re
     Ok(done)
 }
 
-async fn jobs(txn: &mut Txn<'_>, keep: &Retention, limit: u32, more: &mut bool) -> Result<u64> {
+pub(super) async fn jobs(
+    txn: &mut Txn<'_>,
+    keep: &Retention,
+    limit: u32,
+    more: &mut bool,
+) -> Result<u64> {
     let before = |state| keep.of(state).map(|age| txn.now.saturating_sub(micros(age)));
     let query = sqlx::query(include_str!("../sql/prune_jobs.sql"))
         .bind(before(State::Completed))
@@ -37,25 +45,35 @@ async fn jobs(txn: &mut Txn<'_>, keep: &Retention, limit: u32, more: &mut bool) 
         return Ok(0);
     }
     let (mut gone, mut keys) = (Vec::with_capacity(rows.len()), Rows::new());
+    let mut finished = Rows::new();
     for row in &rows {
         let job = JobId::from_slice(&txn.get::<Vec<u8>>(row, 0)?)?;
-        let (queue, kind): (String, String) = (txn.get(row, 1)?, txn.get(row, 2)?);
-        if let Some(state) = State::from_code(txn.get(row, 3)?) {
-            txn.count(&queue, &kind, state, -1);
+        let Some(state) = State::from_code(txn.get(row, 3)?) else { continue };
+        let epoch = match txn.get(row, 6) {
+            Ok(epoch) => epoch,
+            Err(error) => {
+                tracing::error!(%job, ?error, "a final job can't be read and is not pruned");
+                continue;
+            }
+        };
+        // Names that can't be read are counted nowhere; the job goes all the same.
+        if let (Ok(queue), Ok(kind)) = (row.try_get(1), row.try_get(2)) {
+            txn.count(queue, kind, state, -1);
         }
-        if let Some(key) = txn.get::<Option<String>>(row, 4)? {
-            let mode: Option<i64> = txn.get(row, 5)?;
+        finished.guarded(&Guard { job, state, epoch, claim: None });
+        if let Ok(Some(key)) = row.try_get::<Option<String>, _>(4) {
+            let mode: Option<i64> = row.try_get(5).unwrap_or(None);
             keys.row().text(&key).id(job.as_bytes()).maybe_int(mode);
         }
         gone.push(job);
     }
     let list = ids(gone.iter().map(JobId::as_bytes));
-    let query = sqlx::query(include_str!("../sql/delete_jobs.sql")).bind(list).bind(txn.now);
-    txn.execute(query).await?;
+    let query = statement(include_str!("../sql/delete_belongings.sql"));
+    txn.write(query.bind(list).bind(txn.now));
+    txn.write(finished.guarded_query(include_str!("../sql/finished_delete.sql")));
     if !keys.is_empty() {
         txn.write(keys.query(include_str!("../sql/unique_free.sql")));
     }
-    txn.touch();
     Ok(u64::try_from(gone.len()).unwrap_or(u64::MAX))
 }
 

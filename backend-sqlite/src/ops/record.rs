@@ -45,7 +45,7 @@ pub(crate) async fn append(txn: &mut Txn<'_>, id: JobId, notes: &[Note]) -> Resu
     let Some(row) = rows.first() else {
         return Err(Error::NotFound { what: format!("job {id}").into() });
     };
-    let mut job = Stored::read(txn.during, row)?;
+    let mut job = Stored::read(row)?;
     let mut added = Added::default();
     add(txn, &mut added, &mut job, notes)?;
     let sql = if job.facts.state.is_final() {

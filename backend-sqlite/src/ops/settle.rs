@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use sqlx::Row as _;
 use windlass_core::machine;
 use windlass_core::{
     AttemptError, AttemptOutcome, Cause, Error, JobId, LeaseKey, NewJob, Note, Result, Settled,
@@ -69,9 +70,16 @@ pub(crate) async fn running(
     txn: &mut Txn<'_>,
     keys: &[LeaseKey],
 ) -> Result<HashMap<LeaseKey, Stored>> {
-    let rows = txn.look(fenced(keys)).await?;
-    let Some(row) = rows.first() else { return Ok(HashMap::new()) };
-    Stored::read_json(txn.get(row, 0)?, keys)
+    let rows = match txn.take_looked() {
+        Some(rows) => Some(rows),
+        None => txn.read_json(fenced(keys)).await?,
+    };
+    if let Some(json) = rows.as_deref().and_then(|rows| rows.first()?.try_get(0).ok()) {
+        return Stored::read_json(json, keys);
+    }
+    // A column of one of the jobs holds what JSON can't.
+    let query = statement(include_str!("../sql/settle_rows.sql")).bind(fences(keys.iter()));
+    Ok(Stored::read_rows(&txn.read(query).await?, keys))
 }
 
 fn fenced(keys: &[LeaseKey]) -> Statement {
@@ -164,7 +172,7 @@ impl<'a> Accepted<'a> {
             AttemptOutcome::Completed { result, .. } => result.as_ref(),
             _ => None,
         };
-        Step { error, result, by_owner: true, ..Step::new(self.job, to) }
+        Step { error, result, ..Step::new(self.job, to) }
     }
 }
 

@@ -7,18 +7,21 @@ use serde_json::Value;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 use windlass_core::machine::Facts;
-use windlass_core::{JobId, LeaseKey, Priority, Result, State, WorkerId};
+use windlass_core::{ClaimId, JobId, LeaseKey, Priority, Result, State, WorkerId};
 
-use crate::error::{map, unreadable};
+use crate::error::{column, damaged, unreadable};
 use crate::ops::unique;
 
 /// What a transition needs to know of a stored job. The statements that read it select these columns in this order:
 /// `id, state, attempt, max_attempts, snoozes, crashes, cancelling, kind, queue, priority, worker, unique_key, unique_mode,
-/// unique_until, errors, changes, notes`.
+/// unique_until, errors, changes, notes, epoch`.
 #[derive(Debug, Clone)]
 pub(crate) struct Stored {
     pub(crate) id: JobId,
     pub(crate) facts: Facts,
+    pub(crate) epoch: i64,
+    /// The claim id under which its owner writes; `None` for everyone else.
+    pub(crate) claim: Option<ClaimId>,
     pub(crate) kind: String,
     pub(crate) queue: String,
     pub(crate) priority: Priority,
@@ -37,59 +40,91 @@ pub(crate) struct StoredUnique {
     pub(crate) until: Option<i64>,
 }
 
+/// What a statement that writes a job compares first: the row as it was read. An owner's claim id is part of it; others
+/// look at the state and the epoch alone.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Guard {
+    pub(crate) job: JobId,
+    pub(crate) state: State,
+    pub(crate) epoch: i64,
+    pub(crate) claim: Option<ClaimId>,
+}
+
 impl Stored {
-    pub(crate) fn read(during: &'static str, row: &SqliteRow) -> Result<Self> {
-        Self::decode(row).map_err(map(during))?.ok_or_else(|| unreadable("a job", "unknown state"))
+    pub(crate) fn guard(&self) -> Guard {
+        let Self { id, facts, epoch, claim, .. } = self;
+        Guard { job: *id, state: facts.state, epoch: *epoch, claim: *claim }
+    }
+
+    pub(crate) fn read(row: &SqliteRow) -> Result<Self> {
+        let id: &[u8] = column(row, 0, "?", "id")?;
+        let id = JobId::from_slice(id)?;
+        let count = |n: usize, name| {
+            column::<i64>(row, n, id, name).map(|n| u32::try_from(n).unwrap_or(u32::MAX))
+        };
+        let state = State::from_code(column(row, 1, id, "state")?)
+            .ok_or_else(|| damaged(id, "state", "it is unknown"))?;
+        let facts = Facts {
+            state,
+            attempt: count(2, "attempt")?,
+            max_attempts: count(3, "max_attempts")?,
+            snoozes: count(4, "snoozes")?,
+            crashes: count(5, "crashes")?,
+            cancel_requested: column(row, 6, id, "cancelling")?,
+        };
+        let worker: Option<&[u8]> = column(row, 10, id, "worker")?;
+        let key: Option<String> = column(row, 11, id, "unique_key")?;
+        let unique = match key {
+            Some(key) => Some(StoredUnique {
+                key,
+                mode: column::<Option<i64>>(row, 12, id, "unique_mode")?
+                    .unwrap_or(unique::FINISHED),
+                until: column(row, 13, id, "unique_until")?,
+            }),
+            None => None,
+        };
+        Ok(Self {
+            id,
+            facts,
+            epoch: column(row, 17, id, "epoch")?,
+            claim: None,
+            kind: column(row, 7, id, "kind")?,
+            queue: column(row, 8, id, "queue")?,
+            priority: Priority(column(row, 9, id, "priority")?),
+            worker: worker.and_then(|w| WorkerId::from_slice(w).ok()),
+            unique,
+            // No transition waits for errors that can't be read: the next one replaces them.
+            errors: row.try_get(14).unwrap_or(None),
+            changes: column(row, 15, id, "changes")?,
+            notes: column(row, 16, id, "notes")?,
+        })
     }
 
     /// Reads those of the rows that can be read; the others are in nobody's way.
-    pub(crate) fn readable(during: &'static str, rows: &[SqliteRow]) -> Vec<Self> {
-        let read = |row: &SqliteRow| match Self::read(during, row) {
+    pub(crate) fn readable(rows: &[SqliteRow]) -> Vec<Self> {
+        let read = |row: &SqliteRow| match Self::read(row) {
             Ok(job) => Some(job),
             Err(error) => {
-                let id: Option<&[u8]> = row.try_get(0).ok();
-                let job = id.and_then(|id| JobId::from_slice(id).ok());
-                tracing::error!(?job, %error, "a job can't be read and is passed over");
+                tracing::error!(%error, "a job can't be read and is passed over");
                 None
             }
         };
         rows.iter().filter_map(read).collect()
     }
 
-    fn decode(row: &SqliteRow) -> sqlx::Result<Option<Self>> {
-        let count = |n: i64| u32::try_from(n).unwrap_or(u32::MAX);
-        let Some(state) = State::from_code(row.try_get(1)?) else { return Ok(None) };
-        let Ok(id) = JobId::from_slice(row.try_get(0)?) else { return Ok(None) };
-        let facts = Facts {
-            state,
-            attempt: count(row.try_get(2)?),
-            max_attempts: count(row.try_get(3)?),
-            snoozes: count(row.try_get(4)?),
-            crashes: count(row.try_get(5)?),
-            cancel_requested: row.try_get(6)?,
-        };
-        let worker: Option<&[u8]> = row.try_get(10)?;
-        let key: Option<String> = row.try_get(11)?;
-        let unique = match key {
-            Some(key) => Some(StoredUnique {
-                key,
-                mode: row.try_get::<Option<i64>, _>(12)?.unwrap_or(unique::FINISHED),
-                until: row.try_get(13)?,
-            }),
-            None => None,
-        };
-        Ok(Some(Self {
-            id,
-            facts,
-            kind: row.try_get(7)?,
-            queue: row.try_get(8)?,
-            priority: Priority(row.try_get(9)?),
-            worker: worker.and_then(|w| WorkerId::from_slice(w).ok()),
-            unique,
-            errors: row.try_get(14)?,
-            changes: row.try_get(15)?,
-            notes: row.try_get(16)?,
-        }))
+    /// Reads the rows of `settle_rows.sql`. Jobs that can't be read are passed over.
+    pub(crate) fn read_rows(rows: &[SqliteRow], keys: &[LeaseKey]) -> HashMap<LeaseKey, Self> {
+        let mut jobs = HashMap::with_capacity(rows.len());
+        for row in rows {
+            let Some(mut job) = Self::readable(std::slice::from_ref(row)).pop() else { continue };
+            let number: Option<i64> = row.try_get(18).ok();
+            let key = number.and_then(|n| keys.get(usize::try_from(n).ok()?));
+            if let Some(key) = key {
+                job.claim = Some(key.claim_id);
+                jobs.insert(*key, job);
+            }
+        }
+        jobs
     }
 }
 
@@ -145,6 +180,8 @@ impl Stored {
         let job = Self {
             id: key.job,
             facts,
+            epoch: key.epoch.0.into(),
+            claim: Some(key.claim_id),
             kind: row.7,
             queue: row.8,
             priority: Priority(row.9),
@@ -160,10 +197,14 @@ impl Stored {
 
 /// Reads rows one by one, for when a column of one of them holds what it never should.
 fn each(json: &str, keys: &[LeaseKey]) -> Result<Vec<Json>> {
-    let values: Vec<Value> = serde_json::from_str(json).map_err(|e| unreadable("jobs", e))?;
+    let mut values: Vec<Value> = serde_json::from_str(json).map_err(|e| unreadable("jobs", e))?;
     let mut rows = Vec::with_capacity(values.len());
-    for value in &values {
-        match Json::deserialize(value) {
+    for value in &mut values {
+        // Errors that can't be read are none, as in `read`.
+        if let Some(errors) = value.get_mut(14).filter(|errors| !errors.is_string()) {
+            *errors = Value::Null;
+        }
+        match Json::deserialize(&*value) {
             Ok(row) => rows.push(row),
             Err(_) => {
                 let number = value.get(0).and_then(Value::as_u64).unwrap_or(u64::MAX);

@@ -32,7 +32,7 @@ pub(crate) async fn holders(txn: &mut Txn<'_>, keys: String) -> Result<HashMap<S
     }
     let list = ids(lost.iter().map(JobId::as_bytes));
     let rows = txn.fetch(sqlx::query(include_str!("../sql/stored.sql")).bind(list)).await?;
-    let steps = rescue_steps(txn.now, Stored::readable(txn.during, &rows), Rescue::WorkerLost);
+    let steps = rescue_steps(txn.now, Stored::readable(&rows), Rescue::WorkerLost);
     apply(txn, Cause::Rescued, &steps).await?;
     Ok(read(txn, keys).await?.0)
 }

@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 
+use sqlx::sqlite::SqliteRow;
 use windlass_core::{
     ClaimId, Epoch, Error, Heartbeat, JobId, LeaseKey, Result, WorkerId, WorkerInfo, WorkerLease,
 };
 
 use crate::batch::texts;
 use crate::clock::micros;
+use crate::error::column;
 use crate::txn::Txn;
 
 /// Grants a lease, or extends one that has not run out.
@@ -39,13 +41,14 @@ pub(crate) async fn heartbeat(
     }
     let rows = txn.fetch(sqlx::query(include_str!("../sql/worker_owned.sql")).bind(id)).await?;
     let mut held = HashMap::with_capacity(rows.len());
-    for row in rows {
-        let key = LeaseKey {
-            job: JobId::from_slice(&txn.get::<Vec<u8>>(&row, 0)?)?,
-            epoch: Epoch(u32::try_from(txn.get::<i64>(&row, 1)?).unwrap_or(u32::MAX)),
-            claim_id: ClaimId::from_slice(&txn.get::<Vec<u8>>(&row, 2)?)?,
-        };
-        held.insert(key, txn.get::<bool>(&row, 3)?);
+    for row in &rows {
+        match owned_job(row) {
+            Ok((key, cancelling)) => {
+                held.insert(key, cancelling);
+            }
+            // One job must not cost the worker its lease.
+            Err(error) => tracing::error!(%error, "a running job can't be read and is passed over"),
+        }
     }
     let (mut lost, mut cancel) = (Vec::new(), Vec::new());
     for key in owned {
@@ -58,6 +61,15 @@ pub(crate) async fn heartbeat(
     let mut orphaned: Vec<LeaseKey> = held.into_keys().collect();
     orphaned.sort_unstable();
     Ok(Heartbeat::Alive { lost, cancel, orphaned })
+}
+
+/// Reads a row of `worker_owned.sql`: the key, and whether the job is to be cancelled.
+fn owned_job(row: &SqliteRow) -> Result<(LeaseKey, bool)> {
+    let job = JobId::from_slice(column(row, 0, "?", "id")?)?;
+    let epoch: i64 = column(row, 1, job, "epoch")?;
+    let epoch = Epoch(u32::try_from(epoch).unwrap_or(u32::MAX));
+    let claim_id = ClaimId::from_slice(column(row, 2, job, "claim_id")?)?;
+    Ok((LeaseKey { job, epoch, claim_id }, column(row, 3, job, "cancelling")?))
 }
 
 /// Ends a lease now.

@@ -1,4 +1,5 @@
--- claim_pick.sql once jobs that can't be read stood in the way: ?5 ids to pass over, ?6 the encodings that are known here
+-- claim_pick.sql once jobs that can't be read stood in the way: ?5 ids to pass over, ?6 the encodings that are known here.
+-- As rows: JSON can hold neither BLOBs nor text that is no UTF-8.
 WITH RECURSIVE passed (id) AS MATERIALIZED (SELECT unhex(value) FROM json_each(?5)),
 known (code) AS MATERIALIZED (SELECT value FROM json_each(?6)),
 merged (rank, kind, room, id) AS (
@@ -19,7 +20,7 @@ merged (rank, kind, room, id) AS (
     ORDER BY 1
     LIMIT ?4
 )
-SELECT json_group_array(json_array(hex(id), epoch, kind, queue, encoding, iif(length(args) <= 4096, hex(args), NULL), meta, tags, priority,
+SELECT hex(id), epoch, kind, queue, encoding, iif(length(args) <= 4096, hex(args), NULL), meta, tags, priority,
     attempt, max_attempts, snoozes, crashes, timeout, progress, created_at, due_at, rank, changes,
-    iif(unique_mode = 0, unique_key, NULL)))
+    iif(unique_mode = 0, unique_key, NULL)
 FROM windlass_jobs WHERE id IN (SELECT id FROM merged)

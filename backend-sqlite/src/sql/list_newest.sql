@@ -8,7 +8,7 @@ WITH page (id) AS MATERIALIZED (
             AND (?4 = '[]' OR queue IN (SELECT value FROM json_each(?4)))
             AND (?5 = '[]' OR kind IN (SELECT value FROM json_each(?5)))
             AND (?6 = '[]' OR NOT EXISTS (
-                SELECT 1 FROM json_each(?6) AS t WHERE t.value NOT IN (SELECT value FROM json_each(coalesce(tags, '[]')))))
+                SELECT 1 FROM json_each(?6) AS t WHERE t.value NOT IN (SELECT value FROM json_each(iif(json_valid(tags), tags, '[]')))))
             AND (?7 IS NULL OR unique_key = ?7)
         ORDER BY id DESC LIMIT ?2)
     UNION ALL
@@ -19,7 +19,7 @@ WITH page (id) AS MATERIALIZED (
             AND (?4 = '[]' OR queue IN (SELECT value FROM json_each(?4)))
             AND (?5 = '[]' OR kind IN (SELECT value FROM json_each(?5)))
             AND (?6 = '[]' OR NOT EXISTS (
-                SELECT 1 FROM json_each(?6) AS t WHERE t.value NOT IN (SELECT value FROM json_each(coalesce(tags, '[]')))))
+                SELECT 1 FROM json_each(?6) AS t WHERE t.value NOT IN (SELECT value FROM json_each(iif(json_valid(tags), tags, '[]')))))
             AND (?7 IS NULL OR unique_key = ?7)
         ORDER BY id DESC LIMIT ?2)
     ORDER BY 1 DESC LIMIT ?2)

@@ -94,7 +94,8 @@ impl<B: Backend + ?Sized> Client<B> {
     /// A record of another kind, args that are not those of a `J`, or a storage that can't be read.
     pub async fn args<J: Job>(&self, record: &JobRecord) -> Result<J> {
         check_kind::<J>(record)?;
-        self.load(&record.args).await?.parse()
+        let args = self.load(&record.args).await?.parse();
+        args.map_err(|e| e.decoding(format!("args of job {} of kind `{}`", record.id, J::KIND)))
     }
 
     /// Reads the result of a completed job, from the storage if it is there; `None` for a job that is not completed.
@@ -105,7 +106,12 @@ impl<B: Backend + ?Sized> Client<B> {
         check_kind::<J>(record)?;
         match &record.result {
             _ if record.state != State::Completed => Ok(None),
-            Some(result) => self.load(result).await?.parse().map(Some),
+            Some(result) => {
+                let result = self.load(result).await?.parse().map(Some);
+                result.map_err(|e| {
+                    e.decoding(format!("result of job {} of kind `{}`", record.id, J::KIND))
+                })
+            }
             // A backend may leave out a result that says nothing.
             None => Payload::json(&())?.parse().map(Some),
         }

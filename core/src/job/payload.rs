@@ -65,17 +65,95 @@ impl Payload {
             });
         }
         serde_json::from_slice(&self.bytes).map_err(|e| {
-            // serde_json's own text quotes the offending value, which may be a secret.
-            let place =
-                format!("{:?} error at line {} column {}", e.classify(), e.line(), e.column());
-            Error::Decode { what: "payload".into(), source: place.into() }
+            let text = format!("{} at line {} column {}", problem(&e), e.line(), e.column());
+            Error::Decode { what: "payload".into(), source: text.into() }
         })
     }
+}
+
+/// What is wrong with JSON, in serde's words as far as they come from the type: of what is stored they quote the offending
+/// value, which may be a secret.
+fn problem(error: &serde_json::Error) -> String {
+    use serde_json::error::Category;
+    const KINDS: [&str; 11] = [
+        "boolean",
+        "integer",
+        "floating point",
+        "character",
+        "string",
+        "byte array",
+        "null",
+        "sequence",
+        "map",
+        "Option value",
+        "unit value",
+    ];
+    match error.classify() {
+        Category::Io | Category::Syntax => return "it is not JSON".to_owned(),
+        Category::Eof => return "its JSON ends too early".to_owned(),
+        Category::Data => {}
+    }
+    let text = error.to_string();
+    let of_the_type = ["missing field `", "duplicate field `"];
+    if of_the_type.iter().any(|start| text.starts_with(start))
+        && let Some(end) = text.find("` at line ")
+    {
+        return text[..=end].to_owned();
+    }
+    let expected = text.strip_prefix("invalid type: ").and_then(|rest| {
+        let kind = KINDS.iter().find(|kind| rest.starts_with(**kind))?;
+        let expected = &rest[rest.rfind(", expected ")? + ", expected ".len()..];
+        Some(format!("invalid type: {kind}, expected {}", &expected[..expected.find(" at line ")?]))
+    });
+    expected.unwrap_or_else(|| "it does not fit the type".to_owned())
 }
 
 impl fmt::Debug for Payload {
     /// Tells the size, never the content.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Payload({:?}, {} bytes)", self.encoding, self.bytes.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[allow(dead_code, reason = "only read")]
+    struct Args {
+        width: u32,
+        unit: Unit,
+    }
+
+    #[derive(Debug, Deserialize)]
+    enum Unit {
+        Pixel,
+    }
+
+    fn fault(json: &str) -> String {
+        let payload = Payload { encoding: Encoding::Json, bytes: json.to_owned().into() };
+        let error = payload.parse::<Args>().unwrap_err();
+        let text = std::error::Error::source(&error).unwrap().to_string();
+        assert!(!format!("{error} {error:?} {text}").contains("secret"), "{text}");
+        text
+    }
+
+    #[test]
+    fn f52_errors_tell_of_the_type_and_the_place_never_of_the_content() {
+        let at = " at line 1 column ";
+        assert!(fault("{}").starts_with(&format!("missing field `width`{at}")));
+        assert!(fault("{\"width\":1,\"width\":2}").starts_with("duplicate field `width`"));
+        let text = fault("{\"width\":\"secret, expected secret at line 7\"}");
+        assert!(text.starts_with(&format!("invalid type: string, expected u32{at}")), "{text}");
+        let general = format!("it does not fit the type{at}");
+        assert!(fault("{\"width\":1,\"unit\":\"secret\"}").starts_with(&general));
+        assert!(fault("{\"secret\":1}").starts_with(&general));
+        assert!(fault("{\"width\":-55}").starts_with(&general));
+        assert!(fault("secret").starts_with("it is not JSON"));
+        assert!(fault("{\"width\":").starts_with("its JSON ends too early"));
     }
 }

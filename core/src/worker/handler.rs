@@ -61,6 +61,18 @@ pub(crate) trait Erased: Send + Sync {
     fn call(&self, args: Payload, attempt: Arc<Attempt>) -> BoxFuture<'static, Ended>;
 }
 
+/// Names the kind of args that can't be read, and the ways out.
+fn bad_args<J: Job>(error: Error) -> Error {
+    let ways = "give new fields a default (`#[serde(default)]`) or let the handler of this kind accept the old shape as well, then \
+                retry the job";
+    match error.decoding(format!("args of kind `{}`", J::KIND)) {
+        Error::Decode { what, source } => {
+            Error::Decode { what, source: format!("{source}: {ways}").into() }
+        }
+        error => error,
+    }
+}
+
 fn ended<T: serde::Serialize>(outcome: Outcome<T>) -> Ended {
     match outcome.map(|output| Payload::json(&output)) {
         Ok(Ok(payload)) => Ended::Returned(Ok(payload)),
@@ -98,7 +110,7 @@ where
         async move {
             match args.parse::<J>() {
                 Ok(job) => ended(handler(job, Context::new(attempt, state)).await),
-                Err(error) => Ended::BadArgs(error),
+                Err(error) => Ended::BadArgs(bad_args::<J>(error)),
             }
         }
         .boxed()
@@ -144,7 +156,7 @@ where
                 // It waited for a thread until nobody wanted it any more.
                 _ if token.is_cancelled() => Ended::NotRun,
                 Ok(job) => ended(handler(job, Context::new(attempt, state))),
-                Err(error) => Ended::BadArgs(error),
+                Err(error) => Ended::BadArgs(bad_args::<J>(error)),
             }
         };
         let run = self.pool.get().and_then(|pool| pool.run(thread, work));
