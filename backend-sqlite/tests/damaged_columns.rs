@@ -125,7 +125,7 @@ async fn f07_f49_others_are_settled_recorded_and_kept_alive() {
         let Heartbeat::Alive { lost, .. } = beat else { panic!("{column} = {value}") };
         assert!(!lost.contains(&keys[2]) && !lost.contains(&keys[3]), "{column} = {value}");
         let notes = vec![Note::Log { level: LogLevel::Info, message: "line".into() }];
-        let records = [keys[0], keys[2]].map(|key| Record { key, notes: notes.clone() });
+        let records = [keys[0], keys[2]].map(|key| Record::new(key, notes.clone()));
         let recorded = backend.record(&records).await.unwrap();
         assert_eq!(recorded[1], Recorded::Applied, "{column} = {value}");
         let failure = Failure { kind: FailureKind::Error, message: "failed".into() };

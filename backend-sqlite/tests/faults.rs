@@ -207,7 +207,7 @@ async fn f01_a_waiting_row_that_carries_a_claim_is_not_its_owners() {
     let mut conn = host(&path).await;
     sqlx::query("UPDATE windlass_jobs SET state = 2").execute(&mut conn).await.unwrap();
     assert_eq!(backend.settle(&[completed(&lease)]).await.unwrap(), [Settled::Lost]);
-    let record = windlass_core::Record { key: lease.key, notes: Vec::new() };
+    let record = windlass_core::Record::new(lease.key, Vec::new());
     assert_eq!(backend.record(&[record]).await.unwrap(), [windlass_core::Recorded::Lost]);
     assert_eq!(backend.get(lease.key.job).await.unwrap().unwrap().state, State::Available);
 }

@@ -34,7 +34,7 @@ async fn settle(backend: &SqliteBackend, lease: &windlass_core::Lease, key: Leas
 
 async fn record(backend: &SqliteBackend, key: LeaseKey) -> Recorded {
     let notes = vec![Note::Log { level: LogLevel::Info, message: "line".into() }];
-    backend.record(&[Record { key, notes }]).await.unwrap().remove(0)
+    backend.record(&[Record::new(key, notes)]).await.unwrap().remove(0)
 }
 
 #[tokio::test]

@@ -119,6 +119,7 @@ pub struct WorkerLease {
 
 /// The answer to a heartbeat.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Heartbeat {
     /// The lease was extended.
     Alive {
@@ -287,6 +288,7 @@ impl Settlement {
 
 /// What became of a settlement.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Settled {
     /// It was applied.
     Applied {
@@ -309,6 +311,7 @@ pub enum Settled {
 
 /// Events to add to a running job.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Record {
     /// The fence.
     pub key: LeaseKey,
@@ -316,8 +319,17 @@ pub struct Record {
     pub notes: Vec<Note>,
 }
 
+impl Record {
+    /// Events of the job that runs under this key.
+    #[must_use]
+    pub fn new(key: LeaseKey, notes: Vec<Note>) -> Self {
+        Self { key, notes }
+    }
+}
+
 /// What became of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Recorded {
     /// It was added.
     Applied,

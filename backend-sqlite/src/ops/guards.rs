@@ -172,7 +172,7 @@ async fn f01_records_compare_in_the_statement_that_writes() {
     let mut place = Place::new().await;
     let lease = place.running().await;
     let mut txn = place.begin().await;
-    let record = Record { key: lease.key, notes: log() };
+    let record = Record::new(lease.key, log());
     assert_eq!(record::record(&mut txn, &[record]).await.unwrap(), [Recorded::Applied]);
     check(txn, 1, JOBS, &OWNED).await;
 }

@@ -93,7 +93,7 @@ pub async fn f19_record_append_and_heartbeat<H: Harness>(h: H) {
     let lease = run_new(b, w, job()).await;
     let note = || Note::Log { level: LogLevel::Info, message: "line".into() };
     let progress = Note::Progress(crate::Progress { done: 1, ..Default::default() });
-    let record = Record { key: lease.key, notes: vec![note(), progress] };
+    let record = Record::new(lease.key, vec![note(), progress]);
     only!(b, [lease.key.job], b.record(&[record]).await.unwrap());
     only!(b, [lease.key.job], b.append(lease.key.job, &[note()]).await.unwrap());
     only!(b, [], beat(b, w, &[lease.key]).await);

@@ -41,7 +41,7 @@ async fn some_work(b: &dyn Backend) {
     insert_all(b, vec![job_of("other", "x"), job_of("other", K)]).await;
     let leases = claim(b, w, 6).await;
     let note = Note::Log { level: LogLevel::Info, message: "line".into() };
-    b.record(&[Record { key: leases[0].key, notes: vec![note] }]).await.unwrap();
+    b.record(&[Record::new(leases[0].key, vec![note])]).await.unwrap();
     for (lease, outcome) in leases.iter().zip(every_outcome()) {
         settled(b, lease.key, outcome).await;
     }

@@ -14,7 +14,7 @@ fn log() -> Note {
 }
 
 async fn record(b: &dyn Backend, key: LeaseKey) -> Recorded {
-    let mut answers = b.record(&[Record { key, notes: vec![log()] }]).await.unwrap();
+    let mut answers = b.record(&[Record::new(key, vec![log()])]).await.unwrap();
     assert_eq!(answers.len(), 1, "one answer per record");
     answers.remove(0)
 }

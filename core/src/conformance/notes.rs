@@ -23,7 +23,7 @@ fn progress(done: u64) -> Note {
 }
 
 async fn record(b: &dyn Backend, key: LeaseKey, notes: Vec<Note>) -> Recorded {
-    b.record(&[Record { key, notes }]).await.unwrap().remove(0)
+    b.record(&[Record::new(key, notes)]).await.unwrap().remove(0)
 }
 
 async fn notes_of(b: &dyn Backend, id: JobId) -> Vec<Note> {
@@ -71,11 +71,8 @@ pub async fn records_of_many_jobs_go_in_one_call<H: Harness>(h: H) {
     let leases = claim(b, w, 10).await;
     complete(b, &leases[4]).await;
     let note = |n: usize| vec![log(&format!("line {n}"))];
-    let records: Vec<_> = leases
-        .iter()
-        .enumerate()
-        .map(|(n, lease)| Record { key: lease.key, notes: note(n) })
-        .collect();
+    let records: Vec<_> =
+        leases.iter().enumerate().map(|(n, lease)| Record::new(lease.key, note(n))).collect();
     let answers = b.record(&records).await.unwrap();
     for (n, lease) in leases.iter().enumerate() {
         let (answer, kept) =

@@ -168,7 +168,7 @@ pub async fn progress_survives_a_retry<H: Harness>(h: H) {
     let lease = run_new(b, w, job()).await;
     let progress = Progress { done: 3, total: Some(9), message: Some("three".to_owned()) };
     let notes = vec![Note::Progress(progress.clone())];
-    b.record(&[Record { key: lease.key, notes }]).await.unwrap();
+    b.record(&[Record::new(lease.key, notes)]).await.unwrap();
     settled(b, lease.key, retry(ms(0))).await;
     assert_eq!(
         claim_one(b, w).await.progress,

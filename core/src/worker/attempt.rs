@@ -2,11 +2,10 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -111,11 +110,11 @@ impl Attempt {
         client: Client,
         started: Instant,
         backoff: Duration,
-        notes_wake: Arc<Notify>,
+        notes: Notes,
     ) -> Self {
         Self {
             deadline: lease.timeout.and_then(|timeout| started.checked_add(timeout)),
-            notes: Notes::new(notes_wake),
+            notes,
             lease,
             client,
             started,

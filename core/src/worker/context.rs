@@ -141,13 +141,15 @@ impl<S> Context<S> {
         self.attempt.notes.push(Note::Progress(progress));
     }
 
-    /// Adds a line to the job's own log. Text above [`Limits::event_bytes`](crate::Limits::event_bytes) is cut.
+    /// Adds a line to the job's own log; dropped like [`emit`](Self::emit)'s events where too many wait. Text above [`Limits::event_bytes`](crate::Limits::event_bytes) is cut.
     pub fn log(&self, level: LogLevel, text: impl AsRef<str>) {
         let message = cut(text.as_ref(), self.client().limits().event_bytes);
         self.attempt.notes.push(Note::Log { level, message });
     }
 
-    /// Adds an event of the application's own to the job's history.
+    /// Adds an event of the application's own to the job's history. It is recorded a little later, with others. Where more than
+    /// [`WorkerOptions::notes_buffer`](crate::WorkerOptions::notes_buffer) of them wait, it is dropped, and a line in the job's log says so: what
+    /// must not be lost belongs into the result or a job of its own.
     ///
     /// # Errors
     /// [`Error::Encode`] when the data is not JSON, [`Error::LimitExceeded`] when it is too large.

@@ -12,6 +12,7 @@ use tracing::Instrument;
 use super::attempt::{Attempt, CancelCause};
 use super::claim::Taken;
 use super::handler::{Ended, Erased};
+use super::notes::Notes;
 use super::outcome::{ended, error_text, failed, panic_text, stopped};
 use super::settle::Item;
 use super::shared::{Held, Shared};
@@ -32,10 +33,10 @@ pub(crate) fn admit(
             .map(|known| known.backoff.delay(lease.attempt, fastrand::f64()))
             .unwrap_or_default();
         let handler = known.map(|known| known.handler.clone());
-        let wake = shared.notes_wake.clone();
+        let notes = Notes::new(shared.notes_wake.clone(), shared.options.notes_buffer);
         let mut lease = lease;
         let args = take_args(&mut lease);
-        let attempt = Arc::new(Attempt::new(lease, shared.client.clone(), since, delay, wake));
+        let attempt = Arc::new(Attempt::new(lease, shared.client.clone(), since, delay, notes));
         if let (Some(pool), true) = (&shared.pool, handler.as_ref().is_some_and(|h| h.blocking())) {
             attempt.keep_thread(pool.keep());
         }

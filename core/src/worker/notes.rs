@@ -13,14 +13,14 @@ use super::shared::Shared;
 use super::{error_text, lock};
 use crate::{LogLevel, Note, Record, Recorded, Result};
 
-/// Notes of one attempt that wait at once; of more, the log tells how many were dropped.
-const WAITING: usize = 1_000;
 /// Records in one call.
 const RECORDS: usize = 500;
 
 /// The notes of one attempt that wait to be recorded.
 #[derive(Debug)]
 pub(crate) struct Notes {
+    /// So many may wait at once.
+    room: usize,
     waiting: Mutex<Waiting>,
     wake: Arc<Notify>,
     /// Held while some are on their way, so that a settlement does not overtake them.
@@ -34,10 +34,10 @@ struct Waiting {
 }
 
 impl Waiting {
-    fn take(&mut self) -> Vec<Note> {
+    fn take(&mut self, room: usize) -> Vec<Note> {
         let mut notes: Vec<Note> = self.notes.drain(..).collect();
         if std::mem::take(&mut self.dropped) > 0 {
-            let message = format!("more than {WAITING} lines or events at once: some were dropped");
+            let message = format!("more than {room} lines or events at once: some were dropped");
             notes.push(Note::Log { level: LogLevel::Warn, message });
         }
         notes
@@ -45,8 +45,8 @@ impl Waiting {
 }
 
 impl Notes {
-    pub(crate) fn new(wake: Arc<Notify>) -> Self {
-        Self { waiting: Mutex::default(), wake, flushing: tokio::sync::Mutex::default() }
+    pub(crate) fn new(wake: Arc<Notify>, room: usize) -> Self {
+        Self { room, waiting: Mutex::default(), wake, flushing: tokio::sync::Mutex::default() }
     }
 
     /// Adds one. Progress takes the place of progress that still waits.
@@ -56,7 +56,7 @@ impl Notes {
             if matches!(note, Note::Progress(_)) {
                 waiting.notes.retain(|n| !matches!(n, Note::Progress(_)));
             }
-            if waiting.notes.len() >= WAITING {
+            if waiting.notes.len() >= self.room {
                 waiting.dropped += 1;
                 return;
             }
@@ -73,7 +73,7 @@ impl Notes {
     /// Takes what waits, after what is on its way has arrived, or `longest` is over: an outcome is worth more than notes.
     pub(crate) async fn take(&self, longest: Duration) -> Vec<Note> {
         let _flushing = timeout(longest, self.flushing.lock()).await;
-        lock(&self.waiting).take()
+        lock(&self.waiting).take(self.room)
     }
 
     fn put_back(&self, notes: Vec<Note>) {
@@ -84,7 +84,7 @@ impl Notes {
                 waiting.notes.push_front(note);
             }
         }
-        waiting.notes.truncate(WAITING);
+        waiting.notes.truncate(self.room);
     }
 }
 
@@ -128,9 +128,9 @@ async fn flush(shared: &Shared, attempts: &[Arc<Attempt>]) -> Result<()> {
             continue;
         }
         let Ok(guard) = attempt.notes.flushing.try_lock() else { continue };
-        let notes = lock(&attempt.notes.waiting).take();
+        let notes = lock(&attempt.notes.waiting).take(attempt.notes.room);
         if !notes.is_empty() {
-            records.push(Record { key: attempt.key(), notes });
+            records.push(Record::new(attempt.key(), notes));
             guards.push((attempt, guard));
         }
     }
@@ -178,7 +178,7 @@ mod tests {
 
     #[tokio::test]
     async fn progress_is_merged_and_lines_are_bounded() {
-        let notes = Notes::new(Arc::default());
+        let notes = Notes::new(Arc::default(), 10);
         notes.push(progress(1));
         notes.push(line("a"));
         notes.push(progress(2));
@@ -187,11 +187,11 @@ mod tests {
         notes.push(progress(3));
         notes.put_back(taken);
         assert_eq!(notes.take(Duration::ZERO).await, [line("a"), progress(3)]);
-        for _ in 0..WAITING + 5 {
+        for _ in 0..15 {
             notes.push(line("b"));
         }
         let kept = notes.take(Duration::ZERO).await;
-        assert_eq!(kept.len(), WAITING + 1);
+        assert_eq!(kept.len(), 11);
         assert!(matches!(kept.last(), Some(Note::Log { level: LogLevel::Warn, .. })));
     }
 }

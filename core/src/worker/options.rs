@@ -53,6 +53,9 @@ pub struct WorkerOptions {
     /// How long progress, log lines and events of running jobs gather before they are recorded.
     /// Default 250 ms.
     pub notes: Duration,
+    /// Progress, log lines and events of one running job that wait to be recorded; what comes on top is dropped, and a line in the
+    /// job's log says so. Default 1,000.
+    pub notes_buffer: usize,
     /// How long a call to the backend may take before it counts as failed and is repeated. Default 15 s.
     pub call_timeout: Duration,
     /// Heartbeats run on a thread and runtime of their own. Switched off only for simulated time, which
@@ -83,6 +86,7 @@ impl Default for WorkerOptions {
             prune_batch: 1_000,
             retention: Some(Retention::default()),
             notes: Duration::from_millis(250),
+            notes_buffer: 1_000,
             call_timeout: Duration::from_secs(15),
             heartbeat_thread: true,
         }
@@ -125,6 +129,7 @@ impl WorkerOptions {
         let counts = [
             ("settle_buffer", self.settle_buffer),
             ("settle_batch", self.settle_batch),
+            ("notes_buffer", self.notes_buffer),
             ("blocking_threads", self.blocking_threads),
             ("maintenance_batch", self.maintenance_batch as usize),
             ("prune_batch", self.prune_batch as usize),
@@ -153,12 +158,13 @@ mod tests {
     fn defaults_pass_and_each_wrong_option_is_named() {
         assert!(WorkerOptions::default().check().is_ok());
         type Case = (&'static str, fn(&mut WorkerOptions));
-        let cases: [Case; 5] = [
+        let cases: [Case; 6] = [
             ("lease", |o| o.lease = Duration::ZERO),
             ("heartbeat", |o| o.heartbeat = o.lease),
             ("poll_max", |o| o.poll_max = Duration::ZERO),
             ("grace", |o| o.grace = crate::DEADLINE_GRACE),
             ("settle_buffer", |o| o.settle_buffer = 0),
+            ("notes_buffer", |o| o.notes_buffer = 0),
         ];
         for (name, change) in cases {
             let mut options = WorkerOptions::default();
