@@ -21,7 +21,7 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// The answers stand in the order of the jobs. An id that exists already gives
     /// [`Inserted::Duplicate`] of itself and changes nothing, so the call may be repeated after a lost reply.
     /// A unique key that is held, by a stored job or an earlier one of the call, is a value and
-    /// never an error; a key whose holder is lost, gone or past its window is free.
+    /// never an error; a key whose holder is lost, gone (but for a window, which outlives its job) or past its window is free.
     ///
     /// # Errors
     /// [`Error::LimitExceeded`], [`Error::Invalid`] or [`Error::QueueFull`]; nothing was written.

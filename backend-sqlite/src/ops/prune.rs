@@ -44,12 +44,12 @@ pub(super) async fn jobs(
     if rows.is_empty() {
         return Ok(0);
     }
-    let (mut gone, mut keys) = (Vec::with_capacity(rows.len()), Rows::new());
+    let mut gone = Vec::with_capacity(rows.len());
     let mut finished = Rows::new();
     for row in &rows {
         let job = JobId::from_slice(&txn.get::<Vec<u8>>(row, 0)?)?;
         let Some(state) = State::from_code(txn.get(row, 3)?) else { continue };
-        let epoch = match txn.get(row, 6) {
+        let epoch = match txn.get(row, 4) {
             Ok(epoch) => epoch,
             Err(error) => {
                 tracing::error!(%job, ?error, "a final job can't be read and is not pruned");
@@ -61,19 +61,12 @@ pub(super) async fn jobs(
             txn.count(queue, kind, state, -1);
         }
         finished.guarded(&Guard { job, state, epoch, claim: None });
-        if let Ok(Some(key)) = row.try_get::<Option<String>, _>(4) {
-            let mode: Option<i64> = row.try_get(5).unwrap_or(None);
-            keys.row().text(&key).id(job.as_bytes()).maybe_int(mode);
-        }
         gone.push(job);
     }
     let list = ids(gone.iter().map(JobId::as_bytes));
     let query = statement(include_str!("../sql/delete_belongings.sql"));
     txn.write(query.bind(list).bind(txn.now));
     txn.write(finished.guarded_query(include_str!("../sql/finished_delete.sql")));
-    if !keys.is_empty() {
-        txn.write(keys.query(include_str!("../sql/unique_free.sql")));
-    }
     Ok(u64::try_from(gone.len()).unwrap_or(u64::MAX))
 }
 
@@ -104,6 +97,7 @@ pub(crate) async fn stage(txn: &mut Txn<'_>, keys: &[BlobKey], ttl: Duration) ->
 /// Confirms that blobs are gone from the storage.
 pub(crate) async fn deleted(txn: &mut Txn<'_>, keys: &[BlobKey]) -> Result<()> {
     let keys = texts(keys.iter().map(BlobKey::as_str));
-    txn.execute(sqlx::query(include_str!("../sql/blobs_deleted.sql")).bind(keys)).await?;
+    let query = sqlx::query(include_str!("../sql/blobs_deleted.sql")).bind(keys);
+    txn.execute(query.bind(txn.now)).await?;
     Ok(())
 }

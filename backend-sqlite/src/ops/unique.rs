@@ -42,12 +42,13 @@ async fn read(txn: &mut Txn<'_>, keys: String) -> Result<(HashMap<String, Holder
     let (mut held, mut lost) = (HashMap::new(), Vec::new());
     for row in txn.fetch(query.bind(txn.now)).await? {
         let (mode, until): (i64, Option<i64>) = (txn.get(&row, 1)?, txn.get(&row, 2)?);
-        let (is_final, is_lost): (bool, bool) = (txn.get(&row, 3)?, txn.get(&row, 4)?);
-        let job = JobId::from_slice(&txn.get::<Vec<u8>>(&row, 5)?)?;
-        let state = txn.get::<Option<i64>>(&row, 6)?.and_then(State::from_code);
-        let gone = !is_final && state.is_none();
+        let is_lost: bool = txn.get(&row, 3)?;
+        let job = JobId::from_slice(&txn.get::<Vec<u8>>(&row, 4)?)?;
+        let state = txn.get::<Option<i64>>(&row, 5)?.and_then(State::from_code);
         let past = until.is_some_and(|until| until <= txn.now);
-        if gone || past || (is_final && mode != WINDOW) {
+        // A window outlives its job, pruned or not.
+        let lasts = mode == WINDOW && until.is_some();
+        if past || (state.is_none() && !lasts) {
             continue;
         }
         if is_lost {

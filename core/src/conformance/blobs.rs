@@ -117,6 +117,17 @@ pub async fn a_staged_blob_that_no_job_took_is_named<H: Harness>(h: H) {
     assert!(named(&h).await.is_empty(), "the other upload may still be under way");
 }
 
+/// Staged anew between being named and the confirmation that it is gone: the new upload has its own time.
+pub async fn a_key_staged_again_stays_in_the_account<H: Harness>(h: H) {
+    let b = &*h.backend();
+    b.stage_blobs(&[blob("a")], ms(1)).await.unwrap();
+    assert_eq!(named(&h).await, ["a"]);
+    b.stage_blobs(&[blob("a")], ms(150)).await.unwrap();
+    b.blobs_deleted(&[blob("a")]).await.unwrap();
+    h.advance(ms(200)).await;
+    assert_eq!(named(&h).await, ["a"], "nobody took the second upload");
+}
+
 pub async fn a_job_takes_over_what_was_staged<H: Harness>(h: H) {
     let b = &*h.backend();
     b.stage_blobs(&[blob("a")], ms(20)).await.unwrap();

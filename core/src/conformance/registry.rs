@@ -106,6 +106,7 @@ macro_rules! __conformance_cases {
                 blobs_of_the_result_live_with_the_job
                 a_staged_blob_that_no_job_took_is_named
                 a_job_takes_over_what_was_staged
+                a_key_staged_again_stays_in_the_account
                 a_duplicate_takes_over_nothing
                 a_replacement_exchanges_the_blobs
                 a_named_blob_may_be_referred_to_again
@@ -499,6 +500,7 @@ macro_rules! __conformance_cases {
                 a_window_ends_whatever_becomes_of_the_job
                 a_passed_window_is_not_freed_again
                 deleting_the_holder_ends_its_window
+                pruning_leaves_a_window
                 a_retried_job_takes_its_key_again
                 a_job_whose_key_is_taken_is_not_retried
             }

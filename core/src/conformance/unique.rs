@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::Harness;
 use super::support::*;
-use crate::{Backend, Change, Inserted, JobId, NewJob, OnConflict, Store, Unique, UniqueUntil};
+use crate::{
+    Backend, Change, Inserted, JobId, NewJob, OnConflict, Retention, Store, Unique, UniqueUntil,
+};
 
 fn rule(text: &str, until: UniqueUntil, on_conflict: OnConflict) -> NewJob {
     let unique = Some(Unique { key: key(text), until, on_conflict });
@@ -217,6 +219,21 @@ pub async fn a_passed_window_is_not_freed_again<H: Harness>(h: H) {
     assert!(change_one(b, lease.key.job, Change::Delete).await);
     maintain(b).await;
     held_by(b, "a", second).await;
+}
+
+/// A window says "not again within this time", and pruning is not to cut that short.
+pub async fn pruning_leaves_a_window<H: Harness>(h: H) {
+    let b = &*h.backend();
+    let w = worker(b).await;
+    let lease = run_new(b, w, rule("a", UniqueUntil::For(HOUR), OnConflict::Keep)).await;
+    complete(b, &lease).await;
+    h.advance(ms(10)).await;
+    let now = Some(ms(1));
+    let retention = Retention { completed: now, ..Retention::keep_all() };
+    assert_eq!(b.prune(&retention, 10).await.unwrap().jobs, 1);
+    assert_eq!(b.get(lease.key.job).await.unwrap(), None);
+    maintain(b).await;
+    held_by(b, "a", lease.key.job).await;
 }
 
 pub async fn deleting_the_holder_ends_its_window<H: Harness>(h: H) {
