@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use jiff::Timestamp;
+use windlass_core::kit::micros;
 
 /// Reads the time. The high-water mark in the database carries it across processes; where the system's clock
 /// is behind the mark, time goes on from the mark at the pace of the monotonic clock.
@@ -41,27 +41,6 @@ impl Clock {
     }
 }
 
-/// A duration in whole microseconds, rounded up.
-pub(crate) fn micros(duration: Duration) -> i64 {
-    let rounded = duration.as_nanos().div_ceil(1_000);
-    // Sums of two such values must not overflow: half the range is 146,000 years.
-    i64::try_from(rounded).unwrap_or(i64::MAX).min(i64::MAX / 2)
-}
-
-/// A stored time. Out-of-range values become the nearest that can be told.
-pub(crate) fn timestamp(micros: i64) -> Timestamp {
-    Timestamp::from_microsecond(micros).unwrap_or(if micros < 0 {
-        Timestamp::MIN
-    } else {
-        Timestamp::MAX
-    })
-}
-
-/// A stored duration.
-pub(crate) fn duration(micros: i64) -> Duration {
-    Duration::from_micros(u64::try_from(micros).unwrap_or(0))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,12 +53,5 @@ mod tests {
         assert!(first >= ahead);
         std::thread::sleep(Duration::from_millis(2));
         assert!(clock.now(0) > first, "it stands still behind the mark");
-    }
-
-    #[test]
-    fn durations_are_rounded_up() {
-        assert_eq!(micros(Duration::from_nanos(1)), 1);
-        assert_eq!(micros(Duration::ZERO), 0);
-        assert!(micros(Duration::MAX).checked_add(micros(Duration::MAX)).is_some());
     }
 }

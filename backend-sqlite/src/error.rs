@@ -6,6 +6,7 @@ use std::sync::Arc;
 use sqlx::Row as _;
 use sqlx::error::DatabaseError;
 use sqlx::sqlite::SqliteRow;
+use windlass_core::kit::damaged;
 use windlass_core::{Error, Result};
 
 /// The backend's name in errors and logs.
@@ -124,29 +125,6 @@ pub(crate) fn in_file(mut error: Error, file: &Path) -> Error {
         fault.file = Some(file.to_owned());
     }
     error
-}
-
-/// A stored value that can't be read.
-pub(crate) fn unreadable(
-    what: &'static str,
-    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-) -> Error {
-    Error::Decode { what: what.into(), source: source.into() }
-}
-
-/// A column of a job that can't be read. The source quotes nothing of what is stored.
-pub(crate) fn damaged(
-    job: impl std::fmt::Display,
-    column: &'static str,
-    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-) -> Error {
-    Error::Decode { what: format!("column `{column}` of job {job}").into(), source: source.into() }
-}
-
-/// What is wrong with stored JSON, without a word of it.
-pub(crate) fn bad_json(error: &serde_json::Error) -> String {
-    let what = if error.is_data() { "its JSON has another shape" } else { "it is not JSON" };
-    format!("{what}, from line {}, column {} on", error.line(), error.column())
 }
 
 /// Reads a column of a job's row.

@@ -11,9 +11,9 @@ use windlass_core::{
 
 use crate::SqliteBackend;
 use crate::calls::{Beat, Claim, Deregister, Maintain, Records, Register, Settle};
-use crate::clock::duration;
 use crate::error::map;
 use crate::ops::maintain;
+use windlass_core::kit::duration;
 
 #[async_trait]
 impl Queue for SqliteBackend {

@@ -9,12 +9,13 @@ use windlass_core::{
 
 use crate::SqliteBackend;
 use crate::batch::{size, texts};
-use crate::clock::{duration, timestamp};
-use crate::error::{column, damaged, map, unreadable};
-use crate::feed::Entry;
+use crate::error::{column, map};
 use crate::ops::change::bind_filter;
 use crate::records::record;
-use crate::trail;
+use windlass_core::kit::feed::Entry;
+use windlass_core::kit::trail;
+use windlass_core::kit::{damaged, unreadable};
+use windlass_core::kit::{duration, timestamp};
 
 /// Entries of the feed that one call looks at.
 const STRETCH: usize = 256;
@@ -148,7 +149,7 @@ fn readable(row: &SqliteRow, next: &mut Option<Position>) -> Result<Option<Vec<E
         Err(error) => {
             let seq: i64 = row.try_get(0).map_err(map("events"))?;
             tracing::error!(entry = seq, %error, "an entry of the feed can't be read and is left out");
-            *next = (*next).max(Some(Entry::end(seq)?));
+            *next = (*next).max(Some(Entry::end(seq)));
             Ok(None)
         }
     }

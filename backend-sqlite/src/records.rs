@@ -9,8 +9,9 @@ use windlass_core::{
     UniqueKey, WorkerId,
 };
 
-use crate::clock::{duration, timestamp};
-use crate::error::{bad_json, column, damaged};
+use crate::error::column;
+use windlass_core::kit::{bad_json, damaged};
+use windlass_core::kit::{duration, timestamp};
 
 /// Reads a row whose columns are
 /// `id, state, queue, kind, priority, due_at, epoch, attempt, max_attempts, snoozes, crashes, worker, claim_id, started_at,

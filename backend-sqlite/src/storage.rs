@@ -16,10 +16,10 @@ use windlass_core::{BlobKey, BlobMeta, Error, Result, Storage};
 
 use self::steps::{Delete, GiveUp, Sweep, place};
 use crate::SqliteBackend;
-use crate::clock::timestamp;
 use crate::error;
 use crate::readers::Readers;
 use crate::writer::Writer;
+use windlass_core::kit::timestamp;
 
 /// Keys deleted in one transaction.
 const DELETED_AT_ONCE: usize = 1_000;
@@ -136,7 +136,7 @@ fn meta(row: &SqliteRow, during: &'static str) -> Result<BlobMeta> {
     let key: String = row.try_get(0).map_err(&failed)?;
     let len: i64 = row.try_get(1).map_err(&failed)?;
     let modified_at = timestamp(row.try_get(2).map_err(&failed)?);
-    let key = BlobKey::new(key).map_err(|e| error::unreadable("blob key", e))?;
+    let key = BlobKey::new(key).map_err(|e| windlass_core::kit::unreadable("blob key", e))?;
     Ok(BlobMeta { key, len: len.unsigned_abs(), modified_at })
 }
 

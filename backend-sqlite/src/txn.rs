@@ -10,8 +10,8 @@ use windlass_core::{EventBody, JobId, Limits, Priority, Result, State};
 use crate::batch::{self, Query, Rows};
 use crate::clock::Clock;
 use crate::error;
-use crate::feed;
 use crate::script::{Script, Statement, statement};
+use windlass_core::kit::feed;
 
 /// The one row of `windlass_tick`, as far as transactions need it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -4,14 +4,14 @@ use windlass_core::machine::{self, Transition};
 use windlass_core::{AttemptError, Cause, ClaimId, Payload, Result, State, UniqueUntil};
 
 use crate::batch::{Lines, Rows, ids};
-use crate::clock::micros;
-use crate::error::bad_json;
-use crate::feed::{self, Fact};
 use crate::ops::stored::{Guard, Stored};
 use crate::ops::unique;
 use crate::script::{Value, statement};
-use crate::trail;
 use crate::txn::{Tally, Txn};
+use windlass_core::kit::bad_json;
+use windlass_core::kit::feed::{self, Fact};
+use windlass_core::kit::micros;
+use windlass_core::kit::trail;
 
 /// One job's transition.
 #[derive(Debug)]

@@ -4,11 +4,11 @@ use windlass_core::machine;
 use windlass_core::{AttemptError, AttemptOutcome, Cause, Error, Failure, FailureKind, Result};
 
 use crate::batch::texts;
-use crate::clock::timestamp;
 use crate::ops::apply::Step;
 use crate::ops::maintain::guarded;
 use crate::ops::stored::Stored;
 use crate::txn::Txn;
+use windlass_core::kit::timestamp;
 
 /// Discards available jobs, each as if it had been claimed and had failed for good. Those with which not even that can
 /// be done are added to `passed`.

@@ -9,14 +9,14 @@ use windlass_core::{
 };
 
 use crate::batch::{Query, Rows, ids, size, texts};
-use crate::clock::timestamp;
-use crate::feed::{self, Fact};
 use crate::ops::apply::{Step, apply};
 use crate::ops::insert::check_start;
 use crate::ops::stored::Stored;
 use crate::ops::unique;
 use crate::script::statement;
 use crate::txn::Txn;
+use windlass_core::kit::feed::{self, Fact};
+use windlass_core::kit::timestamp;
 
 /// Applies a change to the next jobs of the selection.
 pub(crate) async fn change(

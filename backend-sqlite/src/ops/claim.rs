@@ -6,7 +6,6 @@ use sqlx::Row as _;
 use windlass_core::{Cause, ClaimRequest, Claimed, Error, Lane, Lease, QueueSlots, Result, State};
 
 use crate::batch::{Lines, Rows, ids, texts};
-use crate::feed::{self, Fact, cause_code};
 use crate::ops::apply::trim;
 use crate::ops::aside;
 use crate::ops::picked::{self, Picked, Taken};
@@ -14,6 +13,7 @@ use crate::ops::stored::Guard;
 use crate::ops::unique;
 use crate::script::{Statement, statement};
 use crate::txn::{Tally, Txn};
+use windlass_core::kit::feed::{self, Fact, cause_code};
 
 /// How often a claim picks anew from a queue where jobs that can't be read stood in the way. Each time discards some of
 /// them, so that a later claim finds fewer.

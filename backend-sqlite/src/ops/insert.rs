@@ -8,16 +8,16 @@ use windlass_core::{
 };
 
 use crate::batch::{Rows, ids, size, texts};
-use crate::clock::{micros, timestamp};
-use crate::feed::{self, Fact};
 use crate::ops::apply::{stored_until, trim};
 use crate::ops::blobs::{self, References};
 use crate::ops::shapes::Shapes;
 use crate::ops::stored::Stored;
 use crate::ops::unique::{self, Holder};
 use crate::script::{Statement, statement};
-use crate::trail;
 use crate::txn::{Tally, Txn};
+use windlass_core::kit::feed::{self, Fact};
+use windlass_core::kit::trail;
+use windlass_core::kit::{micros, timestamp};
 
 /// Inserts the jobs of one call: all, or none and an error.
 pub(crate) async fn insert(txn: &mut Txn<'_>, jobs: &[NewJob]) -> Result<Vec<Inserted>> {

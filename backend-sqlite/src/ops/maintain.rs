@@ -4,11 +4,11 @@ use windlass_core::machine::{self, Rescue};
 use windlass_core::{Cause, DEADLINE_GRACE, JobId, Maintained, Result};
 
 use crate::batch::{Query, size};
-use crate::clock::{duration, micros};
 use crate::ops::apply::{Step, apply};
 use crate::ops::stored::Stored;
 use crate::ops::unique;
 use crate::txn::Txn;
+use windlass_core::kit::{duration, micros};
 
 /// Asks whether there is anything to do. Answers that, and when the next job is due.
 pub(crate) fn peek(now: i64) -> Query {

@@ -12,8 +12,9 @@ use windlass_core::{
     Priority, QueueName, Result,
 };
 
-use crate::clock::{duration, timestamp};
-use crate::error::{bad_json, column, damaged, unreadable};
+use crate::error::column;
+use windlass_core::kit::{bad_json, damaged, unreadable};
+use windlass_core::kit::{duration, timestamp};
 
 /// A job that a claim takes.
 pub(crate) struct Taken {

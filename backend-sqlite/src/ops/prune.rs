@@ -6,10 +6,10 @@ use sqlx::Row as _;
 use windlass_core::{BlobKey, JobId, Pruned, Result, Retention, State};
 
 use crate::batch::{Rows, ids, size, texts};
-use crate::clock::micros;
 use crate::ops::stored::Guard;
 use crate::script::statement;
 use crate::txn::Txn;
+use windlass_core::kit::micros;
 
 /// Removes final jobs and feed entries past their retention, and names blobs to delete.
 pub(crate) async fn prune(txn: &mut Txn<'_>, keep: &Retention, limit: u32) -> Result<Pruned> {

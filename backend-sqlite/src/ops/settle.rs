@@ -11,13 +11,13 @@ use windlass_core::{
 };
 
 use crate::batch::Lines;
-use crate::clock::timestamp;
 use crate::ops::apply::{Step, apply};
 use crate::ops::blobs::{self, References};
 use crate::ops::stored::Stored;
 use crate::ops::{insert, notes};
 use crate::script::{Statement, statement};
 use crate::txn::Txn;
+use windlass_core::kit::timestamp;
 
 /// Applies settlements; the answers stand in their order.
 pub(crate) async fn settle(txn: &mut Txn<'_>, settlements: &[Settlement]) -> Result<Vec<Settled>> {

@@ -7,10 +7,10 @@ use std::time::Duration;
 use windlass_core::{Cause, Kind, NewJob, Priority, QueueName, Start, State, Tag};
 
 use crate::batch::Lines;
-use crate::clock::micros;
 use crate::script::statement;
-use crate::trail;
 use crate::txn::Txn;
+use windlass_core::kit::micros;
+use windlass_core::kit::trail;
 
 /// More shapes than this in one insert go the general way: a statement each would cost more than it saves.
 const SHAPES: usize = 8;

@@ -9,8 +9,9 @@ use sqlx::sqlite::SqliteRow;
 use windlass_core::machine::Facts;
 use windlass_core::{ClaimId, JobId, LeaseKey, Priority, Result, State, WorkerId};
 
-use crate::error::{column, damaged, unreadable};
+use crate::error::column;
 use crate::ops::unique;
+use windlass_core::kit::{damaged, unreadable};
 
 /// What a transition needs to know of a stored job. The statements that read it select these columns in this order:
 /// `id, state, attempt, max_attempts, snoozes, crashes, cancelling, kind, queue, priority, worker, unique_key, unique_mode,

@@ -6,10 +6,10 @@ use windlass_core::machine::{self, Rescue};
 use windlass_core::{AttemptError, Cause, FailureKind, JobId, Result, State};
 
 use crate::batch::ids;
-use crate::clock::timestamp;
 use crate::ops::apply::{Step, apply};
 use crate::ops::stored::Stored;
 use crate::txn::Txn;
+use windlass_core::kit::timestamp;
 
 /// Stored modes of a unique key.
 pub(crate) const STARTED: i64 = 0;

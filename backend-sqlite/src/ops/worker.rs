@@ -8,9 +8,9 @@ use windlass_core::{
 };
 
 use crate::batch::texts;
-use crate::clock::micros;
 use crate::error::column;
 use crate::txn::Txn;
+use windlass_core::kit::micros;
 
 /// Grants a lease, or extends one that has not run out.
 pub(crate) async fn register(txn: &mut Txn<'_>, info: &WorkerInfo) -> Result<WorkerLease> {

@@ -13,7 +13,7 @@ CREATE TABLE windlass_tick (
 INSERT INTO windlass_tick VALUES (1, 0, 0, 0, 0, 0);
 
 -- Jobs that wait or run. `rank` orders the available ones: priority in the high bits, then the turn at which
--- the job became available. `trail` is the job's own list of state changes, see trail.rs.
+-- the job became available. `trail` is the job's own list of state changes, as `kit::trail` of the core writes it.
 CREATE TABLE windlass_jobs (
     id           BLOB    NOT NULL PRIMARY KEY,
     state        INTEGER NOT NULL,

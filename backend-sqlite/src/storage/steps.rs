@@ -7,9 +7,9 @@ use async_trait::async_trait;
 use windlass_core::{BlobKey, Error, Result};
 
 use crate::batch::{Query, texts};
-use crate::clock::micros;
 use crate::txn::Txn;
 use crate::writer::Operation;
+use windlass_core::kit::micros;
 
 /// The size of a chunk: what an upload holds in memory, and what one transaction writes of it.
 pub(super) const CHUNK: usize = 1 << 20;

@@ -248,6 +248,12 @@ impl Entry {
         Position { seq: u128::try_from(seq).unwrap_or(0), job }
     }
 
+    /// The place behind all events of an entry.
+    #[must_use]
+    pub fn end(seq: i64) -> Position {
+        Self::position(seq, JobId::from_uuid(uuid::Uuid::max()))
+    }
+
     /// The events of the entry, in the order of their positions.
     ///
     /// # Errors

@@ -44,6 +44,22 @@ pub fn unreadable(
     Error::Decode { what: what.into(), source: source.into() }
 }
 
+/// A column of a job that can't be read. The source must quote nothing of what is stored.
+pub fn damaged(
+    job: impl std::fmt::Display,
+    column: &'static str,
+    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> Error {
+    Error::Decode { what: format!("column `{column}` of job {job}").into(), source: source.into() }
+}
+
+/// What is wrong with stored JSON, without a word of it.
+#[must_use]
+pub fn bad_json(error: &serde_json::Error) -> String {
+    let what = if error.is_data() { "its JSON has another shape" } else { "it is not JSON" };
+    format!("{what}, from line {}, column {} on", error.line(), error.column())
+}
+
 fn push_hex(to: &mut String, bytes: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     for byte in bytes {

@@ -7,7 +7,7 @@
 use std::fmt::Write;
 
 use super::feed::{Entry, cause_code, cause_from};
-use super::{timestamp, unreadable};
+use super::{bad_json, damaged, timestamp};
 use crate::{
     AttemptError, Cause, Event, EventBody, JobId, Kind, QueueName, Result, State, WorkerId,
 };
@@ -33,8 +33,8 @@ pub fn entry(
     text
 }
 
-fn parse(trail: &str) -> Result<Vec<Vec<Value>>> {
-    serde_json::from_str(&format!("[{trail}]")).map_err(|e| unreadable("the history of a job", e))
+fn parse(trail: &str) -> serde_json::Result<Vec<Vec<Value>>> {
+    serde_json::from_str(&format!("[{trail}]"))
 }
 
 /// Whether the change is one that the last claimer did or suffered.
@@ -48,11 +48,12 @@ fn by_claimer(code: u64) -> bool {
 /// [`Error::Decode`](crate::Error::Decode) when it is none.
 pub fn events(trail: &str, job: JobId, kind: &Kind, queue: &QueueName) -> Result<Vec<Event>> {
     let mut claimer = None;
-    parse(trail)?
+    parse(trail)
+        .map_err(|e| damaged(job, "trail", bad_json(&e)))?
         .into_iter()
         .map(|mut entry| {
             let int = |n: usize| entry.get(n).and_then(Value::as_i64).unwrap_or(-1);
-            let bad = || unreadable("the history of a job", "an entry is incomplete");
+            let bad = || damaged(job, "trail", "an entry is incomplete");
             let code = u8::try_from(int(5)).map_err(|_| bad())?;
             let cause = cause_from(code)?;
             let named = entry.get(6).and_then(Value::as_str).and_then(|text| text.parse().ok());
@@ -82,8 +83,8 @@ pub fn events(trail: &str, job: JobId, kind: &Kind, queue: &QueueName) -> Result
 /// Cuts a trail to `keep` changes: the first and the last ones. `None` when it is short enough.
 ///
 /// # Errors
-/// [`Error::Decode`](crate::Error::Decode) when it is none.
-pub fn trim(trail: &str, keep: usize) -> Result<Option<String>> {
+/// When it is none.
+pub fn trim(trail: &str, keep: usize) -> serde_json::Result<Option<String>> {
     let mut entries = parse(trail)?;
     let keep = keep.max(1);
     if entries.len() <= keep {
