@@ -124,7 +124,7 @@ async fn a_worker_can_only_work() {
     let leases = claim(&backend, id, 5).await;
     assert_eq!(leases.len(), 5);
     backend.heartbeat(id, &[]).await.unwrap();
-    backend.record(&[Record { key: leases[0].key, notes: Vec::new() }]).await.unwrap();
+    backend.record(&[Record::new(leases[0].key, Vec::new())]).await.unwrap();
     let mut more = completed(&leases[0]);
     more.follow_ups = vec![job(), unique("follow", UniqueUntil::Finished, OnConflict::Keep)];
     backend.settle(&[more]).await.unwrap();
