@@ -1,7 +1,10 @@
-//! Measures Windlass: `cargo run --release --manifest-path bench/Cargo.toml -- --backend sqlite [--quick] [--json FILE]`.
+//! Measures Windlass: `cargo run --release --manifest-path bench/Cargo.toml -- --backend sqlite|postgres|memory [--quick] [--json FILE]`.
 //!
-//! Every workload starts on a fresh database; figures are medians of several runs with their minimum and maximum.
+//! Every workload starts on a fresh database; figures are medians of several runs with their minimum and maximum. A Postgres server is
+//! started for the run, with the settings that the packages give it and no others that weaken a commit.
 
+mod place;
+mod postgres;
 mod report;
 mod work;
 
@@ -9,6 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
+use place::Place;
 use report::{Report, Row};
 use windlass::Client;
 use work::{Result, Sizes};
@@ -16,11 +20,14 @@ use work::{Result, Sizes};
 #[derive(Parser)]
 struct Args {
     /// What to measure on.
-    #[arg(long, default_value = "sqlite", value_parser = ["sqlite", "memory"])]
+    #[arg(long, default_value = "sqlite", value_parser = ["sqlite", "postgres", "memory"])]
     backend: String,
     /// One small run of each, to see that all works.
     #[arg(long)]
     quick: bool,
+    /// Only the workloads whose names hold this text.
+    #[arg(long)]
+    only: Option<String>,
     /// Write the rows to this file as JSON, one object per row.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -36,28 +43,38 @@ async fn main() -> Result<()> {
         return work::latency_child(&url).await;
     }
     let sizes = if args.quick { Sizes::quick() } else { Sizes::full() };
+    let place = Place::open(&args.backend).await?;
     let mut report = Report::default();
-    for (workload, config, unit) in WORKLOADS {
-        if args.backend == "memory" && *workload == "latency, other process" {
+    for workload in WORKLOADS {
+        let wanted = args.only.as_ref().is_none_or(|text| workload.name.contains(text.as_str()));
+        if !wanted || !workload.backends.contains(&args.backend.as_str()) {
             continue;
         }
-        let mut values: Vec<Vec<f64>> = Vec::new();
+        let mut runs: Vec<Vec<f64>> = Vec::new();
         for _ in 0..sizes.runs {
-            let dir = tempfile::tempdir()?;
-            let url = match args.backend.as_str() {
-                "memory" => "memory:".to_owned(),
-                _ => format!("sqlite:{}", dir.path().join("jobs.db").display()),
-            };
-            let client = windlass::connect(&url).await?;
-            values.push(measure(workload, &client, &url, &sizes).await?);
+            let database = place.create().await?;
+            let client = windlass::connect(&database.url).await?;
+            runs.push(measure(workload.name, &client, &database.url, &sizes).await?);
             client.close().await?;
             tokio::time::sleep(Duration::from_millis(50)).await;
+            place.remove(database).await?;
         }
-        let names: &[&str] = if *unit == "ms" { &[" p50", " p99"] } else { &[""] };
-        for (i, name) in names.iter().enumerate() {
-            let column = values.iter().map(|run| run[i]).collect();
-            report.add(Row::new(&args.backend, &format!("{workload}{name}"), config, unit, column));
+        for (i, (part, unit)) in workload.columns.iter().enumerate() {
+            let column = runs.iter().map(|run| run[i]).collect();
+            let name = format!("{}{part}", workload.name);
+            report.add(Row::new(&args.backend, &name, workload.config, unit, column));
         }
+    }
+    let sizes_wanted = args.only.as_ref().is_none_or(|text| "table sizes".contains(text.as_str()));
+    if args.backend == "postgres" && sizes_wanted {
+        let database = place.create().await?;
+        for (relation, bytes) in postgres::table_sizes(&database.url, sizes.kept).await? {
+            let name = format!("table sizes after {} jobs: {relation}", sizes.kept);
+            let config = format!("{bytes} bytes in all");
+            let each = bytes / sizes.kept as f64;
+            report.add(Row::new(&args.backend, &name, &config, "bytes/job", vec![each]));
+        }
+        place.remove(database).await?;
     }
     report.print();
     if let Some(path) = args.json {
@@ -66,16 +83,44 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-/// Workload, configuration, unit.
-const WORKLOADS: &[(&str, &str, &str)] = &[
-    ("enqueue 1 at once", "default", "jobs/s"),
-    ("enqueue 8 at once", "default", "jobs/s"),
-    ("enqueue 64 at once", "default", "jobs/s"),
-    ("enqueue in bulks of 1,000", "default", "jobs/s"),
-    ("drain of no-op jobs", "concurrency 100", "jobs/s"),
-    ("latency, same process", "idle queue", "ms"),
-    ("latency, other process", "idle queue", "ms"),
+struct Workload {
+    name: &'static str,
+    config: &'static str,
+    /// What is added to the name for each figure, and its unit.
+    columns: &'static [(&'static str, &'static str)],
+    backends: &'static [&'static str],
+}
+
+const RATE: &[(&str, &str)] = &[("", "jobs/s")];
+const LATENCY: &[(&str, &str)] = &[(" p50", "ms"), (" p99", "ms")];
+const PINNED: &[(&str, &str)] = &[
+    (", claim rate of the last tenth over the first", "ratio"),
+    (", rate with settling of the last tenth over the first", "ratio"),
+    (", claimed and settled", "jobs/s"),
+    (", longest wait of a job committed late", "ms"),
 ];
+const ALL: &[&str] = &["sqlite", "postgres", "memory"];
+const FILES: &[&str] = &["sqlite", "postgres"];
+
+const WORKLOADS: &[Workload] = &[
+    of("enqueue 1 at once", "default", RATE, ALL),
+    of("enqueue 8 at once", "default", RATE, ALL),
+    of("enqueue 64 at once", "default", RATE, ALL),
+    of("enqueue in bulks of 1,000", "default", RATE, ALL),
+    of("drain of no-op jobs", "concurrency 100", RATE, ALL),
+    of("latency, same process", "idle queue", LATENCY, ALL),
+    of("latency, other process", "idle queue", LATENCY, FILES),
+    of("pinned xmin", "calls of the backend by 500", PINNED, &["postgres"]),
+];
+
+const fn of(
+    name: &'static str,
+    config: &'static str,
+    columns: &'static [(&'static str, &'static str)],
+    backends: &'static [&'static str],
+) -> Workload {
+    Workload { name, config, columns, backends }
+}
 
 async fn measure(workload: &str, client: &Client, url: &str, sizes: &Sizes) -> Result<Vec<f64>> {
     Ok(match workload {
@@ -86,6 +131,7 @@ async fn measure(workload: &str, client: &Client, url: &str, sizes: &Sizes) -> R
         "drain of no-op jobs" => vec![work::drain(client, sizes.bulk).await?],
         "latency, same process" => work::latency(client, sizes.latencies).await?,
         "latency, other process" => work::latency_across(client, url, sizes.latencies).await?,
+        "pinned xmin" => postgres::pinned(url, sizes.bulk * 2).await?,
         other => return Err(format!("unknown workload {other}").into()),
     })
 }

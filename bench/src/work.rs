@@ -17,15 +17,17 @@ pub struct Sizes {
     pub singles: u64,
     pub bulk: u64,
     pub latencies: usize,
+    /// Jobs after which tables are weighed.
+    pub kept: u64,
 }
 
 impl Sizes {
     pub fn quick() -> Self {
-        Self { runs: 1, singles: 200, bulk: 5_000, latencies: 50 }
+        Self { runs: 1, singles: 200, bulk: 5_000, latencies: 50, kept: 5_000 }
     }
 
     pub fn full() -> Self {
-        Self { runs: 5, singles: 5_000, bulk: 100_000, latencies: 1_000 }
+        Self { runs: 5, singles: 5_000, bulk: 100_000, latencies: 1_000, kept: 1_000_000 }
     }
 }
 

@@ -1,0 +1,160 @@
+//! What is measured on Postgres alone, through calls of the backend without a worker.
+
+use std::time::{Duration, Instant};
+
+use sqlx::{Connection, PgConnection, Row};
+use windlass::postgres::PostgresBackend;
+use windlass::{
+    AttemptOutcome, Backend, ClaimRequest, JobId, Kind, KindSlots, NewJob, Payload, Queue,
+    QueueName, QueueSlots, Settlement, Store, Transactional, WorkerInfo,
+};
+
+use crate::work::Result;
+
+/// Jobs per claim and per settle call.
+const BATCH: u32 = 500;
+/// Bytes from which a table or an index is worth showing.
+const LEAST: f64 = 40_960.0;
+/// How long a late job is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Jobs that are committed late, in the course of a drain.
+const LATE: u64 = 8;
+
+fn job() -> Result<NewJob> {
+    let args = Payload::json(&serde_json::json!({ "number": 1, "padding": "x".repeat(64) }))?;
+    Ok(NewJob::new(Kind::new("noop")?, QueueName::new("default")?, args))
+}
+
+async fn fill(backend: &PostgresBackend, jobs: u64) -> Result<()> {
+    for _ in 0..jobs / 1_000 {
+        let new: Result<Vec<NewJob>> = (0..1_000).map(|_| job()).collect();
+        backend.insert(&new?).await?;
+    }
+    Ok(())
+}
+
+/// Takes jobs batch by batch and completes them.
+struct Drain {
+    backend: PostgresBackend,
+    request: ClaimRequest,
+}
+
+/// One batch: its jobs, and how long the claim and the settlement took.
+type Batch = (Vec<JobId>, Duration, Duration);
+
+impl Drain {
+    async fn new(backend: PostgresBackend) -> Result<Self> {
+        let (queue, kind) = (QueueName::new("default")?, Kind::new("noop")?);
+        let info = WorkerInfo::new("bench", Duration::from_secs(600), vec![queue.clone()]);
+        let worker = backend.register(&info).await?.worker;
+        let queues = vec![QueueSlots { queue, limit: BATCH }];
+        let kinds = vec![KindSlots { kind, limit: None }];
+        Ok(Self { backend, request: ClaimRequest::new(worker, queues, kinds) })
+    }
+
+    async fn batch(&self) -> Result<Batch> {
+        let (ask, begun) = (&self.request, Instant::now());
+        let request = ClaimRequest::new(ask.worker, ask.queues.clone(), ask.kinds.clone());
+        let leases = self.backend.claim(&request).await?.leases;
+        let claimed = begun.elapsed();
+        let outcome = || AttemptOutcome::Completed { result: None, blobs: Vec::new() };
+        let outcomes: Vec<_> = leases.iter().map(|l| Settlement::new(l.key, outcome())).collect();
+        let settling = Instant::now();
+        self.backend.settle(&outcomes).await?;
+        Ok((leases.iter().map(|l| l.key.job).collect(), claimed, settling.elapsed()))
+    }
+}
+
+/// Drains jobs while a snapshot from before them is held open elsewhere, so that vacuum can remove nothing. Now and then a transaction commits that
+/// drew its turn before all of them. Answers how the rates of the last tenth compare to those of the first (claims; claims and
+/// settlements), the rate of the whole, and the longest time that a late job waited, in milliseconds.
+pub async fn pinned(url: &str, jobs: u64) -> Result<Vec<f64>> {
+    let backend = PostgresBackend::connect(url).await?;
+    let mut pin = PgConnection::connect(url).await?;
+    sqlx::raw_sql("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1").execute(&mut pin).await?;
+    let mut late = Vec::new();
+    for _ in 0..LATE {
+        let (mut conn, job) = (PgConnection::connect(url).await?, job()?);
+        sqlx::raw_sql("BEGIN").execute(&mut conn).await?;
+        backend.insert_in(&mut conn, std::slice::from_ref(&job)).await?;
+        late.push((conn, job.id));
+    }
+    fill(&backend, jobs).await?;
+    let drain = Drain::new(backend.clone()).await?;
+    let mut batches: Vec<(usize, Duration, Duration)> = Vec::new();
+    let (mut waiting, mut longest, mut done) = (None, Duration::ZERO, 0);
+    let begun = Instant::now();
+    loop {
+        // One at a time, and none in the last tenth, where the end of the backlog would find it.
+        let next = jobs * (LATE - late.len() as u64 + 1) / (LATE + 2);
+        if waiting.is_none()
+            && done as u64 >= next
+            && let Some((mut conn, id)) = late.pop()
+        {
+            sqlx::raw_sql("COMMIT").execute(&mut conn).await?;
+            waiting = Some((id, Instant::now()));
+        }
+        let (claimed, claim, settle) = drain.batch().await?;
+        if let Some((id, since)) = waiting
+            && claimed.contains(&id)
+        {
+            longest = longest.max(since.elapsed() - settle);
+            waiting = None;
+        }
+        if claimed.is_empty() {
+            match waiting {
+                Some((_, since)) if since.elapsed() < PATIENCE => {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                    continue;
+                }
+                _ => break,
+            }
+        }
+        done += claimed.len();
+        batches.push((claimed.len(), claim, settle));
+    }
+    let whole = done as f64 / begun.elapsed().as_secs_f64();
+    if waiting.is_some() || done as u64 != jobs + LATE - late.len() as u64 {
+        return Err(format!("{done} of {jobs} jobs and {LATE} late ones were claimed").into());
+    }
+    // What is left over at the end comes in small batches.
+    batches.retain(|batch| batch.0 == BATCH as usize);
+    let tenth = batches.len() / 10;
+    let (first, last) = (&batches[..tenth], &batches[batches.len() - tenth..]);
+    let ratio = |time: fn(&(usize, Duration, Duration)) -> Duration| {
+        let rate = |part: &[(usize, Duration, Duration)]| {
+            let jobs: usize = part.iter().map(|batch| batch.0).sum();
+            jobs as f64 / part.iter().map(time).sum::<Duration>().as_secs_f64()
+        };
+        rate(last) / rate(first)
+    };
+    let (claims, both) = (ratio(|batch| batch.1), ratio(|batch| batch.1 + batch.2));
+    backend.close().await?;
+    Ok(vec![claims, both, whole, longest.as_secs_f64() * 1e3])
+}
+
+/// Tables and indexes of more than a byte per job, and more than an empty one has, in bytes, after so many jobs were enqueued and completed.
+pub async fn table_sizes(url: &str, jobs: u64) -> Result<Vec<(String, f64)>> {
+    let backend = PostgresBackend::connect(url).await?;
+    fill(&backend, jobs).await?;
+    let drain = Drain::new(backend.clone()).await?;
+    while !drain.batch().await?.0.is_empty() {}
+    backend.close().await?;
+    let mut conn = PgConnection::connect(url).await?;
+    // A table's own size counts neither its indexes nor twice what the whole counts.
+    let query = "SELECT relname::text, CASE relkind WHEN 'r' THEN pg_table_size(oid) ELSE pg_relation_size(oid) END, relkind = 'r',
+            pg_total_relation_size(oid)
+        FROM pg_class WHERE relnamespace = 'windlass'::regnamespace AND relkind IN ('r', 'i') ORDER BY 2 DESC";
+    let mut sizes = vec![("all".to_owned(), 0.0)];
+    for row in sqlx::query(query).fetch_all(&mut conn).await? {
+        let (name, own, is_table) =
+            (row.get::<String, _>(0), row.get::<i64, _>(1) as f64, row.get(2));
+        if is_table {
+            sizes[0].1 += row.get::<i64, _>(3) as f64;
+        }
+        if own >= f64::max(jobs as f64, LEAST) {
+            sizes.push((name, own));
+        }
+    }
+    Ok(sizes)
+}
