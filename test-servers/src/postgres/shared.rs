@@ -27,5 +27,7 @@ async fn make() -> Result<Shared> {
     if given.starts_with("postgres:") || given.starts_with("postgresql:") {
         return Ok(Shared::Given(Postgres::new(&given)?));
     }
-    Ok(Shared::Private(PostgresServer::builder().start().await?))
+    // Nobody can break it, so nothing needs to survive; tests of crashes start servers of their own.
+    let builder = PostgresServer::builder().setting("fsync", "off");
+    Ok(Shared::Private(builder.setting("full_page_writes", "off").start().await?))
 }
