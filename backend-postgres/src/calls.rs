@@ -105,14 +105,10 @@ impl PostgresBackend {
     async fn once<O: Operation>(&self, operation: &O) -> Result<(O::Output, News), Failed> {
         let fail = |error| Failed { error, again: false };
         let mut conn = self.session.acquire(O::NAME).await.map_err(fail)?;
-        let work = self.transact(operation, &mut conn);
-        match tokio::time::timeout(self.session.statement_timeout, work).await {
-            Ok(done) => done,
-            Err(_) => {
-                conn.close_on_drop();
-                Err(fail(map(O::NAME)(timed_out())))
-            }
-        }
+        let work = self.transact(operation, &mut conn.conn);
+        let done = tokio::time::timeout(self.session.statement_timeout, work).await;
+        conn.ended = done.is_ok();
+        done.unwrap_or_else(|_| Err(fail(map(O::NAME)(timed_out()))))
     }
 
     async fn transact<O: Operation>(

@@ -51,9 +51,12 @@ pub(crate) fn translate(during: &'static str, error: impl Into<Arc<sqlx::Error>>
 /// Whether the same call may succeed later without any change by the caller. See
 /// <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
 fn is_passing(state: &str) -> bool {
-    let classes = ["08", "40", "53", "55", "57", "58"];
-    // A read-only transaction: the server is a standby, or was made read-only for a while.
-    state == "25006" || classes.iter().any(|class| state.starts_with(class))
+    // 28: the password or the server's rules changed under a service that runs; whoever changed them mends them.
+    let classes = ["08", "28", "40", "53", "55", "57", "58"];
+    // A standby or a server made read-only for a while; a transaction that took too long for the server; a database that is being restored; a job
+    // that others went on adding and finishing.
+    ["25006", "25P03", "25P04", "3D000", LONG_PATH].contains(&state)
+        || classes.iter().any(|class| state.starts_with(class))
 }
 
 fn hint(error: &sqlx::Error, state: Option<&str>) -> &'static str {
@@ -67,6 +70,12 @@ fn hint(error: &sqlx::Error, state: Option<&str>) -> &'static str {
             "the statement was cancelled, by the server's `statement_timeout` or by an administrator"
         }
         (Some("57P01" | "57P02" | "57P03"), _) => "the server is shutting down or starting up",
+        (Some("26000" | "42P05"), _) => {
+            "a pooler in transaction mode stands in between: say `pooler=transaction` in the URL, or `PostgresOptions::pooled`"
+        }
+        (Some("28000" | "28P01"), _) => {
+            "the server no longer lets this role in: check its password and the server's rules"
+        }
         (Some("25006"), _) => "the server takes no writes: it is a standby, or was made read-only",
         (Some("40001" | "40P01"), _) => {
             "others were in the way of this transaction again and again"

@@ -10,7 +10,7 @@ use std::time::Duration;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgRow};
 use sqlx::{Connection as _, Postgres};
-use windlass_core::Result;
+use windlass_core::{Error, Result};
 
 use crate::error::map;
 use crate::sql::Query;
@@ -54,18 +54,18 @@ pub(crate) struct SessionState {
 }
 
 impl Session {
-    pub(crate) async fn acquire(&self, during: &'static str) -> Result<PoolConnection<Postgres>> {
-        self.connection().await.map_err(map(during))
+    pub(crate) async fn acquire(&self, during: &'static str) -> Result<Held> {
+        self.connection().await.map_err(|error| unreached(during, error))
     }
 
     /// [`acquire`](Self::acquire) with the driver's own error.
-    async fn connection(&self) -> sqlx::Result<PoolConnection<Postgres>> {
+    async fn connection(&self) -> sqlx::Result<Held> {
         let _waiting = Waiting::new(&self.state.waiting);
         let conn = self.pool.acquire().await?;
         if self.state.closed.load(Ordering::Acquire) {
             return Err(sqlx::Error::PoolClosed);
         }
-        Ok(conn)
+        Ok(Held { conn, ended: false })
     }
 
     /// Calls that wait for a connection now.
@@ -83,21 +83,22 @@ impl Session {
 
     /// Runs one statement that stands for itself.
     pub(crate) async fn fetch(&self, during: &'static str, query: Query) -> Result<Vec<PgRow>> {
-        self.try_fetch(query).await.map_err(map(during))
+        let mut conn = self.acquire(during).await?;
+        self.within(&mut conn, query).await.map_err(map(during))
     }
 
     /// [`fetch`](Self::fetch) with the driver's own error.
     pub(crate) async fn try_fetch(&self, query: Query) -> sqlx::Result<Vec<PgRow>> {
         let mut conn = self.connection().await?;
-        let work = self.fetch_on(&mut conn, query);
-        match tokio::time::timeout(self.statement_timeout, work).await {
-            Ok(rows) => rows,
-            Err(_) => {
-                // What it is doing now nobody knows: the connection is not used again.
-                conn.close_on_drop();
-                Err(timed_out())
-            }
-        }
+        self.within(&mut conn, query).await
+    }
+
+    /// Runs one statement within the time that it may take.
+    async fn within(&self, conn: &mut Held, query: Query) -> sqlx::Result<Vec<PgRow>> {
+        let work = self.fetch_on(&mut conn.conn, query);
+        let done = tokio::time::timeout(self.statement_timeout, work).await;
+        conn.ended = done.is_ok();
+        done.unwrap_or_else(|_| Err(timed_out()))
     }
 
     /// Runs one statement that stands for itself on a connection.
@@ -129,6 +130,32 @@ impl<'a> Waiting<'a> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A connection out of the pool. One on which a call was given up before its end goes back to no pool: what it is doing nobody knows, and waiting for
+/// the end would keep its place in the pool taken.
+pub(crate) struct Held {
+    pub(crate) conn: PoolConnection<Postgres>,
+    /// Nothing is under way on it.
+    pub(crate) ended: bool,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.conn.close_on_drop();
+        }
+    }
+}
+
+/// No connection could be had. Whatever the reason is now, it may be gone later: passwords and rules change under services that run.
+fn unreached(during: &'static str, error: sqlx::Error) -> Error {
+    match map(during)(error) {
+        Error::Backend { backend, during, source } => {
+            Error::Unavailable { backend, during, source }
+        }
+        error => error,
     }
 }
 

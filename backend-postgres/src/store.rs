@@ -105,6 +105,7 @@ impl Store for PostgresBackend {
         name: &QueueName,
         change: &QueueChange,
     ) -> Result<QueueSettings> {
+        change.check()?;
         let (name, change) = (name.clone(), change.clone());
         self.call(&ConfigureQueue { name, change }).await
     }

@@ -83,9 +83,17 @@ impl PostgresBackend {
         conn: &'c mut PgConnection,
     ) -> Result<Txn<'c>> {
         let persistent = !self.session.pooled;
-        Txn::join(conn, &self.sql, &self.options.limits, during, persistent)
+        let txn = Txn::join(conn, &self.sql, &self.options.limits, during, persistent)
             .await
-            .map_err(map(during))
+            .map_err(map(during))?;
+        if txn.read_committed {
+            return Ok(txn);
+        }
+        // An older snapshot hides what became of jobs and keys since: a job could be stored twice.
+        Err(Error::invalid(
+            "isolation of the transaction",
+            "jobs are added and completed in `READ COMMITTED` transactions only",
+        ))
     }
 
     /// Ends a step; who waits is told once the host has committed.

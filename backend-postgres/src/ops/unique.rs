@@ -10,9 +10,9 @@ use windlass_core::machine::{self, Rescue};
 use windlass_core::{AttemptError, Cause, FailureKind, JobId, Result, State};
 
 use super::apply::{Step, apply};
-use super::stored::{Stored, StoredUnique, lock_waiting};
+use super::stored::{Stored, StoredUnique};
 use crate::sql::query;
-use crate::txn::Txn;
+use crate::txn::{Txn, uuids};
 
 /// Stored modes of a unique key.
 pub(crate) const STARTED: i16 = 0;
@@ -157,10 +157,11 @@ pub(crate) async fn live_holders(
     Err(txn.changed_meanwhile())
 }
 
+/// Rescues those that are lost still, now that they are locked: meanwhile another may have rescued one, and a live worker may run it.
 async fn rescue(txn: &mut Txn<'_>, jobs: &[JobId]) -> Result<usize> {
-    let mut locked = lock_waiting(txn, jobs).await?;
-    locked.retain(|job| job.facts.state == State::Running);
-    let steps = rescue_steps(txn.now, locked, Rescue::WorkerLost);
+    let statement = query(&txn.sql.rescue_lock).bind(uuids(jobs)).bind(true).bind(0_i64);
+    let rows = txn.fetch(statement).await?;
+    let steps = rescue_steps(txn.now, Stored::readable(txn.during, &rows), Rescue::WorkerLost);
     apply(txn, Cause::Rescued, &steps).await?;
     Ok(steps.len())
 }
