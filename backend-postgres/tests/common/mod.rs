@@ -31,6 +31,12 @@ pub(crate) fn job() -> NewJob {
     NewJob::new(kind(), queue(), Payload::json(&"args").unwrap())
 }
 
+/// One of the library's statements, for the default schema. Functions that name the class of locks are the schema's alone.
+pub(crate) fn statement(name: &str) -> String {
+    let path = format!("{}/src/sql/{name}.sql", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(path).unwrap()
+}
+
 /// A database of the test's own on a server that all tests of the target share.
 pub(crate) struct Place {
     pub(crate) server: &'static Postgres,
