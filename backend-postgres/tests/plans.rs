@@ -5,13 +5,13 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use common::{claim, completed, kind, queue, request, worker};
+use common::{claim, completed, job, kind, queue, request, worker};
 use sqlx::{Connection, PgConnection, Row};
 use windlass_core::{
-    AttemptOutcome, Change, ChangeRequest, Failure, FailureKind, JobFilter, JobQuery, NewJob,
-    Payload, Queue, Retention, Selector, Settlement, Start, State, Store,
+    AttemptOutcome, Change, ChangeRequest, Failure, FailureKind, JobFilter, JobQuery, Lease,
+    NewJob, Payload, Queue, Retention, Selector, Settlement, Start, State, Store, Transactional,
 };
 use windlass_postgres::PostgresBackend;
 use windlass_test_servers::PostgresServer;
@@ -19,6 +19,8 @@ use windlass_test_servers::PostgresServer;
 const FINISHED: i64 = 1_000_000;
 const SCHEDULED: i64 = 100_000;
 const WAITING: i64 = 20_000;
+/// A sweep comes about every half second.
+const PATIENCE: Duration = Duration::from_secs(10);
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// Rows as the library would have written them, by the server itself.
@@ -101,15 +103,19 @@ fn later() -> NewJob {
     job
 }
 
-async fn everything(analyzed: &str) {
-    let server = PostgresServer::builder()
+async fn server() -> PostgresServer {
+    PostgresServer::builder()
         .setting("shared_preload_libraries", "pg_stat_statements")
         .setting("autovacuum", "off")
         .setting("fsync", "off")
         .setting("max_wal_size", "4GB")
         .start()
         .await
-        .unwrap();
+        .unwrap()
+}
+
+async fn everything(analyzed: &str) {
+    let server = server().await;
     let mut bench = Bench::open(&server, analyzed).await;
     let b = &bench.backend.clone();
     let w = worker(b).await;
@@ -186,4 +192,61 @@ async fn f30_with_statistics_of_empty_tables() {
 #[tokio::test(flavor = "multi_thread")]
 async fn f30_with_statistics() {
     everything("full").await;
+}
+
+/// Claims don't walk what was claimed before, though vacuum can't remove it; and yet, while there is always more to claim than is asked for, a job below
+/// what was passed is found.
+#[tokio::test(flavor = "multi_thread")]
+async fn f32_a_snapshot_held_open_makes_no_claim_dear_and_hides_no_job() {
+    let server = server().await;
+    let url = server.url(&server.create_database().await.unwrap());
+    let backend = PostgresBackend::connect(&url).await.unwrap();
+    let mut bench = Bench { admin: PgConnection::connect(&url).await.unwrap(), backend };
+    run(&mut bench.admin, "CREATE EXTENSION pg_stat_statements").await;
+    let b = &bench.backend.clone();
+    let w = worker(b).await;
+    // A transaction that draws its turn before all others, and a snapshot from before they came.
+    let (mut host, late) = (PgConnection::connect(&url).await.unwrap(), job());
+    run(&mut host, "BEGIN").await;
+    b.insert_in(&mut host, std::slice::from_ref(&late)).await.unwrap();
+    let mut pin = PgConnection::connect(&url).await.unwrap();
+    run(&mut pin, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1").await;
+    for _ in 0..12 {
+        b.insert(&std::iter::repeat_with(job).take(1_000).collect::<Vec<_>>()).await.unwrap();
+    }
+    let settle = async |leases: Vec<Lease>| {
+        b.settle(&leases.iter().map(completed).collect::<Vec<_>>()).await.unwrap();
+    };
+    // The least that a claim reads: some are sweeps, which are dear and seldom.
+    let mut least = async || {
+        let mut costs = Vec::new();
+        for _ in 0..10 {
+            bench.reset().await;
+            let leases = claim(b, w, 20).await;
+            assert_eq!(leases.len(), 20);
+            costs.push(bench.blocks().await.values().sum::<i64>());
+            settle(leases).await;
+        }
+        println!("blocks read by claims of 20: {costs:?}");
+        costs.into_iter().min().unwrap()
+    };
+    let before = least().await;
+    for _ in 0..20 {
+        settle(claim(b, w, 500).await).await;
+    }
+    let after = least().await;
+    assert!(before > 0 && after <= before + 100, "{before} blocks, after 10,000 jobs {after}");
+
+    run(&mut host, "COMMIT").await;
+    let committed = Instant::now();
+    let mut found = false;
+    while !found && committed.elapsed() < PATIENCE {
+        b.insert(&std::iter::repeat_with(job).take(20).collect::<Vec<_>>()).await.unwrap();
+        let leases = claim(b, w, 20).await;
+        assert_eq!(leases.len(), 20, "the backlog is steady");
+        found = leases.iter().any(|lease| lease.key.job == late.id);
+        settle(leases).await;
+    }
+    println!("the late job was claimed {:?} after its commit", committed.elapsed());
+    assert!(found, "a job that was committed late is not found while others keep coming");
 }
