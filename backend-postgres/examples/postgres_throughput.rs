@@ -1,7 +1,7 @@
 //! First figures: how fast jobs go in and come out through calls of the backend alone, without a worker runtime. They stay in a schema of
 //! their own, to be looked at and dropped.
 //!
-//! `cargo run --release -p windlass-postgres --example throughput -- URL [JOBS [BATCH]]`
+//! `cargo run --release -p windlass-postgres --example postgres_throughput -- URL [JOBS [BATCH]]`
 
 use std::time::{Duration, Instant};
 
