@@ -20,7 +20,10 @@ async fn a_url_that_names_no_backend_of_this_build_is_told_without_its_secrets()
         ("", "the database URL has no scheme"),
         ("user-s3cret:s3cret@host", "the database URL has no scheme"),
         ("mysql://user:s3cret@host/jobs", "`mysql:` names no backend; this build knows `memory:`"),
-        ("postgres://user:s3cret@host/jobs", "`postgres:` is not supported by this version"),
+        #[cfg(feature = "postgres")]
+        ("postgres://user:s3cret@host/jobs?sslmode=s3cret", "sslmode"),
+        #[cfg(not(feature = "postgres"))]
+        ("postgres://user:s3cret@host/jobs", "enable the feature `postgres` of the crate"),
         ("redis://:s3cret@host", "`redis:` is not supported by this version"),
         ("SQLITE:x.db", "schemes are written in lower case"),
         (r"C:\jobs.db", "a file is named with its scheme before it, as in `sqlite:"),
