@@ -152,12 +152,12 @@ impl<T: Copy + Eq + std::hash::Hash> Interner<T> {
 /// A name in place, or its number.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Name {
+enum NameRef {
     Number(usize),
     Text(String),
 }
 
-impl Name {
+impl NameRef {
     fn of<'a>(&'a self, names: &'a [String]) -> Option<&'a str> {
         match self {
             Self::Number(number) => names.get(*number).map(String::as_str),
@@ -169,12 +169,12 @@ impl Name {
 /// A worker in place, or its number.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Worker {
+enum WorkerRef {
     Number(i64),
     Id(WorkerId),
 }
 
-impl Worker {
+impl WorkerRef {
     fn of(&self, workers: &[WorkerId]) -> Option<WorkerId> {
         match self {
             Self::Number(number) => {
@@ -206,7 +206,7 @@ struct Batch {
     c: u8,
     n: Vec<String>,
     w: Vec<WorkerId>,
-    j: Vec<(JobId, Name, Name, i64, i64, u32, Worker)>,
+    j: Vec<(JobId, NameRef, NameRef, i64, i64, u32, WorkerRef)>,
     e: Vec<(usize, AttemptError)>,
 }
 
