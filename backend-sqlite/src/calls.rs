@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use windlass_core::outbox::{PutBack, TakenEntry};
 use windlass_core::{
     BlobKey, Change, Changed, ClaimRequest, Claimed, Cursor, Heartbeat, JobId, LeaseKey,
     Maintained, Note, Pruned, QueueChange, QueueName, QueueSettings, Record, Recorded, Result,
@@ -84,3 +85,16 @@ operation!(BlobsDeleted { keys: Vec<BlobKey> } as "blobs_deleted" -> (),
 operation!(Prune { retention: Retention, limit: u32 } as "prune" -> Pruned,
     weight |this| this.limit as usize,
     |this, txn| ops::prune::prune(txn, &this.retention, this.limit).await);
+operation!(Take { limit: u32, hold: Duration } as "take" -> Vec<TakenEntry>,
+    weight |this| this.limit as usize,
+    |this, txn| ops::outbox::take(txn, this.limit, this.hold).await);
+operation!(Delivered { ids: Vec<JobId> } as "delivered" -> (),
+    weight |this| this.ids.len(), |this, txn| {
+    ops::outbox::delivered(txn, &this.ids);
+    Ok(())
+});
+operation!(PutBacks { entries: Vec<PutBack> } as "put_back" -> (),
+    weight |this| this.entries.len(), |this, txn| {
+    ops::outbox::put_back(txn, &this.entries);
+    Ok(())
+});

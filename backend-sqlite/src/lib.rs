@@ -10,6 +10,7 @@ mod error;
 mod open;
 mod ops;
 mod options;
+mod outbox;
 mod queue;
 mod read;
 mod readers;

@@ -20,16 +20,7 @@ impl Transactional for SqliteBackend {
         jobs: &[NewJob],
     ) -> Result<Vec<Inserted>> {
         self.options.limits.check_insert(jobs)?;
-        let mut step =
-            Step::begin("insert_in", conn).await.map_err(|e| in_file(e, &self.options.path))?;
-        let answer = async {
-            let mut txn = self.join("insert_in", step.conn()).await?;
-            let answer = insert::insert(&mut txn, jobs).await?;
-            txn.finish().await.map_err(map("insert_in"))?;
-            Ok(answer)
-        };
-        let answer = answer.await;
-        step.end(answer).await.map_err(|error| in_file(error, &self.options.path))
+        self.in_step("insert_in", conn, async |txn| insert::insert(txn, jobs).await).await
     }
 
     async fn settle_in(
@@ -37,20 +28,33 @@ impl Transactional for SqliteBackend {
         conn: &mut SqliteConnection,
         settlement: &Settlement,
     ) -> Result<Settled> {
-        let mut step =
-            Step::begin("settle_in", conn).await.map_err(|e| in_file(e, &self.options.path))?;
-        let answer = async {
-            let mut txn = self.join("settle_in", step.conn()).await?;
-            let answer = settle::settle(&mut txn, std::slice::from_ref(settlement)).await?;
-            txn.finish().await.map_err(map("settle_in"))?;
-            Ok(answer.into_iter().next().unwrap_or(Settled::Lost))
-        };
-        let answer = answer.await;
-        step.end(answer).await.map_err(|error| in_file(error, &self.options.path))
+        let settled = self.in_step("settle_in", conn, async |txn| {
+            settle::settle(txn, std::slice::from_ref(settlement)).await
+        });
+        Ok(settled.await?.into_iter().next().unwrap_or(Settled::Lost))
     }
 }
 
 impl SqliteBackend {
+    /// Runs an operation on the host's connection: applied whole, or taken back.
+    pub(crate) async fn in_step<T>(
+        &self,
+        during: &'static str,
+        conn: &mut SqliteConnection,
+        operation: impl AsyncFnOnce(&mut Txn<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let of_file = |error| in_file(error, &self.options.path);
+        let mut step = Step::begin(during, conn).await.map_err(of_file)?;
+        let answer = async {
+            let mut txn = self.join(during, step.conn()).await?;
+            let answer = operation(&mut txn).await?;
+            txn.finish().await.map_err(map(during))?;
+            Ok(answer)
+        };
+        let answer = answer.await;
+        step.end(answer).await.map_err(of_file)
+    }
+
     async fn join<'c>(
         &'c self,
         during: &'static str,

@@ -86,3 +86,4 @@ impl TransactionalHarness for Sqlite {
 
 windlass_core::conformance!(Sqlite);
 windlass_core::conformance_transactional!(Sqlite);
+windlass_core::conformance_outbox!(Sqlite);

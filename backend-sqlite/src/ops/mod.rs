@@ -11,6 +11,7 @@ mod guards;
 pub(crate) mod insert;
 pub(crate) mod maintain;
 pub(crate) mod notes;
+pub(crate) mod outbox;
 pub(crate) mod picked;
 pub(crate) mod prune;
 pub(crate) mod record;

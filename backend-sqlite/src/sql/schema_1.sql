@@ -162,3 +162,15 @@ CREATE TABLE windlass_blobs_doomed (
     due_at INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX windlass_blobs_doomed_due ON windlass_blobs_doomed (due_at);
+
+-- Jobs on their way to another backend. `free_at` is when a relay may take the entry (again).
+CREATE TABLE windlass_outbox (
+    id        BLOB    NOT NULL PRIMARY KEY,
+    posted_at INTEGER NOT NULL,
+    free_at   INTEGER NOT NULL,
+    refusals  INTEGER NOT NULL,
+    error     TEXT,
+    body      BLOB    NOT NULL
+);
+CREATE INDEX windlass_outbox_free ON windlass_outbox (free_at, id);
+CREATE INDEX windlass_outbox_refused ON windlass_outbox (id) WHERE error IS NOT NULL;

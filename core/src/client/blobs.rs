@@ -146,7 +146,7 @@ impl<B: Backend + ?Sized> Client<B> {
 }
 
 /// Attaches to a job the blobs that its args name.
-pub(super) fn name_blobs(job: &mut NewJob) -> Result<()> {
+pub(crate) fn name_blobs(job: &mut NewJob) -> Result<()> {
     let named = match job.args.encoding {
         Encoding::Json => storage::blobs_in(&job.args.bytes)?,
         // Prepared before: its blobs are attached.

@@ -14,6 +14,7 @@ mod retry;
 mod transactional;
 mod unique;
 
+pub(crate) use blobs::name_blobs;
 pub use blobs::{BLOB_TTL, BlobSource, PutBlob};
 pub use draft::{Draft, IntoDraft};
 pub use enqueue::Enqueue;

@@ -6,6 +6,7 @@
 //! ```ignore
 //! windlass_core::conformance!(MyHarness);
 //! windlass_core::conformance_transactional!(MyHarness);
+//! windlass_core::conformance_outbox!(MyHarness);
 //! windlass_core::conformance_storage!(MyStorageHarness);
 //! ```
 //!
@@ -54,6 +55,7 @@ mod limits;
 mod list;
 mod lost_reply;
 mod notes;
+mod outbox;
 mod pause;
 mod quarantine;
 mod queue_settings;
@@ -93,6 +95,7 @@ macro_rules! publish {
 pub mod cases {
     __conformance_cases!(publish);
     __conformance_transactional_cases!(publish);
+    __conformance_outbox_cases!(publish);
     __conformance_storage_cases!(publish);
 }
 
@@ -106,5 +109,7 @@ macro_rules! names {
 pub const CASES: &[&str] = __conformance_cases!(names);
 /// The names of the cases that [`conformance_transactional!`](crate::conformance_transactional!) generates.
 pub const TRANSACTIONAL_CASES: &[&str] = __conformance_transactional_cases!(names);
+/// The names of the cases that [`conformance_outbox!`](crate::conformance_outbox!) generates.
+pub const OUTBOX_CASES: &[&str] = __conformance_outbox_cases!(names);
 /// The names of the cases that [`conformance_storage!`](crate::conformance_storage!) generates.
 pub const STORAGE_CASES: &[&str] = __conformance_storage_cases!(names);

@@ -23,6 +23,17 @@ macro_rules! conformance_transactional {
     };
 }
 
+/// Generates the tests of the outbox cases for a [`TransactionalHarness`](crate::conformance::TransactionalHarness) whose
+/// backend is an [`OutboxStore`](crate::outbox::OutboxStore).
+#[macro_export]
+macro_rules! conformance_outbox {
+    ($harness:ty $(, skip: { $($module:ident :: $case:ident => $reason:literal),* $(,)? })? $(,)?) => {
+        $crate::__conformance_tests!(
+            ($) __conformance_outbox_cases run $harness, [$($([$module $case $reason])*)?]
+        );
+    };
+}
+
 /// Generates the tests of the storage cases for a [`StorageHarness`](crate::conformance::StorageHarness).
 #[macro_export]
 macro_rules! conformance_storage {
@@ -571,6 +582,31 @@ macro_rules! __conformance_transactional_cases {
                 jobs_of_a_transaction_come_in_order
                 the_history_of_a_transaction_is_seen_after_the_commit
                 a_commit_wakes_waiters
+            }
+        }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __conformance_outbox_cases {
+    ($then:ident) => {
+        $then! {
+            outbox {
+                an_entry_commits_with_the_rows
+                a_rollback_leaves_no_entry
+                posting_an_id_again_changes_nothing
+                bodies_come_back_byte_by_byte
+                a_taken_entry_is_given_to_nobody_else
+                concurrent_takers_share_no_entry
+                an_entry_comes_back_when_its_time_is_up
+                a_delivered_entry_is_gone
+                an_entry_put_back_is_given_again_after_its_delay
+                a_refusal_is_kept_with_its_reason
+                a_take_is_bounded_in_bytes
+                the_age_is_that_of_the_oldest
+                a_commit_wakes_a_relay
+                an_empty_outbox_gives_no_hints
             }
         }
     };

@@ -35,6 +35,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 pub use attempt::CancelCause;
+pub(crate) use backoff::Pause;
 pub use context::Context;
 pub use handler::Handler;
 pub use options::WorkerOptions;

@@ -1,0 +1,1 @@
+SELECT count(*), count(error), min(posted_at) FROM windlass_outbox
