@@ -16,6 +16,7 @@ use crate::error::{NAME, map};
 use crate::ops::bounds::Bounds;
 use crate::ops::claim::UnderWay;
 use crate::options::PostgresOptions;
+use crate::outbox::Progress;
 use crate::session::Session;
 use crate::sql::{Statements, query};
 use crate::storage::PostgresStorage;
@@ -38,6 +39,8 @@ pub struct PostgresBackend {
     pub(crate) claims: Arc<UnderWay>,
     /// Where claims begin to look.
     pub(crate) bounds: Arc<Bounds>,
+    /// Where takes from the outbox begin to look.
+    pub(crate) outbox: Arc<Progress>,
 }
 
 #[async_trait]

@@ -8,6 +8,7 @@ mod calls;
 mod error;
 mod ops;
 mod options;
+mod outbox;
 mod queue;
 mod read;
 mod records;

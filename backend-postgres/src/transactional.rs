@@ -97,7 +97,7 @@ impl PostgresBackend {
     }
 
     /// Ends a step; who waits is told once the host has committed.
-    async fn end<T>(
+    pub(crate) async fn end<T>(
         &self,
         during: &'static str,
         mut step: Step<'_>,
@@ -124,7 +124,7 @@ impl PostgresBackend {
 }
 
 /// One call on the host's connection: applied whole, or taken back without touching what the host wrote.
-enum Step<'c> {
+pub(crate) enum Step<'c> {
     /// There was no transaction: one of the library's own.
     Own(&'static str, sqlx::Transaction<'c, sqlx::Postgres>),
     /// The driver knows of the host's transaction: a savepoint of the driver's, which it rolls back when the future is dropped.
@@ -134,7 +134,7 @@ enum Step<'c> {
 }
 
 impl<'c> Step<'c> {
-    async fn begin(during: &'static str, conn: &'c mut PgConnection) -> Result<Self> {
+    pub(crate) async fn begin(during: &'static str, conn: &'c mut PgConnection) -> Result<Self> {
         if conn.is_in_transaction() {
             return Ok(Self::Nested(during, conn.begin().await.map_err(map(during))?));
         }
@@ -153,7 +153,7 @@ impl<'c> Step<'c> {
         matches!(self, Self::Own(..))
     }
 
-    fn conn(&mut self) -> &mut PgConnection {
+    pub(crate) fn conn(&mut self) -> &mut PgConnection {
         match self {
             Self::Own(_, transaction) | Self::Nested(_, transaction) => transaction,
             Self::Plain(_, conn) => conn,

@@ -144,6 +144,7 @@ harness!(Pooled, pooled);
 
 windlass_core::conformance!(Direct);
 windlass_core::conformance_transactional!(Direct);
+windlass_core::conformance_outbox!(Direct);
 
 /// The same cases by way of PgBouncer.
 mod pgbouncer {
@@ -151,4 +152,5 @@ mod pgbouncer {
 
     windlass_core::conformance!(Pooled);
     windlass_core::conformance_transactional!(Pooled);
+    windlass_core::conformance_outbox!(Pooled);
 }

@@ -92,6 +92,7 @@ impl PostgresBackend {
             aside: Arc::new(Aside::new(&connect, options.pooled, sql.clone())),
             hub: Arc::new(Hub::new(line)),
             bounds: Arc::new(Bounds::default()),
+            outbox: Arc::default(),
             claims: Arc::default(),
             options: Arc::new(options),
             session,

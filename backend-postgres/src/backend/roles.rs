@@ -35,6 +35,7 @@ GRANT SELECT (id) ON windlass.finished TO {r};
 GRANT SELECT ON windlass.migrations, windlass.counts, windlass.queues, windlass.unique_keys TO {r};
 GRANT UPDATE (name) ON windlass.queues TO {r};
 GRANT SELECT (id, expires_at) ON windlass.workers TO {r};
+GRANT SELECT (id), INSERT ON windlass.outbox TO {r};
 GRANT DELETE ON windlass.unique_keys TO {r};
 GRANT SELECT, DELETE ON windlass.job_blobs TO {r};
 GRANT SELECT, INSERT, UPDATE, DELETE ON windlass.blobs_doomed, windlass.blobs, windlass.blob_chunks, windlass.blob_trash TO {r};
@@ -43,7 +44,7 @@ const WORKER: &str = "\
 GRANT SELECT, USAGE ON ALL SEQUENCES IN SCHEMA {s} TO {r};
 GRANT SELECT ON ALL TABLES IN SCHEMA {s} TO {r};
 GRANT INSERT, UPDATE, DELETE ON windlass.jobs, windlass.finished, windlass.unique_keys, windlass.workers, windlass.counts, windlass.events, \
-windlass.job_blobs, windlass.blobs_doomed, windlass.blobs, windlass.blob_chunks, windlass.blob_trash TO {r};
+windlass.job_blobs, windlass.blobs_doomed, windlass.blobs, windlass.blob_chunks, windlass.blob_trash, windlass.outbox TO {r};
 GRANT UPDATE ON windlass.horizon TO {r};
 GRANT UPDATE (name) ON windlass.queues TO {r};
 ";

@@ -1,0 +1,2 @@
+-- $1 ids
+DELETE FROM windlass.outbox WHERE id = ANY ($1::uuid[])

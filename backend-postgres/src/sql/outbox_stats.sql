@@ -1,0 +1,1 @@
+SELECT count(*), count(error), windlass.now() - min(posted_at) FROM windlass.outbox
