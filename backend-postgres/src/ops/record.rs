@@ -38,6 +38,7 @@ pub(crate) async fn record(txn: &mut Txn<'_>, records: &[Record]) -> Result<Vec<
 
 /// A job's notes, within its limits.
 fn fit(txn: &Txn<'_>, job: &mut Stored, notes: &[Note]) -> Result<Vec<Note>> {
+    job.check_names()?;
     let fit = notes::fit(txn.limits, notes)?;
     notes::check_room(txn.limits, job, &fit)?;
     job.notes = job.notes.saturating_add(i32::try_from(fit.len()).unwrap_or(i32::MAX));

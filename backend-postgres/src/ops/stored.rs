@@ -3,9 +3,9 @@
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
-use windlass_core::kit::unreadable;
+use windlass_core::kit::{damaged, unreadable};
 use windlass_core::machine::Facts;
-use windlass_core::{ClaimId, JobId, LeaseKey, Result, State, WorkerId};
+use windlass_core::{ClaimId, JobId, Kind, LeaseKey, QueueName, Result, State, WorkerId};
 
 use crate::error::map;
 use crate::sql::query;
@@ -92,6 +92,13 @@ impl Stored {
             epoch: row.try_get(17)?,
             claim_id: row.try_get(18)?,
         }))
+    }
+
+    /// Refuses a job whose kind or queue is no name.
+    pub(crate) fn check_names(&self) -> Result<()> {
+        Kind::new(&self.kind).map_err(|error| damaged(self.id, "kind", error))?;
+        QueueName::new(&self.queue).map_err(|error| damaged(self.id, "queue", error))?;
+        Ok(())
     }
 
     /// The fence under which it runs.
