@@ -39,7 +39,7 @@ impl Transactional for PostgresBackend {
         let mut step = Step::begin("settle_in", conn).await?;
         let done = async {
             let mut txn = self.join("settle_in", step.conn()).await?;
-            let settled = settle::settle(&mut txn, &[settlement]).await?;
+            let settled = settle::settle(&mut txn, &[settlement], true).await?;
             txn.flush().await?;
             Ok((settled, std::mem::take(&mut txn.news)))
         };

@@ -64,6 +64,7 @@ pub(crate) struct Txn<'c> {
     persistent: bool,
     again: bool,
     ended: bool,
+    locked: bool,
     entries: (Vec<i64>, Vec<Option<Uuid>>, Vec<String>),
     tally: Tally,
 }
@@ -89,6 +90,7 @@ impl<'c> Txn<'c> {
             persistent,
             again: false,
             ended: false,
+            locked: false,
             entries: (Vec::new(), Vec::new(), Vec::new()),
             tally: Tally::default(),
         })
@@ -110,12 +112,18 @@ impl<'c> Txn<'c> {
     fn failed(&mut self, error: sqlx::Error) -> Error {
         self.ended |= crate::error::is_conflict(&error);
         self.again |= crate::calls::needs_long_path(&error);
+        self.locked |= crate::error::is_locked(&error);
         map(self.during)(error)
     }
 
     /// Whether the error that ended the operation is one after which the whole transaction is to be run again.
     pub(crate) fn is_conflict(&self) -> bool {
         self.again || self.ended
+    }
+
+    /// Whether the operation failed since others held a lock for too long.
+    pub(crate) fn is_locked(&self) -> bool {
+        self.locked
     }
 
     /// Whether the operation may run again in the same transaction, once its own writes are taken back. After a deadlock or a

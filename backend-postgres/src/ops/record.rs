@@ -13,7 +13,7 @@ use crate::txn::Txn;
 pub(crate) async fn record(txn: &mut Txn<'_>, records: &[Record]) -> Result<Vec<Recorded>> {
     let keys: Vec<LeaseKey> = records.iter().map(|record| record.key).collect();
     let mut running: HashMap<LeaseKey, Stored> = HashMap::new();
-    for job in lock_owned(txn, &keys).await? {
+    for job in lock_owned(txn, &keys, true).await? {
         if let Some(key) = job.key() {
             running.insert(key, job);
         }

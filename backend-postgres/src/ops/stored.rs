@@ -122,10 +122,17 @@ pub(crate) fn fences<'a>(
     columns
 }
 
-/// Locks the jobs that run under their keys.
-pub(crate) async fn lock_owned(txn: &mut Txn<'_>, keys: &[LeaseKey]) -> Result<Vec<Stored>> {
+/// Locks the jobs that run under their keys. Waits for those that others have locked, or else passes them over.
+pub(crate) async fn lock_owned(
+    txn: &mut Txn<'_>,
+    keys: &[LeaseKey],
+    wait: bool,
+) -> Result<Vec<Stored>> {
     let (ids, epochs, claims) = fences(keys);
-    let statement = query(&txn.sql.lock_owned).bind(ids).bind(epochs).bind(claims);
+    let statement = query(if wait { &txn.sql.lock_owned } else { &txn.sql.lock_owned_free })
+        .bind(ids)
+        .bind(epochs)
+        .bind(claims);
     let rows = txn.fetch(statement).await?;
     Ok(Stored::readable(txn.during, &rows))
 }
