@@ -59,8 +59,6 @@ pub(crate) struct Txn<'c> {
     /// When its first statement began.
     pub(crate) now: i64,
     pub(crate) news: News,
-    /// Each statement sees what others have committed by then.
-    pub(crate) read_committed: bool,
     persistent: bool,
     again: bool,
     ended: bool,
@@ -86,7 +84,6 @@ impl<'c> Txn<'c> {
             during,
             now: row.try_get(0)?,
             news: News::default(),
-            read_committed: row.try_get::<&str, _>(1)? == "read committed",
             persistent,
             again: false,
             ended: false,
