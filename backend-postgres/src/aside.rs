@@ -15,7 +15,7 @@ use windlass_core::kit::micros;
 use windlass_core::{Error, Heartbeat, LeaseKey, Result, WorkerId, WorkerInfo, WorkerLease};
 
 use crate::error::translate;
-use crate::session::{self, BEGIN, timed_out};
+use crate::session::{self, Begin, timed_out};
 use crate::sql::{Query, Statements, query};
 
 /// How long a call may take: a third of the lease, within these bounds.
@@ -29,6 +29,7 @@ const PARTING: Duration = Duration::from_secs(1);
 pub(crate) struct Aside {
     connect: PgConnectOptions,
     pooled: bool,
+    begin: Begin,
     sql: Arc<Statements>,
     kept: Mutex<HashMap<WorkerId, Kept>>,
 }
@@ -42,7 +43,10 @@ struct Kept {
 
 impl Aside {
     pub(crate) fn new(connect: &PgConnectOptions, pooled: bool, sql: Arc<Statements>) -> Self {
-        Self { connect: session::own(connect, pooled), pooled, sql, kept: Mutex::default() }
+        // A call that was given up leaves nothing behind for long.
+        let connect = session::bounded(connect, pooled, BOUNDS.1);
+        let begin = Begin::new(!pooled, BOUNDS.1, BOUNDS.1);
+        Self { connect, pooled, begin, sql, kept: Mutex::default() }
     }
 
     /// Grants a lease, or extends one that has not run out.
@@ -161,7 +165,7 @@ impl Aside {
         let mut answers = Vec::with_capacity(statements.len());
         if self.pooled {
             // What is prepared holds as long as the transaction.
-            let mut transaction = conn.begin_with(BEGIN).await?;
+            let mut transaction = conn.begin_with(self.begin.patient.clone()).await?;
             for statement in statements {
                 answers.push(statement.persistent(false).fetch_all(&mut *transaction).await?);
             }

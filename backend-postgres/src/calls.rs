@@ -15,7 +15,7 @@ use windlass_core::{
 use crate::PostgresBackend;
 use crate::error::{LONG_PATH, is_conflict, map, state};
 use crate::ops;
-use crate::session::{BEGIN, timed_out};
+use crate::session::timed_out;
 use crate::sql::Query;
 use crate::txn::{News, Txn};
 
@@ -28,19 +28,24 @@ pub(crate) trait Operation: Send + Sync {
     type Output: Send;
     /// Its name in errors: the trait method.
     const NAME: &'static str;
+    /// It waits for a lock of others no longer than the lock timeout.
+    const BRIEF: bool;
 
     async fn run(&self, txn: &mut Txn<'_>) -> Result<Self::Output>;
 }
 
 /// Declares an operation: its fields are the arguments, its body runs in the transaction.
 macro_rules! operation {
-    ($name:ident { $($field:ident: $type:ty),* $(,)? } as $during:literal -> $output:ty, |$this:ident, $txn:ident| $body:expr) => {
+    (@) => { false };
+    (@ brief) => { true };
+    ($name:ident { $($field:ident: $type:ty),* $(,)? } as $during:literal $($brief:ident)? -> $output:ty, |$this:ident, $txn:ident| $body:expr) => {
         pub(crate) struct $name { $(pub(crate) $field: $type),* }
 
         #[async_trait]
         impl Operation for $name {
             type Output = $output;
             const NAME: &'static str = $during;
+            const BRIEF: bool = operation!(@ $($brief)?);
 
             async fn run(&self, $txn: &mut Txn<'_>) -> Result<$output> {
                 let $this = self;
@@ -52,15 +57,15 @@ macro_rules! operation {
 
 operation!(Insert { jobs: Vec<NewJob> } as "insert" -> Vec<Inserted>,
     |this, txn| ops::insert::insert(txn, &this.jobs).await);
-operation!(Settle { settlements: Vec<Settlement> } as "settle" -> Vec<Settled>, |this, txn| {
+operation!(Settle { settlements: Vec<Settlement>, wait: bool } as "settle" brief -> Vec<Settled>, |this, txn| {
     let all: Vec<&Settlement> = this.settlements.iter().collect();
-    ops::settle::settle(txn, &all).await
+    ops::settle::settle(txn, &all, this.wait).await
 });
-operation!(Records { records: Vec<Record> } as "record" -> Vec<Recorded>,
+operation!(Records { records: Vec<Record> } as "record" brief -> Vec<Recorded>,
     |this, txn| ops::record::record(txn, &this.records).await);
-operation!(RescueJobs { jobs: Vec<JobId>, why: Rescue } as "maintain" -> Vec<JobId>,
+operation!(RescueJobs { jobs: Vec<JobId>, why: Rescue } as "maintain" brief -> Vec<JobId>,
     |this, txn| ops::maintain::rescue_locked(txn, &this.jobs, this.why).await);
-operation!(TrimTrails { jobs: Vec<JobId> } as "maintain" -> (),
+operation!(TrimTrails { jobs: Vec<JobId> } as "maintain" brief -> (),
     |this, txn| ops::apply::trim(txn, &this.jobs).await);
 operation!(ChangeJobs { target: Selector, change: Change, after: Option<Cursor> } as "change" -> Changed,
     |this, txn| ops::change::change(txn, &this.target, &this.change, this.after.as_ref()).await);
@@ -70,21 +75,31 @@ operation!(ConfigureQueue { name: QueueName, change: QueueChange } as "configure
     |this, txn| ops::settings::configure(txn, &this.name, &this.change).await);
 operation!(StageBlobs { keys: Vec<BlobKey>, ttl: Duration } as "stage_blobs" -> (),
     |this, txn| ops::prune::stage(txn, &this.keys, this.ttl).await);
-operation!(Prune { retention: Retention, limit: u32 } as "prune" -> Pruned,
+operation!(Prune { retention: Retention, limit: u32 } as "prune" brief -> Pruned,
     |this, txn| ops::prune::prune(txn, &this.retention, this.limit).await);
 operation!(BlobsDeleted { keys: Vec<BlobKey> } as "blobs_deleted" -> (),
     |this, txn| ops::prune::deleted(txn, &this.keys).await);
 
 /// How one try of an operation ended without success.
-struct Failed {
-    error: windlass_core::Error,
+pub(crate) struct Failed {
+    pub(crate) error: windlass_core::Error,
     /// Others were in the way: the whole of it is to be run again.
     again: bool,
+    /// Others held a lock for too long.
+    pub(crate) locked: bool,
 }
 
 impl PostgresBackend {
     /// Runs an operation in a transaction of its own, again when others were in its way, and tells who waits what it did.
     pub(crate) async fn call<O: Operation>(&self, operation: &O) -> Result<O::Output> {
+        self.call_unless_locked(operation).await.map_err(|failed| failed.error)
+    }
+
+    /// [`call`](Self::call) that tells when others held a lock for too long.
+    pub(crate) async fn call_unless_locked<O: Operation>(
+        &self,
+        operation: &O,
+    ) -> Result<O::Output, Failed> {
         let mut tries = 0;
         loop {
             let failed = match self.once(operation).await {
@@ -96,14 +111,14 @@ impl PostgresBackend {
             };
             tries += 1;
             if !failed.again || tries >= AGAIN {
-                return Err(failed.error);
+                return Err(failed);
             }
             pause(tries).await;
         }
     }
 
     async fn once<O: Operation>(&self, operation: &O) -> Result<(O::Output, News), Failed> {
-        let fail = |error| Failed { error, again: false };
+        let fail = |error| Failed { error, again: false, locked: false };
         let mut conn = self.session.acquire(O::NAME).await.map_err(fail)?;
         let work = self.transact(operation, &mut conn.conn);
         let done = tokio::time::timeout(self.session.statement_timeout, work).await;
@@ -116,10 +131,14 @@ impl PostgresBackend {
         operation: &O,
         conn: &mut sqlx::pool::PoolConnection<Postgres>,
     ) -> Result<(O::Output, News), Failed> {
-        let driver =
-            |error: sqlx::Error| Failed { again: is_conflict(&error), error: map(O::NAME)(error) };
-        let begin = if self.session.own { "BEGIN ISOLATION LEVEL READ COMMITTED" } else { BEGIN };
-        let mut transaction = conn.begin_with(begin).await.map_err(driver)?;
+        let driver = |error: sqlx::Error| Failed {
+            again: is_conflict(&error),
+            locked: false,
+            error: map(O::NAME)(error),
+        };
+        let begin = &self.session.begin;
+        let begin = if O::BRIEF { &begin.brief } else { &begin.patient };
+        let mut transaction = conn.begin_with(begin.clone()).await.map_err(driver)?;
         let persistent = !self.session.pooled;
         let limits = &self.options.limits;
         let mut txn = Txn::join(&mut transaction, &self.sql, limits, O::NAME, persistent)
@@ -131,7 +150,8 @@ impl PostgresBackend {
             Ok(output)
         };
         let output = output.await;
-        let (news, again) = (std::mem::take(&mut txn.news), txn.is_conflict());
+        let (news, again, locked) =
+            (std::mem::take(&mut txn.news), txn.is_conflict(), txn.is_locked());
         match output {
             Ok(output) => {
                 transaction.commit().await.map_err(driver)?;
@@ -140,7 +160,7 @@ impl PostgresBackend {
             Err(error) => {
                 // The first error is the one to tell.
                 let _ = transaction.rollback().await;
-                Err(Failed { error, again })
+                Err(Failed { error, again, locked })
             }
         }
     }

@@ -21,6 +21,11 @@ pub(crate) fn is_conflict(error: &sqlx::Error) -> bool {
     matches!(state(error).as_deref(), Some("40001" | "40P01"))
 }
 
+/// Whether the statement waited for a lock for longer than it may.
+pub(crate) fn is_locked(error: &sqlx::Error) -> bool {
+    state(error).as_deref() == Some("55P03")
+}
+
 /// Translates a driver error that came up while `during` was under way.
 pub(crate) fn map(during: &'static str) -> impl Fn(sqlx::Error) -> Error {
     move |error| translate(during, error)
@@ -68,6 +73,9 @@ fn hint(error: &sqlx::Error, state: Option<&str>) -> &'static str {
         (Some("53200"), _) => "the server is short of memory or of locks",
         (Some("57014"), _) => {
             "the statement was cancelled, by the server's `statement_timeout` or by an administrator"
+        }
+        (Some("55P03"), _) => {
+            "another transaction has changed the same rows and not ended: see who holds one open in `pg_stat_activity`"
         }
         (Some("57P01" | "57P02" | "57P03"), _) => "the server is shutting down or starting up",
         (Some("26000" | "42P05"), _) => {

@@ -33,7 +33,11 @@ pub struct PostgresOptions {
     pub(crate) hear: bool,
     pub(crate) acquire_timeout: Duration,
     pub(crate) statement_timeout: Duration,
+    pub(crate) lock_timeout: Duration,
 }
+
+/// How long settling waits for a job that somebody else is changing.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl PostgresOptions {
     /// A database, by the driver's own options, which are taken as they are: the driver's default of `sslmode=prefer` trusts any server.
@@ -51,6 +55,7 @@ impl PostgresOptions {
             hear: true,
             acquire_timeout: Duration::from_secs(10),
             statement_timeout: Duration::from_secs(60),
+            lock_timeout: LOCK_TIMEOUT,
         }
     }
 
@@ -96,10 +101,21 @@ impl PostgresOptions {
     }
 
     /// How long a statement, or a transaction of the library's own, may take. It is measured here: after it the connection is given up, and the call fails with
-    /// [`Error::Unavailable`]. Default 60 s.
+    /// [`Error::Unavailable`]. The server ends the statement by itself (its `statement_timeout` and `idle_in_transaction_session_timeout` are set so, but
+    /// for migrations), so that a process that is gone leaves none behind. Default 60 s.
     #[must_use]
     pub fn statement_timeout(mut self, timeout: Duration) -> Self {
         self.statement_timeout = timeout;
+        self
+    }
+
+    /// How long settling, recording and maintenance wait for a row that another transaction has changed and not committed: one in which the host completes
+    /// the job, or somebody's `UPDATE` by hand. After it the other settlements of the batch are applied, and that one is
+    /// answered by [`Settled::Busy`](windlass_core::Settled::Busy), which workers repeat until their lease ends. Inserts and changes by users wait
+    /// as long as a [statement](Self::statement_timeout) may take. Default 1 s.
+    #[must_use]
+    pub fn lock_timeout(mut self, timeout: Duration) -> Self {
+        self.lock_timeout = timeout;
         self
     }
 

@@ -17,7 +17,6 @@ use crate::PostgresBackend;
 use crate::error::map;
 use crate::ops::plain::STATEMENT_BYTES;
 use crate::sql::{query, size};
-use crate::transactional::Step;
 use crate::txn::{News, uuids};
 
 /// A sweep from the start at least so often.
@@ -147,7 +146,7 @@ impl OutboxStore for PostgresBackend {
         if entries.is_empty() {
             return Ok(());
         }
-        let mut step = Step::begin("post_in", conn).await?;
+        let mut step = self.step("post_in", conn).await?;
         let news = News { queues: [OUTBOX_QUEUE.to_owned()].into(), events: false };
         let done = self.post(step.conn(), entries).await.map(|()| ((), news));
         self.end("post_in", step, done).await

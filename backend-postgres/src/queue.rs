@@ -15,6 +15,9 @@ use crate::error::map;
 use crate::ops::{claim, maintain, plain};
 use crate::txn::News;
 
+/// Settlements of one batch that may wait for a lock, each for the lock timeout, before the rest of the batch is left for later.
+const WAITS: u32 = 4;
+
 #[async_trait]
 impl Queue for PostgresBackend {
     async fn register(&self, info: &WorkerInfo) -> Result<WorkerLease> {
@@ -63,7 +66,7 @@ impl Queue for PostgresBackend {
             (0..answers.len()).filter(|place| answers[*place].is_none()).collect();
         if !open.is_empty() {
             let rest = open.iter().map(|place| settlements[*place].clone()).collect();
-            let settled = self.call(&Settle { settlements: rest }).await?;
+            let settled = self.settle_long(rest).await?;
             for (place, answer) in open.into_iter().zip(settled) {
                 answers[place] = Some(answer);
             }
@@ -106,6 +109,47 @@ impl PostgresBackend {
         Ok(places.iter().copied().filter(|place| done.contains(&job(place))).collect())
     }
 
+    /// Settles by the long way. What others hold locked is passed over after a while.
+    async fn settle_long(&self, settlements: Vec<Settlement>) -> Result<Vec<Settled>> {
+        let mut operation = Settle { settlements, wait: true };
+        match self.call_unless_locked(&operation).await {
+            Err(failed) if failed.locked => {}
+            done => return done.map_err(|failed| failed.error),
+        }
+        if operation.settlements.len() == 1 {
+            return Ok(vec![Settled::Busy]);
+        }
+        operation.wait = false;
+        match self.call_unless_locked(&operation).await {
+            Err(failed) if failed.locked => {}
+            done => return done.map_err(|failed| failed.error),
+        }
+        // A lock on something else, such as the unique key of a follow-up: each by itself, as long as the waiting is not too much.
+        let (mut answers, mut waits) = (Vec::new(), 0);
+        for settlement in operation.settlements {
+            if waits >= WAITS {
+                answers.push(Settled::Busy);
+                continue;
+            }
+            let one = Settle { settlements: vec![settlement], wait: false };
+            match self.call_unless_locked(&one).await {
+                Ok(answer) => answers.extend(answer),
+                Err(failed) if failed.locked => {
+                    waits += 1;
+                    answers.push(Settled::Busy);
+                }
+                // Of some it is known what became of them: that is told.
+                Err(failed) if answers.is_empty() => return Err(failed.error),
+                Err(failed) => {
+                    tracing::warn!(error = %failed.error, "settling one of several jobs failed and is repeated");
+                    waits = WAITS;
+                    answers.push(Settled::Busy);
+                }
+            }
+        }
+        Ok(answers)
+    }
+
     /// Discards jobs that were claimed and can't be read, so that they are in nobody's way. When that fails too, the next heartbeat finds them.
     async fn give_up(&self, damaged: Vec<(LeaseKey, Error)>) {
         for (key, error) in damaged {
@@ -113,7 +157,7 @@ impl PostgresBackend {
             let message = format!("the stored job can't be read: {error}");
             let failure = Failure { kind: FailureKind::BadArgs, message };
             let settlement = Settlement::new(key, AttemptOutcome::Discarded { failure });
-            if let Err(error) = self.call(&Settle { settlements: vec![settlement] }).await {
+            if let Err(error) = self.settle_long(vec![settlement]).await {
                 tracing::error!(job = %key.job, %error, "a job that can't be read is not discarded yet");
             }
         }

@@ -26,6 +26,11 @@ pub(crate) fn names(queues: &[QueueName]) -> Vec<String> {
     queues.iter().map(|queue| queue.as_str().to_owned()).collect()
 }
 
+/// What was read; when it can't be, that is logged, and the rest is read all the same.
+fn passed_over<T>(what: &'static str, read: Result<T>) -> Option<T> {
+    read.inspect_err(|error| tracing::error!(%error, "{what}")).ok()
+}
+
 /// A page holds something, and not too much.
 fn check_limit(backend: &PostgresBackend, limit: usize) -> Result<()> {
     let most = backend.options.limits.batch;
@@ -55,8 +60,11 @@ pub(crate) async fn queue_settings(
 ) -> Result<Vec<QueueSettings>> {
     let statement = query(&backend.sql.queue_settings).bind(names(queues));
     let rows = backend.session.fetch("queue_settings", statement).await?;
-    let stored = rows.iter().map(|row| read_row("queue_settings", row));
-    let stored = stored.collect::<Result<Vec<_>>>()?;
+    let read = |row| {
+        let what = "the settings of a queue can't be read and are left out";
+        passed_over(what, read_row("queue_settings", row))
+    };
+    let stored: Vec<QueueSettings> = rows.iter().filter_map(read).collect();
     if queues.is_empty() {
         return Ok(stored);
     }
@@ -69,7 +77,8 @@ pub(crate) async fn queue_settings(
 
 pub(crate) async fn workers(backend: &PostgresBackend) -> Result<Vec<WorkerRecord>> {
     let rows = backend.session.fetch("workers", query(&backend.sql.workers)).await?;
-    rows.iter().map(worker).collect()
+    let read = |row| passed_over("a worker can't be read and is left out", worker(row));
+    Ok(rows.iter().filter_map(read).collect())
 }
 
 fn worker(row: &PgRow) -> Result<WorkerRecord> {

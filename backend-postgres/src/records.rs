@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use sqlx::Row as _;
 use sqlx::postgres::{PgRow, Postgres};
 use uuid::Uuid;
-use windlass_core::kit::{duration, timestamp};
+use windlass_core::kit::{bad_json, damaged, duration, timestamp};
 use windlass_core::{
     ClaimId, Encoding, Epoch, Error, JobId, JobRecord, Kind, Payload, Priority, QueueName, Result,
     State, Tag, UniqueKey, WorkerId,
@@ -77,8 +77,7 @@ impl<'r> Reader<'r> {
     }
 
     fn unreadable(&self, column: &'static str, source: impl Into<BoxError>) -> Error {
-        let what = format!("column `{column}` of job {}", self.id);
-        Error::Decode { what: what.into(), source: source.into() }
+        damaged(self.id, column, source)
     }
 
     fn parsed<T>(
@@ -101,7 +100,9 @@ impl<'r> Reader<'r> {
     }
 
     fn tags(&self, place: usize) -> Result<Vec<Tag>> {
-        let names: Option<Vec<String>> = self.get(place)?;
+        // An array can hold NULL, or have another shape.
+        let names = self.row.try_get::<Option<Vec<String>>, _>(place);
+        let names = names.map_err(|error| self.unreadable("tags", error))?;
         let tags = names.unwrap_or_default().into_iter().map(Tag::new).collect::<Result<_>>();
         tags.map_err(|error| self.unreadable("tags", error))
     }
@@ -110,7 +111,7 @@ impl<'r> Reader<'r> {
     fn json<T: DeserializeOwned>(&self, column: &'static str, place: usize) -> Result<Option<T>> {
         let text: Option<&str> = self.get(place)?;
         let parsed = text.map(serde_json::from_str).transpose();
-        parsed.map_err(|error| self.unreadable(column, error))
+        parsed.map_err(|error| self.unreadable(column, bad_json(&error)))
     }
 
     fn payload(&self, column: &'static str, encoding: i16, bytes: &[u8]) -> Result<Payload> {

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgRow};
-use sqlx::{Connection as _, Postgres};
+use sqlx::{Connection as _, Postgres, SqlStr};
 use windlass_core::{Error, Result};
 
 use crate::error::map;
-use crate::sql::Query;
+use crate::sql::{Query, safe};
 
 /// A plan made for an empty table must not be kept for a full one: every statement has an index to go by, and one that reads in order until its limit
 /// must not gather everything first.
@@ -25,10 +25,39 @@ pub(crate) const SETTINGS: [(&str, &str); 5] = [
     ("default_transaction_isolation", "read committed"),
 ];
 
-/// Begins a transaction with the settings, in one round trip.
-pub(crate) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL enable_seqscan = off; \
-     SET LOCAL enable_bitmapscan = off; SET LOCAL jit = off; \
-     SET LOCAL plan_cache_mode = force_generic_plan";
+/// The texts that begin transactions, each in one round trip.
+#[derive(Debug, Clone)]
+pub(crate) struct Begin {
+    /// Waits for locks that others hold as long as a statement may take.
+    pub(crate) patient: SqlStr,
+    /// Gives up when it waits for one lock for longer than the lock timeout.
+    pub(crate) brief: SqlStr,
+}
+
+impl Begin {
+    /// `own`: the connection brings the settings.
+    pub(crate) fn new(own: bool, statement: Duration, lock: Duration) -> Self {
+        let mut text = "BEGIN ISOLATION LEVEL READ COMMITTED".to_owned();
+        if !own {
+            for (name, value) in SETTINGS.iter().filter(|(name, _)| !name.starts_with("default")) {
+                text.push_str(&format!("; SET LOCAL {name} = '{value}'"));
+            }
+            for name in TIMEOUTS {
+                text.push_str(&format!("; SET LOCAL {name} = {}", millis(statement)));
+            }
+        }
+        let brief = safe(format!("{text}; SET LOCAL lock_timeout = {}", millis(lock)));
+        Self { patient: safe(text), brief }
+    }
+}
+
+/// What the server bounds as the client does: a client that is lost leaves neither a statement running nor a transaction open.
+const TIMEOUTS: [&str; 2] = ["statement_timeout", "idle_in_transaction_session_timeout"];
+
+/// A duration as the server counts it; 0 would mean none.
+fn millis(duration: Duration) -> i32 {
+    i32::try_from(duration.as_millis()).unwrap_or(i32::MAX).max(1)
+}
 
 /// Where connections come from.
 #[derive(Debug, Clone)]
@@ -43,6 +72,7 @@ pub(crate) struct Session {
     /// The pool is the host's, who goes on with it after the backend was closed.
     pub(crate) hosts: bool,
     pub(crate) state: Arc<SessionState>,
+    pub(crate) begin: Begin,
 }
 
 /// What the clones of a session share.
@@ -110,7 +140,7 @@ impl Session {
         if self.own {
             return query.fetch_all(conn).await;
         }
-        let mut transaction = conn.begin_with(BEGIN).await?;
+        let mut transaction = conn.begin_with(self.begin.patient.clone()).await?;
         let rows = query.persistent(!self.pooled).fetch_all(&mut *transaction).await?;
         transaction.commit().await?;
         Ok(rows)
@@ -175,4 +205,14 @@ pub(crate) fn own(options: &PgConnectOptions, pooled: bool) -> PgConnectOptions 
     } else {
         options.clone().options(SETTINGS)
     }
+}
+
+/// [`own`] with the server's own bound on how long a statement may take.
+pub(crate) fn bounded(
+    options: &PgConnectOptions,
+    pooled: bool,
+    statement: Duration,
+) -> PgConnectOptions {
+    let options = own(options, pooled);
+    if pooled { options } else { options.options(TIMEOUTS.map(|name| (name, millis(statement)))) }
 }

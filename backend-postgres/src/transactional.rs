@@ -1,17 +1,17 @@
 //! [`Transactional`]: jobs and outcomes that commit together with the host's own writes.
 
+mod step;
+
 use sqlx::postgres::PgConnection;
-use sqlx::{Connection as _, Executor as _};
 use windlass_core::{Error, Inserted, NewJob, Result, Settled, Settlement, Transactional};
 
+use self::step::Step;
 use crate::PostgresBackend;
-use crate::error::{map, state};
+use crate::error::map;
 use crate::ops::{insert, settle};
 use crate::sql::query;
 use crate::txn::{News, Txn};
 
-/// Savepoints stand in transactions only.
-const NO_TRANSACTION: &str = "25P01";
 /// How often a step runs again when a job that it was to add appeared meanwhile.
 const AGAIN: u32 = 4;
 
@@ -36,10 +36,10 @@ impl Transactional for PostgresBackend {
 
     async fn settle_in(&self, conn: &mut PgConnection, settlement: &Settlement) -> Result<Settled> {
         self.hub.check_open()?;
-        let mut step = Step::begin("settle_in", conn).await?;
+        let mut step = self.step("settle_in", conn).await?;
         let done = async {
             let mut txn = self.join("settle_in", step.conn()).await?;
-            let settled = settle::settle(&mut txn, &[settlement]).await?;
+            let settled = settle::settle(&mut txn, &[settlement], true).await?;
             txn.flush().await?;
             Ok((settled, std::mem::take(&mut txn.news)))
         };
@@ -61,7 +61,7 @@ impl PostgresBackend {
         jobs: &[NewJob],
     ) -> Result<Vec<Inserted>, Failed> {
         let lasting = |error| Failed { error, again: false };
-        let mut step = Step::begin("insert_in", conn).await.map_err(lasting)?;
+        let mut step = self.step("insert_in", conn).await.map_err(lasting)?;
         let mut again = false;
         let done = async {
             let mut txn = self.join("insert_in", step.conn()).await?;
@@ -77,23 +77,22 @@ impl PostgresBackend {
         self.end("insert_in", step, done).await.map_err(|error| Failed { error, again })
     }
 
+    pub(crate) async fn step<'c>(
+        &self,
+        during: &'static str,
+        conn: &'c mut PgConnection,
+    ) -> Result<Step<'c>> {
+        Step::begin(during, conn, &self.sql, !self.session.pooled).await
+    }
+
     async fn join<'c>(
         &'c self,
         during: &'static str,
         conn: &'c mut PgConnection,
     ) -> Result<Txn<'c>> {
         let persistent = !self.session.pooled;
-        let txn = Txn::join(conn, &self.sql, &self.options.limits, during, persistent)
-            .await
-            .map_err(map(during))?;
-        if txn.read_committed {
-            return Ok(txn);
-        }
-        // An older snapshot hides what became of jobs and keys since: a job could be stored twice.
-        Err(Error::invalid(
-            "isolation of the transaction",
-            "jobs are added and completed in `READ COMMITTED` transactions only",
-        ))
+        let limits = &self.options.limits;
+        Txn::join(conn, &self.sql, limits, during, persistent).await.map_err(map(during))
     }
 
     /// Ends a step; who waits is told once the host has committed.
@@ -120,66 +119,5 @@ impl PostgresBackend {
             Some(number) => self.hub.after_commit(number, news),
         }
         Ok(answer)
-    }
-}
-
-/// One call on the host's connection: applied whole, or taken back without touching what the host wrote.
-pub(crate) enum Step<'c> {
-    /// There was no transaction: one of the library's own.
-    Own(&'static str, sqlx::Transaction<'c, sqlx::Postgres>),
-    /// The driver knows of the host's transaction: a savepoint of the driver's, which it rolls back when the future is dropped.
-    Nested(&'static str, sqlx::Transaction<'c, sqlx::Postgres>),
-    /// The host began its transaction by a statement of its own.
-    Plain(&'static str, &'c mut PgConnection),
-}
-
-impl<'c> Step<'c> {
-    pub(crate) async fn begin(during: &'static str, conn: &'c mut PgConnection) -> Result<Self> {
-        if conn.is_in_transaction() {
-            return Ok(Self::Nested(during, conn.begin().await.map_err(map(during))?));
-        }
-        // Whether the host is in a transaction that it began by hand shows only by trying.
-        match conn.execute("SAVEPOINT windlass_step").await {
-            Ok(_) => Ok(Self::Plain(during, conn)),
-            Err(error) if state(&error).as_deref() == Some(NO_TRANSACTION) => {
-                let begin = "BEGIN ISOLATION LEVEL READ COMMITTED";
-                Ok(Self::Own(during, conn.begin_with(begin).await.map_err(map(during))?))
-            }
-            Err(error) => Err(map(during)(error)),
-        }
-    }
-
-    fn is_own(&self) -> bool {
-        matches!(self, Self::Own(..))
-    }
-
-    pub(crate) fn conn(&mut self) -> &mut PgConnection {
-        match self {
-            Self::Own(_, transaction) | Self::Nested(_, transaction) => transaction,
-            Self::Plain(_, conn) => conn,
-        }
-    }
-
-    async fn end<T>(self, answer: Result<T>) -> Result<T> {
-        match self {
-            Self::Own(during, transaction) | Self::Nested(during, transaction) => {
-                let ended = match answer {
-                    Ok(_) => transaction.commit().await,
-                    Err(_) => transaction.rollback().await,
-                };
-                // The first error is the one to tell.
-                answer.and_then(|answer| ended.map(|()| answer).map_err(map(during)))
-            }
-            Self::Plain(during, conn) => {
-                let sql = match answer {
-                    Ok(_) => "RELEASE SAVEPOINT windlass_step",
-                    Err(_) => {
-                        "ROLLBACK TO SAVEPOINT windlass_step; RELEASE SAVEPOINT windlass_step"
-                    }
-                };
-                let ended = conn.execute(sql).await;
-                answer.and_then(|answer| ended.map(|_| answer).map_err(map(during)))
-            }
-        }
     }
 }

@@ -6,7 +6,7 @@ use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{Postgres, Row};
 use uuid::Uuid;
 use windlass_core::kit::feed;
-use windlass_core::{EventBody, JobId, Limits, Result, State};
+use windlass_core::{Error, EventBody, JobId, Limits, Result, State};
 
 use crate::error::map;
 use crate::sql::{Query, Statements, query, size};
@@ -59,11 +59,10 @@ pub(crate) struct Txn<'c> {
     /// When its first statement began.
     pub(crate) now: i64,
     pub(crate) news: News,
-    /// Each statement sees what others have committed by then.
-    pub(crate) read_committed: bool,
     persistent: bool,
     again: bool,
     ended: bool,
+    locked: bool,
     entries: (Vec<i64>, Vec<Option<Uuid>>, Vec<String>),
     tally: Tally,
 }
@@ -85,10 +84,10 @@ impl<'c> Txn<'c> {
             during,
             now: row.try_get(0)?,
             news: News::default(),
-            read_committed: row.try_get::<&str, _>(1)? == "read committed",
             persistent,
             again: false,
             ended: false,
+            locked: false,
             entries: (Vec::new(), Vec::new(), Vec::new()),
             tally: Tally::default(),
         })
@@ -107,15 +106,21 @@ impl<'c> Txn<'c> {
         Ok(done.rows_affected())
     }
 
-    fn failed(&mut self, error: sqlx::Error) -> windlass_core::Error {
+    fn failed(&mut self, error: sqlx::Error) -> Error {
         self.ended |= crate::error::is_conflict(&error);
         self.again |= crate::calls::needs_long_path(&error);
+        self.locked |= crate::error::is_locked(&error);
         map(self.during)(error)
     }
 
     /// Whether the error that ended the operation is one after which the whole transaction is to be run again.
     pub(crate) fn is_conflict(&self) -> bool {
         self.again || self.ended
+    }
+
+    /// Whether the operation failed since others held a lock for too long.
+    pub(crate) fn is_locked(&self) -> bool {
+        self.locked
     }
 
     /// Whether the operation may run again in the same transaction, once its own writes are taken back. After a deadlock or a
@@ -125,7 +130,7 @@ impl<'c> Txn<'c> {
     }
 
     /// An error after which the whole operation runs again: others have changed what it looked at.
-    pub(crate) fn changed_meanwhile(&mut self) -> windlass_core::Error {
+    pub(crate) fn changed_meanwhile(&mut self) -> Error {
         self.again = true;
         map(self.during)(sqlx::Error::Io(std::io::Error::other(
             "what the transaction looked at was changed by others again and again",
@@ -158,7 +163,7 @@ impl<'c> Txn<'c> {
         self.push(seq, None, body);
     }
 
-    /// Adds an entry that belongs to one job.
+    /// Adds an entry that belongs to one job. That of a job whose kind or queue can't be read is left out: it must not hold up the others' changes.
     pub(crate) fn emit_single(
         &mut self,
         seq: i64,
@@ -167,7 +172,13 @@ impl<'c> Txn<'c> {
         queue: &str,
         body: EventBody,
     ) -> Result<()> {
-        self.push(seq, Some(*job.as_uuid()), feed::single(kind, queue, body)?);
+        match feed::single(kind, queue, body) {
+            Ok(body) => self.push(seq, Some(*job.as_uuid()), body),
+            Err(error @ Error::Invalid { .. }) => {
+                tracing::error!(%job, %error, "a job's kind or queue can't be read, and what happened to it is left out of the feed");
+            }
+            Err(error) => return Err(error),
+        }
         Ok(())
     }
 
@@ -203,8 +214,8 @@ impl<'c> Txn<'c> {
     }
 
     /// A statement did not do what the rows it was made from, locked by this transaction, say it must.
-    pub(crate) fn unexpected(&self, what: &'static str) -> windlass_core::Error {
-        windlass_core::Error::Backend {
+    pub(crate) fn unexpected(&self, what: &'static str) -> Error {
+        Error::Backend {
             backend: crate::error::NAME,
             during: self.during,
             source: format!("{what}: the number is not the expected one; nothing was written")

@@ -64,6 +64,8 @@ pub trait Queue: Debug + Send + Sync + 'static {
     /// jobs (inserted as by [`Store::insert`](crate::Store::insert), whatever the depth of their queue), last notes, the freeing of the unique key and the
     /// release of dependents. The answers stand in the order of the settlements.
     ///
+    /// One that can't be applied for the time being holds up no other: it is answered by [`Settled::Busy`] and sent again.
+    ///
     /// Repeating a settlement is safe: the second time gives [`Settled::Already`] for a final outcome, or
     /// [`Settled::Lost`] where the job has moved on.
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>>;
@@ -307,6 +309,9 @@ pub enum Settled {
         /// Why.
         reason: String,
     },
+    /// Somebody else is changing the job at this moment, such as a transaction of the host that completes it. Nothing was written, and the
+    /// job may run still: settle it again a little later.
+    Busy,
 }
 
 /// Events to add to a running job.

@@ -14,7 +14,7 @@ use crate::aside::Aside;
 use crate::ops::bounds::Bounds;
 use crate::options::{PostgresOptions, check_tls};
 use crate::schema;
-use crate::session::{self, Session, SessionState, timed_out};
+use crate::session::{self, Begin, Session, SessionState, timed_out};
 use crate::sql::Statements;
 use crate::wake::{Hub, Line};
 
@@ -38,12 +38,15 @@ impl PostgresBackend {
         if let Some(listen) = &options.listen {
             check_tls(listen)?;
         }
+        // Migrations take the time that they take.
         let connect = session::own(&options.connect, options.pooled).disable_statement_logging();
         let mut conn = first(&options, &connect).await?;
         migrate(&mut conn, &options).await?;
         // It has done its work; a failure to part is the server's.
         let _ = timeout(TRY, conn.close()).await;
-        let pool = pool(&options, connect);
+        let timeout = options.statement_timeout;
+        let connect = session::bounded(&options.connect, options.pooled, timeout);
+        let pool = pool(&options, connect.disable_statement_logging());
         Ok(Self::assemble(options, pool, false))
     }
 
@@ -78,9 +81,11 @@ impl PostgresBackend {
 
     fn assemble(options: PostgresOptions, pool: PgPool, hosts: bool) -> Self {
         let sql = Arc::new(Statements::new(&options.schema));
+        let own = !hosts && !options.pooled;
         let session = Session {
             pool,
-            own: !hosts && !options.pooled,
+            own,
+            begin: Begin::new(own, options.statement_timeout, options.lock_timeout),
             pooled: options.pooled,
             statement_timeout: options.statement_timeout,
             hosts,

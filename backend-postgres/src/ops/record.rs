@@ -13,7 +13,7 @@ use crate::txn::Txn;
 pub(crate) async fn record(txn: &mut Txn<'_>, records: &[Record]) -> Result<Vec<Recorded>> {
     let keys: Vec<LeaseKey> = records.iter().map(|record| record.key).collect();
     let mut running: HashMap<LeaseKey, Stored> = HashMap::new();
-    for job in lock_owned(txn, &keys).await? {
+    for job in lock_owned(txn, &keys, true).await? {
         if let Some(key) = job.key() {
             running.insert(key, job);
         }
@@ -38,6 +38,7 @@ pub(crate) async fn record(txn: &mut Txn<'_>, records: &[Record]) -> Result<Vec<
 
 /// A job's notes, within its limits.
 fn fit(txn: &Txn<'_>, job: &mut Stored, notes: &[Note]) -> Result<Vec<Note>> {
+    job.check_names()?;
     let fit = notes::fit(txn.limits, notes)?;
     notes::check_room(txn.limits, job, &fit)?;
     job.notes = job.notes.saturating_add(i32::try_from(fit.len()).unwrap_or(i32::MAX));

@@ -19,8 +19,12 @@ use super::{insert, notes};
 use crate::sql::query;
 use crate::txn::Txn;
 
-/// Applies settlements; the answers stand in their order.
-pub(crate) async fn settle(txn: &mut Txn<'_>, settlements: &[&Settlement]) -> Result<Vec<Settled>> {
+/// Applies settlements; the answers stand in their order. Waits for jobs that others are changing, or else passes them over.
+pub(crate) async fn settle(
+    txn: &mut Txn<'_>,
+    settlements: &[&Settlement],
+    wait: bool,
+) -> Result<Vec<Settled>> {
     let mut answers: Vec<Option<Settled>> = vec![None; settlements.len()];
     let mut open: Vec<usize> = (0..settlements.len()).collect();
     while !open.is_empty() {
@@ -29,7 +33,7 @@ pub(crate) async fn settle(txn: &mut Txn<'_>, settlements: &[&Settlement]) -> Re
         let (round, rest): (Vec<_>, Vec<_>) =
             open.into_iter().partition(|n| seen.insert(settlements[*n].key.job));
         let batch: Vec<&Settlement> = round.iter().map(|n| settlements[*n]).collect();
-        for (n, answer) in round.into_iter().zip(settle_round(txn, &batch).await?) {
+        for (n, answer) in round.into_iter().zip(settle_round(txn, &batch, wait).await?) {
             answers[n] = Some(answer);
         }
         open = rest;
@@ -38,10 +42,14 @@ pub(crate) async fn settle(txn: &mut Txn<'_>, settlements: &[&Settlement]) -> Re
 }
 
 /// Applies settlements of different jobs.
-async fn settle_round(txn: &mut Txn<'_>, batch: &[&Settlement]) -> Result<Vec<Settled>> {
+async fn settle_round(
+    txn: &mut Txn<'_>,
+    batch: &[&Settlement],
+    wait: bool,
+) -> Result<Vec<Settled>> {
     let keys: Vec<LeaseKey> = batch.iter().map(|settlement| settlement.key).collect();
     let mut running: HashMap<JobId, Stored> =
-        lock_owned(txn, &keys).await?.into_iter().map(|job| (job.id, job)).collect();
+        lock_owned(txn, &keys, wait).await?.into_iter().map(|job| (job.id, job)).collect();
     let mut answers = HashMap::with_capacity(batch.len());
     let (mut ready, mut missing) = (Vec::new(), Vec::new());
     for settlement in batch {
@@ -58,8 +66,29 @@ async fn settle_round(txn: &mut Txn<'_>, batch: &[&Settlement]) -> Result<Vec<Se
         }
     }
     apply_all(txn, ready, &mut answers).await?;
+    if !wait {
+        busy(txn, &missing, &mut answers).await?;
+    }
+    // After the look at what is busy: what ended in between is final by now.
     already(txn, &missing, &mut answers).await?;
     Ok(batch.iter().map(|s| answers.remove(&s.key.job).unwrap_or(Settled::Lost)).collect())
+}
+
+/// Answers for jobs that run under their key still, and that others have locked.
+async fn busy(
+    txn: &mut Txn<'_>,
+    keys: &[LeaseKey],
+    answers: &mut HashMap<JobId, Settled>,
+) -> Result<()> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let (ids, epochs, claims) = fences(keys);
+    let statement = query(&txn.sql.settle_busy).bind(ids).bind(epochs).bind(claims);
+    for row in txn.fetch(statement).await? {
+        answers.insert(JobId::from_uuid(txn.get::<Uuid>(&row, 0)?), Settled::Busy);
+    }
+    Ok(())
 }
 
 /// Answers for jobs that don't run under their key.

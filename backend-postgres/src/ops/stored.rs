@@ -3,9 +3,9 @@
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
-use windlass_core::kit::unreadable;
+use windlass_core::kit::{damaged, unreadable};
 use windlass_core::machine::Facts;
-use windlass_core::{ClaimId, JobId, LeaseKey, Result, State, WorkerId};
+use windlass_core::{ClaimId, JobId, Kind, LeaseKey, QueueName, Result, State, WorkerId};
 
 use crate::error::map;
 use crate::sql::query;
@@ -94,6 +94,13 @@ impl Stored {
         }))
     }
 
+    /// Refuses a job whose kind or queue is no name.
+    pub(crate) fn check_names(&self) -> Result<()> {
+        Kind::new(&self.kind).map_err(|error| damaged(self.id, "kind", error))?;
+        QueueName::new(&self.queue).map_err(|error| damaged(self.id, "queue", error))?;
+        Ok(())
+    }
+
     /// The fence under which it runs.
     pub(crate) fn key(&self) -> Option<LeaseKey> {
         let claim_id = ClaimId::from_uuid(self.claim_id?);
@@ -115,10 +122,17 @@ pub(crate) fn fences<'a>(
     columns
 }
 
-/// Locks the jobs that run under their keys.
-pub(crate) async fn lock_owned(txn: &mut Txn<'_>, keys: &[LeaseKey]) -> Result<Vec<Stored>> {
+/// Locks the jobs that run under their keys. Waits for those that others have locked, or else passes them over.
+pub(crate) async fn lock_owned(
+    txn: &mut Txn<'_>,
+    keys: &[LeaseKey],
+    wait: bool,
+) -> Result<Vec<Stored>> {
     let (ids, epochs, claims) = fences(keys);
-    let statement = query(&txn.sql.lock_owned).bind(ids).bind(epochs).bind(claims);
+    let statement = query(if wait { &txn.sql.lock_owned } else { &txn.sql.lock_owned_free })
+        .bind(ids)
+        .bind(epochs)
+        .bind(claims);
     let rows = txn.fetch(statement).await?;
     Ok(Stored::readable(txn.during, &rows))
 }

@@ -7,7 +7,7 @@ use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
 use windlass_core::kit::feed::Entry;
-use windlass_core::kit::{trail, unreadable};
+use windlass_core::kit::{damaged, trail, unreadable};
 use windlass_core::{Event, EventFilter, EventPage, JobId, Kind, Position, QueueName, Result};
 
 use super::check_limit;
@@ -54,6 +54,7 @@ pub(crate) async fn history(
     let rows = backend.session.fetch("history", statement).await?;
     let mut events = Vec::new();
     let mut known = false;
+    let (mut looked, mut end) = (0, after);
     for row in &rows {
         match row.try_get(0).map_err(map("history"))? {
             None => {
@@ -63,25 +64,46 @@ pub(crate) async fn history(
             Some(seq) => {
                 let at = row.try_get(1).map_err(map("history"))?;
                 let body = row.try_get(2).map_err(map("history"))?;
-                events.extend(Entry { seq, at, job: Some(id), body }.events()?);
+                events.extend(readable(&Entry { seq, at, job: Some(id), body }));
+                looked += 1;
+                end = Some(Entry::end(seq));
             }
         }
     }
     if !known {
         return Ok(EventPage::new(Vec::new(), after, false, false));
     }
+    // Behind the last single entry of a full page there may be others.
+    let full = looked > limit;
     events.retain(|event| after.is_none_or(|after| event.position > after));
+    events.retain(|event| !full || Some(event.position) <= end);
     events.sort_by_key(|event| event.position);
-    let more = events.len() > limit;
-    events.truncate(limit);
-    let next = events.last().map(|event| event.position).or(after);
+    let more = full || events.len() > limit;
+    let next = if events.len() > limit {
+        events.truncate(limit);
+        events.last().map(|event| event.position)
+    } else if full {
+        end
+    } else {
+        events.last().map(|event| event.position).or(after)
+    };
     Ok(EventPage::new(events, next, false, more))
+}
+
+/// The events of an entry. One that can't be read must not hold up those who follow the feed: they go on behind it.
+fn readable(entry: &Entry) -> Vec<Event> {
+    entry.events().unwrap_or_else(|error| {
+        tracing::error!(entry = entry.seq, %error, "an entry of the feed can't be read and is left out");
+        Vec::new()
+    })
 }
 
 /// The state changes that the job's own row tells of.
 fn own(row: &PgRow, id: JobId) -> Result<Vec<Event>> {
     let text = |n: usize| row.try_get::<&str, _>(n).map_err(map("history"));
-    trail::events(text(2)?, id, &Kind::new(text(3)?)?, &QueueName::new(text(4)?)?)
+    let kind = Kind::new(text(3)?).map_err(|error| damaged(id, "kind", error))?;
+    let queue = QueueName::new(text(4)?).map_err(|error| damaged(id, "queue", error))?;
+    trail::events(text(2)?, id, &kind, &queue)
 }
 
 pub(crate) async fn events(
@@ -105,7 +127,12 @@ pub(crate) async fn events(
         if seq.is_none() {
             break; // it tells of the horizon alone
         }
-        for event in entry(row, 1).map_err(map("events"))?.events()? {
+        let entry = entry(row, 1).map_err(map("events"))?;
+        let found = readable(&entry);
+        if found.is_empty() {
+            page.next = page.next.max(Some(Entry::end(entry.seq)));
+        }
+        for event in found {
             if after.is_some_and(|after| event.position <= after) {
                 continue;
             }
@@ -127,8 +154,9 @@ pub(crate) async fn tail(backend: &PostgresBackend) -> Result<Option<Position>> 
     let statement = query(&backend.sql.tail).bind(settled);
     let rows = backend.session.fetch("tail", statement).await?;
     let Some(row) = rows.first() else { return Ok(None) };
-    let events = entry(row, 0).map_err(map("tail"))?.events()?;
-    Ok(events.last().map(|event| event.position))
+    let entry = entry(row, 0).map_err(map("tail"))?;
+    let last = readable(&entry).last().map(|event| event.position);
+    Ok(last.or_else(|| Some(Entry::end(entry.seq))))
 }
 
 /// Whether there are entries after a position that can be read by now.

@@ -1,10 +1,13 @@
 //! Listings: pages of jobs by keyset.
 
+use sqlx::Row as _;
+use sqlx::postgres::PgRow;
 use uuid::Uuid;
-use windlass_core::{Cursor, JobFilter, JobQuery, JobRecord, Order, Page, Result, State};
+use windlass_core::{Cursor, JobFilter, JobId, JobQuery, JobRecord, Order, Page, Result, State};
 
-use super::{check_limit, names};
+use super::{check_limit, names, passed_over};
 use crate::PostgresBackend;
+use crate::error::map;
 use crate::records::record;
 use crate::sql::{query, size};
 
@@ -29,15 +32,19 @@ pub(crate) async fn list(backend: &PostgresBackend, wanted: &JobQuery) -> Result
         .bind(ways.failed);
     let rows = backend.session.fetch("list", statement).await?;
     let more = rows.len() > wanted.limit;
-    let mut items =
-        rows.iter().map(|row| record("list", row)).collect::<Result<Vec<JobRecord>>>()?;
+    let id = |row: &PgRow| row.try_get(0).map(JobId::from_uuid).map_err(map("list"));
+    let mut rows = rows.iter().map(|row| Ok((id(row)?, row))).collect::<Result<Vec<_>>>()?;
     match wanted.order {
-        Order::NewestFirst => items.sort_unstable_by_key(|job| std::cmp::Reverse(job.id)),
-        Order::OldestFirst => items.sort_unstable_by_key(|job| job.id),
+        Order::NewestFirst => rows.sort_unstable_by_key(|(id, _)| std::cmp::Reverse(*id)),
+        Order::OldestFirst => rows.sort_unstable_by_key(|(id, _)| *id),
     }
-    items.truncate(wanted.limit);
-    let next = items.last().filter(|_| more).map(|job| Cursor(job.id));
-    Ok(Page { items, next })
+    rows.truncate(wanted.limit);
+    let next = rows.last().filter(|_| more).map(|(id, _)| Cursor(*id));
+    // One job that can't be read must not hide the others; `get` says what is wrong with it.
+    let readable = |(_, row): &(JobId, &PgRow)| {
+        passed_over("a job can't be read and is left out of a listing", record("list", row))
+    };
+    Ok(Page { items: rows.iter().filter_map(readable).collect(), next })
 }
 
 fn texts<'a>(items: impl Iterator<Item = &'a str>) -> Vec<String> {

@@ -1,2 +1,2 @@
--- The time, and the isolation of the transaction that is open
-SELECT windlass.now(), current_setting('transaction_isolation')
+-- The time
+SELECT windlass.now()

@@ -74,7 +74,13 @@ CREATE TABLE windlass.jobs (
     errors       text,
     encoding     smallint NOT NULL,
     args         bytea    NOT NULL,
-    trail        text     NOT NULL
+    trail        text     NOT NULL,
+    -- What would let a statement for many jobs fail by one (a number that overflows, an array of another shape) is kept out.
+    CONSTRAINT jobs_sound CHECK (epoch >= 0 AND epoch <= 4294967295 AND attempt >= 0 AND attempt <= 2000000000 AND max_attempts >= 0
+        AND snoozes >= 0 AND snoozes <= 2000000000 AND crashes >= 0 AND crashes <= 2000000000 AND notes >= 0 AND notes <= 2000000000
+        AND changes >= 0 AND changes <= 2000000000 AND timeout >= 0 AND timeout <= 4611686018427387904
+        AND due_at >= 0 AND created_at >= 0 AND started_at >= 0
+        AND coalesce(array_ndims(tags), 1) = 1 AND coalesce(array_lower(tags, 1), 1) = 1 AND array_position(tags, NULL) IS NULL)
 );
 -- Only runnable jobs, led by queue, lane and kind, so that nothing else stands in the way of a claim.
 CREATE INDEX jobs_ready ON windlass.jobs (queue, lane, kind, rank) WHERE state = 2;
@@ -115,7 +121,12 @@ CREATE TABLE windlass.finished (
     args         bytea    NOT NULL,
     result_encoding smallint,
     result       bytea,
-    trail        text     NOT NULL
+    trail        text     NOT NULL,
+    CONSTRAINT finished_sound CHECK (epoch >= 0 AND epoch <= 4294967295 AND attempt >= 0 AND attempt <= 2000000000 AND max_attempts >= 0
+        AND snoozes >= 0 AND snoozes <= 2000000000 AND crashes >= 0 AND crashes <= 2000000000 AND notes >= 0 AND notes <= 2000000000
+        AND changes >= 0 AND changes <= 2000000000 AND timeout >= 0 AND timeout <= 4611686018427387904
+        AND due_at >= 0 AND created_at >= 0 AND started_at >= 0 AND finished_at >= 0
+        AND coalesce(array_ndims(tags), 1) = 1 AND coalesce(array_lower(tags, 1), 1) = 1 AND array_position(tags, NULL) IS NULL)
 );
 CREATE INDEX finished_age ON windlass.finished (state, finished_at);
 -- Failures are few among the finished, and what people look for.

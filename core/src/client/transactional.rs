@@ -119,6 +119,8 @@ impl<B: Transactional> Client<B> {
             }
             Settled::Already { .. } | Settled::Lost => Err(Error::LeaseLost { job: cx.job_id() }),
             Settled::Refused { reason } => Err(Error::invalid("follow-up jobs", reason)),
+            // On the host's own connection the call waits instead.
+            Settled::Busy => Err(Error::LeaseLost { job: cx.job_id() }),
         }
     }
 }

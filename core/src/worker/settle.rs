@@ -155,8 +155,18 @@ async fn settle(shared: &Shared, mut batch: Vec<Item>) -> Vec<Item> {
         }
         let error = match send(shared, &batch).await {
             Ok(answers) => {
-                let answered = batch.into_iter().zip(answers);
-                batch = answered.filter_map(|(item, answer)| take(shared, item, answer)).collect();
+                let (mut busy, mut again) = (Vec::new(), Vec::new());
+                for (item, answer) in batch.into_iter().zip(answers) {
+                    match answer {
+                        Settled::Busy => busy.push(item),
+                        answer => again.extend(take(shared, item, answer)),
+                    }
+                }
+                if !busy.is_empty() {
+                    busy.append(&mut again);
+                    return busy;
+                }
+                batch = again;
                 continue; // refused ones go again, at once
             }
             Err(error) => error,
@@ -184,6 +194,11 @@ async fn alone(shared: Arc<Shared>, calls: Arc<Semaphore>, mut item: Item) {
             send(&shared, std::slice::from_ref(&item)).await
         };
         let error = match answer.map(|answers| answers.into_iter().next()) {
+            Ok(Some(Settled::Busy)) => {
+                tracing::debug!(job = %item.settlement.key.job, "somebody else is changing a job; settling it is repeated");
+                tokio::time::sleep(pause.next()).await;
+                continue;
+            }
             Ok(Some(answer)) => match take(&shared, item, answer) {
                 Some(again) => {
                     item = again;
@@ -279,5 +294,6 @@ fn take(shared: &Shared, mut item: Item, answer: Settled) -> Option<Item> {
             None
         }
         Settled::Refused { reason } => item.fall_back(shared, &reason).then_some(item),
+        Settled::Busy => Some(item),
     }
 }
