@@ -145,7 +145,7 @@ harness!(Pooled, pooled);
 windlass_core::conformance!(Direct);
 windlass_core::conformance_transactional!(Direct);
 
-/// The same cases by way of PgBouncer.
+/// F41: the same cases by way of PgBouncer.
 mod pgbouncer {
     use super::*;
 
