@@ -20,7 +20,10 @@ fn with(url: String, parameters: &str) -> String {
 }
 
 worker_cases!(direct().await);
+// Behind a pooler nothing is heard of others: there, jobs are found by polling alone.
+worker_cases!(direct().await; f34_an_idle_worker_is_woken_by_the_jobs_of_another_process);
 
+/// F41: all of it where no connection lasts longer than a transaction, and by polling alone.
 mod pgbouncer {
     use super::*;
 

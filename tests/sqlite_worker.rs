@@ -11,3 +11,4 @@ fn place() -> (String, tempfile::TempDir) {
 }
 
 worker_cases!(place());
+worker_cases!(place(); f34_an_idle_worker_is_woken_by_the_jobs_of_another_process);

@@ -146,7 +146,7 @@ windlass_core::conformance!(Direct);
 windlass_core::conformance_transactional!(Direct);
 windlass_core::conformance_outbox!(Direct);
 
-/// The same cases by way of PgBouncer.
+/// F41: the same cases by way of PgBouncer.
 mod pgbouncer {
     use super::*;
 

@@ -6,7 +6,7 @@ mod common;
 use std::process::{Command, Output, Stdio};
 
 use common::{Place, job};
-use windlass_core::{Error, Store};
+use windlass_core::{Error, Queue, Store};
 use windlass_postgres::{PostgresBackend, PostgresOptions, Role};
 
 async fn refused(options: PostgresOptions) -> String {
@@ -94,6 +94,51 @@ async fn a_schema_that_was_made_for_the_role_is_filled() {
     place.execute(&format!("CREATE SCHEMA jobs AUTHORIZATION \"{role}\"")).await;
     let options = place.options_as(&role).schema("jobs").unwrap();
     PostgresBackend::open(options).await.unwrap().insert(&[job()]).await.unwrap();
+}
+
+/// Runs the host's own migrations as sqlx does.
+async fn migrate(conn: &mut sqlx::PgConnection, scripts: &[&str]) {
+    let folder = tempfile::tempdir().unwrap();
+    for (n, script) in (1..).zip(scripts) {
+        std::fs::write(folder.path().join(format!("{n}_step.sql")), script).unwrap();
+    }
+    sqlx::migrate::Migrator::new(folder.path()).await.unwrap().run(conn).await.unwrap();
+}
+
+/// The host migrates by sqlx before and after the library does, with the library's schema on its path as well, so that its tables stand beside or
+/// in front of the library's.
+#[tokio::test]
+async fn f42_the_hosts_sqlx_migrations_live_in_the_same_database() {
+    let scripts = [
+        "CREATE TYPE state AS ENUM ('blocked', 'running'); CREATE TABLE jobs (id integer, state state); INSERT INTO jobs VALUES (1, 'running')",
+        "CREATE TABLE workers (id integer); CREATE TABLE notes (text text); CREATE VIEW records AS SELECT 1 AS one",
+    ];
+    for path in ["public", "public,windlass", "windlass,public"] {
+        let place = Place::new().await;
+        let set = format!("ALTER DATABASE {} SET search_path = {path}", place.database);
+        place.execute(&set).await;
+        // Where the library's schema is first and there, the host's `jobs` would be the library's: it comes before.
+        migrate(&mut place.host().await, &scripts[..1]).await;
+        let backend = place.open().await;
+        let id = common::worker(&backend).await;
+        backend.insert(&[job()]).await.unwrap();
+        let mut host = place.host().await;
+        if path != "windlass,public" {
+            migrate(&mut host, &scripts).await;
+            migrate(&mut host, &scripts).await;
+        } else {
+            // Its list of migrations, and what it makes from here on, stand in the library's schema.
+            let more = ["CREATE TABLE notes (text text); CREATE TYPE state AS ENUM ('mine')"];
+            migrate(&mut host, &more).await;
+            assert_eq!(place.value("SELECT count(*) FROM windlass._sqlx_migrations").await, "1");
+        }
+        let again = place.open().await;
+        let lease = common::claim(&again, id, 9).await.remove(0);
+        again.settle(&[common::completed(&lease)]).await.unwrap();
+        assert_eq!(place.value("SELECT count(*) FROM public.jobs").await, "1", "{path}");
+        assert_eq!(place.value("SELECT count(*) FROM windlass.finished").await, "1", "{path}");
+        assert_eq!(place.value("SELECT count(*) FROM windlass.migrations").await, "1", "{path}");
+    }
 }
 
 /// The host's own tables and migrations, under the usual names, live beside the library's.

@@ -55,7 +55,7 @@ async fn a_database_that_can_not_hold_every_text_is_refused() {
 }
 
 #[tokio::test]
-async fn nothing_shows_the_password() {
+async fn f52_nothing_shows_the_password() {
     let place = Place::new().await;
     let password = place.server.password();
     let options = place.options().listen_url(&place.url()).unwrap();
@@ -126,7 +126,7 @@ async fn the_hosts_pool_is_used_and_left_open() {
 
 /// A heartbeat that had to wait for a connection would let leases run out under load.
 #[tokio::test]
-async fn heartbeats_do_not_wait_behind_a_full_pool() {
+async fn f03_heartbeats_do_not_wait_behind_a_full_pool() {
     let place = Place::new().await;
     let pool = PgPoolOptions::new().max_connections(2).connect(&place.url()).await.unwrap();
     let backend =
@@ -186,7 +186,7 @@ async fn an_idle_connection_that_was_cut_is_replaced() {
 }
 
 #[tokio::test]
-async fn a_pooler_in_transaction_mode_needs_nothing_set() {
+async fn f41_a_pooler_in_transaction_mode_needs_nothing_set() {
     let place = Place::new().await;
     let setting = |bouncer: windlass_test_servers::PgBouncerBuilder| {
         // As PgBouncer comes.

@@ -59,14 +59,21 @@ impl Postgres {
     }
 }
 
-impl StorageHarness for Postgres {
-    async fn open() -> Self {
-        let url = PostgresServer::shared().await.unwrap().url("postgres");
+impl Postgres {
+    /// A schema of its own, which the library reaches at `url`.
+    async fn at(url: &str, pooled: bool) -> Self {
         let id = windlass_core::JobId::new().as_uuid().simple().to_string();
-        let options = PostgresOptions::from_url(&url).unwrap().connections(4);
+        let options = PostgresOptions::from_url(url).unwrap().connections(4).pooled(pooled);
         let options = options.schema(format!("blobs_{}", &id[8..])).unwrap();
         let backend = PostgresBackend::open(options.clone()).await.unwrap();
+        let url = PostgresServer::shared().await.unwrap().url("postgres");
         Self { backend, options, url }
+    }
+}
+
+impl StorageHarness for Postgres {
+    async fn open() -> Self {
+        Self::at(&PostgresServer::shared().await.unwrap().url("postgres"), false).await
     }
 
     fn storage(&self) -> Arc<dyn Storage> {
@@ -75,6 +82,34 @@ impl StorageHarness for Postgres {
 }
 
 windlass_core::conformance_storage!(Postgres);
+
+/// F41: the same cases by way of PgBouncer.
+mod pgbouncer {
+    use tokio::sync::OnceCell;
+    use windlass_test_servers::PgBouncer;
+
+    use super::*;
+
+    struct Pooled(Postgres);
+
+    impl StorageHarness for Pooled {
+        async fn open() -> Self {
+            static SHARED: OnceCell<PgBouncer> = OnceCell::const_new();
+            let start = || async {
+                let server = PostgresServer::shared().await.unwrap();
+                PgBouncer::builder(server).start().await.unwrap()
+            };
+            let bouncer = SHARED.get_or_init(start).await;
+            Self(Postgres::at(&bouncer.url("postgres"), true).await)
+        }
+
+        fn storage(&self) -> Arc<dyn Storage> {
+            self.0.backend.storage()
+        }
+    }
+
+    windlass_core::conformance_storage!(Pooled);
+}
 
 fn key(text: &str) -> BlobKey {
     BlobKey::new(text).unwrap()

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use common::{HOUR, Place, claim, job, ms, queue, worker};
 use sqlx::Connection;
+use sqlx::postgres::PgListener;
 use tokio::task::JoinHandle;
 use windlass_core::{Queue, Store, Transactional, Wake};
 use windlass_postgres::PostgresBackend;
@@ -86,7 +87,7 @@ async fn a_listener_that_was_cut_listens_again_and_wakes_all() {
 }
 
 #[tokio::test]
-async fn a_message_that_can_not_be_read_wakes() {
+async fn f49_a_message_that_can_not_be_read_wakes() {
     let place = Place::new().await;
     let here = listening(&place).await;
     for payload in ["", "?", "{\"v\": 9}"] {
@@ -225,4 +226,127 @@ async fn listening_goes_on_when_the_runtime_it_began_in_is_gone() {
     let waiter = waiter(&here);
     there.insert(&[job()]).await.unwrap();
     woken(waiter).await;
+}
+
+/// What the server tells whoever listens, up to a last word of the test's own.
+async fn told(place: &Place, listener: &mut PgListener) -> Vec<String> {
+    place.execute("NOTIFY windlass_windlass, 'last'").await;
+    let mut heard = Vec::new();
+    loop {
+        let next = tokio::time::timeout(HOUR / 60, listener.recv()).await.unwrap().unwrap();
+        match next.payload() {
+            "last" => return heard,
+            other => heard.push(other.to_owned()),
+        }
+    }
+}
+
+async fn listener(place: &Place) -> PgListener {
+    let mut listener = PgListener::connect(&place.url()).await.unwrap();
+    listener.listen("windlass_windlass").await.unwrap();
+    listener
+}
+
+/// Commits that notify wait for each other, whoever they are: the host's never does. Who inserted is gone before the commit, so that what is
+/// told could come only from there.
+#[tokio::test]
+async fn f33_an_insert_in_a_hosts_transaction_notifies_nobody() {
+    let place = Place::new().await;
+    let mut listener = listener(&place).await;
+    let mut host = place.host().await;
+    let mut transaction = host.begin().await.unwrap();
+    let backend = place.open().await;
+    let id = worker(&backend).await;
+    backend.insert(&[job()]).await.unwrap();
+    let lease = claim(&backend, id, 1).await.remove(0);
+    told(&place, &mut listener).await;
+    backend.insert_in(&mut transaction, &[job(), job()]).await.unwrap();
+    backend.settle_in(&mut transaction, &common::completed(&lease)).await.unwrap();
+    windlass_core::Backend::close(&backend).await.unwrap();
+    drop(backend);
+    transaction.commit().await.unwrap();
+    assert_eq!(place.value("SELECT count(*) FROM windlass.jobs").await, "2");
+    assert!(told(&place, &mut listener).await.is_empty());
+}
+
+#[tokio::test]
+async fn f33_many_inserts_are_told_in_few_words() {
+    let place = Place::new().await;
+    let (backend, mut listener) = (Arc::new(place.open().await), listener(&place).await);
+    backend.insert(&(0..1_000).map(|_| job()).collect::<Vec<_>>()).await.unwrap();
+    let first = tokio::time::timeout(HOUR / 60, listener.recv()).await.unwrap().unwrap();
+    assert!(first.payload().ends_with(",queue"), "{}", first.payload());
+    assert!(told(&place, &mut listener).await.is_empty(), "one word for one call");
+
+    let mut host = place.host().await;
+    let mut transaction = host.begin().await.unwrap();
+    for _ in 0..50 {
+        backend.insert_in(&mut transaction, &[job()]).await.unwrap();
+    }
+    transaction.commit().await.unwrap();
+    tokio::time::timeout(HOUR / 60, listener.recv()).await.unwrap().unwrap();
+    assert!(told(&place, &mut listener).await.is_empty(), "one word for one transaction");
+
+    // However many there are, the words are at least 5 ms apart.
+    let begun = std::time::Instant::now();
+    let inserts = (0..8).map(|_| {
+        let backend = backend.clone();
+        tokio::spawn(async move {
+            for _ in 0..50 {
+                backend.insert(&[job()]).await.unwrap();
+            }
+        })
+    });
+    for insert in inserts.collect::<Vec<_>>() {
+        insert.await.unwrap();
+    }
+    windlass_core::Backend::close(&*backend).await.unwrap();
+    let words = told(&place, &mut listener).await.len() as u128;
+    let most = begun.elapsed().as_millis() / 5 + 2;
+    assert!((1..=most).contains(&words), "{words} words, at most {most} fit");
+}
+
+/// Settlements, heartbeats and maintenance that change nothing claimable wake nobody: an idle worker stays idle.
+#[tokio::test]
+async fn f34_what_makes_nothing_claimable_wakes_nobody() {
+    let place = Place::new().await;
+    let backend = listening(&place).await;
+    let w = worker(&backend).await;
+    backend.insert(&[job(), job()]).await.unwrap();
+    let leases = claim(&backend, w, 2).await;
+    quiet(&backend).await;
+    let waiting = waiter(&backend);
+    for lease in &leases {
+        backend.settle(&[common::completed(lease)]).await.unwrap();
+        backend.heartbeat(w, &[]).await.unwrap();
+        backend.maintain(100).await.unwrap();
+        assert!(claim(&backend, w, 1).await.is_empty());
+    }
+    assert!(!waiting.is_finished());
+    backend.insert(&[job()]).await.unwrap();
+    woken(waiting).await;
+}
+
+/// Calls that find nothing to do write nothing: the server gives no transaction a number.
+#[tokio::test]
+async fn f34_idle_calls_write_nothing() {
+    // Others would take numbers on a server that is shared.
+    let builder = windlass_test_servers::PostgresServer::builder().setting("autovacuum", "off");
+    let server = builder.start().await.unwrap();
+    let backend = PostgresBackend::connect(&server.url("postgres")).await.unwrap();
+    let w = worker(&backend).await;
+    let number = async || -> u64 {
+        let next = server.value("postgres", "SELECT pg_current_xact_id()").await.unwrap();
+        next.unwrap().parse().unwrap()
+    };
+    let before = number().await;
+    for _ in 0..20 {
+        assert!(claim(&backend, w, 5).await.is_empty());
+        backend.maintain(100).await.unwrap();
+        backend.prune(&windlass_core::Retention::default(), 100).await.unwrap();
+        backend.events(&windlass_core::EventFilter::default(), None, 9).await.unwrap();
+    }
+    assert_eq!(number().await, before + 1, "the question takes one itself");
+    backend.insert(&[job()]).await.unwrap();
+    assert_ne!(number().await, before + 2, "the check sees writes");
 }

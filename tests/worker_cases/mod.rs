@@ -11,6 +11,10 @@ use windlass::{
     Worker,
 };
 
+mod failures;
+
+pub(crate) use failures::*;
+
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Job, Serialize, Deserialize)]
@@ -131,7 +135,14 @@ macro_rules! worker_cases {
     ($place:expr) => {
         worker_cases!($place; one_process_enqueues_and_follows_another_works f40_running_handlers_are_in_nobodys_way
             large_args_and_results_go_to_storage_and_come_back_and_are_pruned
-            a_reader_that_does_not_read_holds_up_nobody_and_misses_nothing);
+            a_reader_that_does_not_read_holds_up_nobody_and_misses_nothing
+            f04_a_blocked_runtime_keeps_its_lease
+            f05_f20_f51_a_panic_fails_the_attempt_and_the_last_one_ends_the_job
+            f06_f10_f16_jobs_of_workers_that_die_run_again_until_their_crashes_are_used_up
+            f09_jobs_of_unknown_kinds_in_front_stay_untouched f11_a_shutdown_gives_the_attempt_back
+            f12_a_handler_that_ignores_its_deadline_gives_its_slot_back f13_a_request_to_cancel_reaches_the_handler
+            f36_a_chain_of_jobs_runs_in_a_single_slot f37_a_kind_limited_to_one_runs_one_at_a_time_and_keeps_no_slot
+            f39_blocking_handlers_are_in_nobodys_way f49_f52_args_that_do_not_parse_fail_the_attempt);
     };
     ($place:expr; $($case:ident)*) => {
         $(
