@@ -4,16 +4,15 @@
 
 mod common;
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use common::blocks::{Counted, run, server};
 use common::{claim, completed, job, kind, queue, request, worker};
-use sqlx::{Connection, PgConnection, Row};
+use sqlx::{Connection, PgConnection};
 use windlass_core::{
     AttemptOutcome, Change, ChangeRequest, Failure, FailureKind, JobFilter, JobQuery, Lease,
     NewJob, Payload, Queue, Retention, Selector, Settlement, Start, State, Store, Transactional,
 };
-use windlass_postgres::PostgresBackend;
 use windlass_test_servers::PostgresServer;
 
 const FINISHED: i64 = 1_000_000;
@@ -39,61 +38,22 @@ SELECT gen_random_uuid(), $2::smallint, 0, 'queue', 'kind', CASE WHEN $2 = 2 THE
 FROM generate_series(1, $1) AS n;
 "#;
 
-struct Bench {
-    backend: PostgresBackend,
-    admin: PgConnection,
-}
-
-impl Bench {
-    /// A database of its own. `analyzed` tells when statistics were taken: never, of empty tables, of the full ones.
-    async fn open(server: &PostgresServer, analyzed: &str) -> Self {
-        let url = server.url(&server.create_database().await.unwrap());
-        let backend = PostgresBackend::connect(&url).await.unwrap();
-        let mut admin = PgConnection::connect(&url).await.unwrap();
-        run(&mut admin, "CREATE EXTENSION pg_stat_statements").await;
-        if analyzed == "empty" {
-            run(&mut admin, "ANALYZE").await;
-        }
-        sqlx::query(LOAD).bind(FINISHED).execute(&mut admin).await.unwrap();
-        for (state, count, delay) in [(1_i16, SCHEDULED, 3_600_000_000_i64), (2, WAITING, 0)] {
-            let query = sqlx::query(LOAD_WAITING).bind(count).bind(state).bind(delay);
-            query.execute(&mut admin).await.unwrap();
-        }
-        if analyzed == "full" {
-            run(&mut admin, "ANALYZE").await;
-        }
-        Self { backend, admin }
+/// A database of its own. `analyzed` tells when statistics were taken: never, of empty tables, of the full ones.
+async fn filled(server: &PostgresServer, analyzed: &str) -> Counted {
+    let mut bench = Counted::open(server).await;
+    let admin = &mut bench.admin;
+    if analyzed == "empty" {
+        run(admin, "ANALYZE").await;
     }
-
-    async fn reset(&mut self) {
-        run(&mut self.admin, "SELECT pg_stat_statements_reset()").await;
+    sqlx::query(LOAD).bind(FINISHED).execute(&mut *admin).await.unwrap();
+    for (state, count, delay) in [(1_i16, SCHEDULED, 3_600_000_000_i64), (2, WAITING, 0)] {
+        let query = sqlx::query(LOAD_WAITING).bind(count).bind(state).bind(delay);
+        query.execute(&mut *admin).await.unwrap();
     }
-
-    /// Blocks read since the reset, by statement.
-    async fn blocks(&mut self) -> BTreeMap<String, i64> {
-        let query = "SELECT left(query, 90), (shared_blks_hit + shared_blks_read)::bigint FROM pg_stat_statements
-            WHERE query LIKE '%\"windlass\"%' AND dbid = (SELECT oid FROM pg_database WHERE datname = current_database())";
-        let rows = sqlx::query(query).fetch_all(&mut self.admin).await.unwrap();
-        rows.iter().map(|row| (row.get::<String, _>(0), row.get(1))).collect()
+    if analyzed == "full" {
+        run(admin, "ANALYZE").await;
     }
-
-    /// Runs a call and fails if one of its statements reads more blocks than allowed.
-    async fn at_most<T>(&mut self, what: &str, allowed: i64, call: impl Future<Output = T>) -> T {
-        self.reset().await;
-        let answer = call.await;
-        for (statement, blocks) in self.blocks().await {
-            println!("{what:<24} {blocks:>7} blocks  {}", statement.lines().next().unwrap());
-            assert!(
-                blocks <= allowed,
-                "{what} reads {blocks} blocks, more than {allowed}: {statement}"
-            );
-        }
-        answer
-    }
-}
-
-async fn run(conn: &mut PgConnection, sql: &'static str) {
-    sqlx::raw_sql(sql).execute(conn).await.unwrap();
+    bench
 }
 
 fn later() -> NewJob {
@@ -103,20 +63,9 @@ fn later() -> NewJob {
     job
 }
 
-async fn server() -> PostgresServer {
-    PostgresServer::builder()
-        .setting("shared_preload_libraries", "pg_stat_statements")
-        .setting("autovacuum", "off")
-        .setting("fsync", "off")
-        .setting("max_wal_size", "4GB")
-        .start()
-        .await
-        .unwrap()
-}
-
 async fn everything(analyzed: &str) {
     let server = server().await;
-    let mut bench = Bench::open(&server, analyzed).await;
+    let mut bench = filled(&server, analyzed).await;
     let b = &bench.backend.clone();
     let w = worker(b).await;
     // Plans are made by the first calls; these count as well.
@@ -199,18 +148,14 @@ async fn f30_with_statistics() {
 #[tokio::test(flavor = "multi_thread")]
 async fn f32_a_snapshot_held_open_makes_no_claim_dear_and_hides_no_job() {
     let server = server().await;
-    let url = server.url(&server.create_database().await.unwrap());
-    let backend = PostgresBackend::connect(&url).await.unwrap();
-    let mut bench = Bench { admin: PgConnection::connect(&url).await.unwrap(), backend };
-    run(&mut bench.admin, "CREATE EXTENSION pg_stat_statements").await;
+    let mut bench = Counted::open(&server).await;
     let b = &bench.backend.clone();
     let w = worker(b).await;
     // A transaction that draws its turn before all others, and a snapshot from before they came.
-    let (mut host, late) = (PgConnection::connect(&url).await.unwrap(), job());
+    let (mut host, late) = (PgConnection::connect(&bench.url).await.unwrap(), job());
     run(&mut host, "BEGIN").await;
     b.insert_in(&mut host, std::slice::from_ref(&late)).await.unwrap();
-    let mut pin = PgConnection::connect(&url).await.unwrap();
-    run(&mut pin, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1").await;
+    let _pin = bench.pin().await;
     for _ in 0..12 {
         b.insert(&std::iter::repeat_with(job).take(1_000).collect::<Vec<_>>()).await.unwrap();
     }
@@ -221,10 +166,9 @@ async fn f32_a_snapshot_held_open_makes_no_claim_dear_and_hides_no_job() {
     let mut least = async || {
         let mut costs = Vec::new();
         for _ in 0..10 {
-            bench.reset().await;
-            let leases = claim(b, w, 20).await;
+            let (leases, blocks) = bench.count(claim(b, w, 20)).await;
             assert_eq!(leases.len(), 20);
-            costs.push(bench.blocks().await.values().sum::<i64>());
+            costs.push(blocks.values().sum::<i64>());
             settle(leases).await;
         }
         println!("blocks read by claims of 20: {costs:?}");

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use sqlx::Row as _;
@@ -16,7 +16,7 @@ use windlass_core::{
     Payload, Priority, QueueName, QueueSlots, Result, Tag,
 };
 
-use super::bounds::{Look, Range, Seen};
+use super::bounds::{Brought, Look, Range, Seen};
 use crate::PostgresBackend;
 use crate::error::{NAME, map};
 use crate::sql::query;
@@ -140,20 +140,69 @@ async fn worth_a_look<'r>(
     if wanted.len() < 2 {
         return Ok(request.queues.iter().take(1).chain(wanted).take(1).collect());
     }
-    let names: Vec<String> = wanted.iter().map(|slots| slots.queue.as_str().to_owned()).collect();
-    let kinds: Vec<String> =
-        request.kinds.iter().map(|slots| slots.kind.as_str().to_owned()).collect();
-    let statement = query(&backend.sql.claim_heads).bind(names).bind(kinds).bind(lane(request));
-    let rows = backend.session.fetch("claim", statement).await?;
-    let mut found = Vec::with_capacity(rows.len());
-    for row in &rows {
-        found.push(row.try_get::<String, _>(0).map_err(map("claim"))?);
+    let (mut found, mut glances) = (HashSet::new(), Vec::new());
+    for slots in &wanted {
+        match backend.bounds.glance(&slots.queue, request.lane) {
+            Some(look) => glances.push((&slots.queue, look)),
+            None => _ = found.insert(&slots.queue),
+        }
     }
+    heads(backend, request, &glances, &mut found).await?;
     let first = wanted[0];
-    let seen =
-        wanted.into_iter().filter(|slots| found.iter().any(|name| name == slots.queue.as_str()));
-    let seen: Vec<_> = seen.collect();
+    let seen: Vec<_> = wanted.into_iter().filter(|slots| found.contains(&slots.queue)).collect();
     Ok(if seen.is_empty() { vec![first] } else { seen })
+}
+
+/// Finds out in which queues there is something.
+async fn heads<'r>(
+    backend: &PostgresBackend,
+    request: &ClaimRequest,
+    glances: &[(&'r QueueName, Look)],
+    found: &mut HashSet<&'r QueueName>,
+) -> Result<()> {
+    let (bounds, kinds) = (&backend.bounds, || request.kinds.iter().map(|slots| &slots.kind));
+    let mut ranges: Vec<(&QueueName, &Kind, Range)> = Vec::new();
+    for (queue, look) in glances {
+        for kind in kinds() {
+            let stretches = bounds.ranges(queue, request.lane, kind, *look);
+            ranges.extend(stretches.into_iter().map(|range| (*queue, kind, range)));
+        }
+    }
+    if ranges.is_empty() {
+        return Ok(());
+    }
+    let text = |name: &str| name.to_owned();
+    let statement = query(&backend.sql.claim_heads)
+        .bind(glances.iter().map(|(queue, _)| text(queue.as_str())).collect::<Vec<_>>())
+        .bind(ranges.iter().map(|(queue, ..)| text(queue.as_str())).collect::<Vec<_>>())
+        .bind(ranges.iter().map(|(_, kind, _)| text(kind.as_str())).collect::<Vec<_>>())
+        .bind(ranges.iter().map(|(.., range)| range.0).collect::<Vec<_>>())
+        .bind(ranges.iter().map(|(.., range)| range.1).collect::<Vec<_>>())
+        .bind(lane(request));
+    let mut before = Duration::ZERO;
+    for row in &backend.session.fetch("claim", statement).await? {
+        let (name, any): (&str, bool) = (column(row, 0)?, column(row, 1)?);
+        let (after, turn) = (duration(column(row, 2)?), Some(column(row, 3)?));
+        let cost = after.saturating_sub(std::mem::replace(&mut before, after));
+        let Some((queue, look)) = glances.iter().find(|(queue, _)| queue.as_str() == name) else {
+            continue;
+        };
+        if any {
+            found.insert(queue);
+            continue;
+        }
+        let nothing = Brought { jobs: &[], cost, turn };
+        bounds.looked(queue, request.lane, *look, kinds(), &nothing, |_| false);
+        bounds.ended(queue, request.lane, true);
+    }
+    Ok(())
+}
+
+fn column<'r, T>(row: &'r PgRow, n: usize) -> Result<T>
+where
+    T: sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
+{
+    row.try_get(n).map_err(map("claim"))
 }
 
 fn lane(request: &ClaimRequest) -> i16 {
@@ -219,22 +268,26 @@ async fn look(
             .bind(i32::try_from(slots.limit).unwrap_or(i32::MAX))
             .bind(encodings())
     };
-    let start = Instant::now();
     let rows = backend.short("claim", statement).await?;
-    let cost = start.elapsed();
     let mut rows = rows.iter();
-    let alive = rows.next().map_or(Ok(false), |row| row.try_get(0)).map_err(map("claim"))?;
-    if !alive {
+    let Some((true, turn, cost)) = rows.next().map(claimed).transpose()? else {
         return Err(Error::WorkerExpired { worker: request.worker });
-    }
+    };
     let (taken, seen) =
         read(request, Some(&slots.queue), rows, backend.options.limits.state_events_per_job)?;
     let full = seen.len() >= slots.limit as usize;
     let of = |kind: &Kind| seen.iter().filter(|seen| seen.kind == *kind).count();
     let kind_full =
         |kind: &Kind| full || room.get(kind).is_some_and(|most| of(kind) >= *most as usize);
-    backend.bounds.looked(&slots.queue, request.lane, look, (&seen, cost), kind_full);
+    let kinds = room.iter().filter(|(_, most)| **most > 0).map(|(kind, _)| kind);
+    let brought = Brought { jobs: &seen, cost, turn };
+    backend.bounds.looked(&slots.queue, request.lane, look, kinds, &brought, kind_full);
     Ok(taken)
+}
+
+/// What the first row says of a claim: whether the worker has a lease, the last turn given out, how long the look took.
+fn claimed(row: &PgRow) -> Result<(bool, Option<i64>, Duration)> {
+    Ok((column(row, 0)?, column(row, 2)?, duration(column(row, 17)?)))
 }
 
 /// The encodings that this library knows.

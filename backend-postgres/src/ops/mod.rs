@@ -8,6 +8,7 @@ pub(crate) mod claim;
 pub(crate) mod insert;
 pub(crate) mod maintain;
 pub(crate) mod notes;
+pub(crate) mod pace;
 pub(crate) mod plain;
 pub(crate) mod prune;
 pub(crate) mod record;

@@ -6,7 +6,35 @@ open AS MATERIALIZED (
     SELECT c.now FROM clock AS c
     WHERE EXISTS (SELECT FROM windlass.workers AS w WHERE w.id = $1 AND w.expires_at > c.now)
         AND NOT EXISTS (SELECT FROM windlass.queues AS q WHERE q.name = $3 AND q.paused)),
-picked AS MATERIALIZED (
+-- Of one kind: ranges come in the order of ranks, and no row is locked that is not taken.
+one AS MATERIALIZED (
+    SELECT p.id
+    FROM open, unnest($5::text[], $6::bigint[], $7::bigint[], $8::integer[]) AS r (kind, above, upto, most)
+    CROSS JOIN LATERAL (
+        SELECT j.id FROM windlass.jobs AS j
+        WHERE j.state = 2 AND j.queue = $3 AND j.lane = $4 AND j.kind = r.kind AND j.rank > r.above AND j.rank <= r.upto
+            AND j.encoding = ANY ($10::smallint[])
+        ORDER BY j.queue, j.lane, j.kind, j.rank LIMIT least(r.most, $9)
+        FOR NO KEY UPDATE SKIP LOCKED) AS p
+    WHERE $5[1] = ALL ($5) LIMIT least($8[1], $9)),
+-- Of several kinds: first what there is, in order, with nothing locked; then one after the other until there are enough.
+seen AS MATERIALIZED (
+    SELECT f.id FROM (
+        SELECT p.id, p.rank, r.most, row_number() OVER (PARTITION BY r.kind ORDER BY p.rank) AS place
+        FROM open, unnest($5::text[], $6::bigint[], $7::bigint[], $8::integer[]) AS r (kind, above, upto, most)
+        CROSS JOIN LATERAL (
+            SELECT j.id, j.rank FROM windlass.jobs AS j
+            WHERE j.state = 2 AND j.queue = $3 AND j.lane = $4 AND j.kind = r.kind AND j.rank > r.above AND j.rank <= r.upto
+                AND j.encoding = ANY ($10::smallint[])
+            ORDER BY j.queue, j.lane, j.kind, j.rank LIMIT least(r.most, $9)) AS p
+        WHERE $5[1] <> ANY ($5)) AS f
+    WHERE f.place <= f.most ORDER BY f.rank),
+several AS MATERIALIZED (
+    SELECT l.id FROM seen AS s CROSS JOIN LATERAL (
+        SELECT j.id FROM windlass.jobs AS j WHERE j.id = s.id AND j.state + 0 = 2 FOR NO KEY UPDATE SKIP LOCKED) AS l
+    LIMIT $9),
+-- Others were at the same rows: what they leave, kind by kind, though more is locked than taken.
+rest AS MATERIALIZED (
     SELECT f.id FROM (
         SELECT p.id, p.rank, r.most, row_number() OVER (PARTITION BY r.kind ORDER BY p.rank) AS place
         FROM open, unnest($5::text[], $6::bigint[], $7::bigint[], $8::integer[]) AS r (kind, above, upto, most)
@@ -15,8 +43,15 @@ picked AS MATERIALIZED (
             WHERE j.state = 2 AND j.queue = $3 AND j.lane = $4 AND j.kind = r.kind AND j.rank > r.above AND j.rank <= r.upto
                 AND j.encoding = ANY ($10::smallint[])
             ORDER BY j.queue, j.lane, j.kind, j.rank LIMIT least(r.most, $9)
-            FOR NO KEY UPDATE SKIP LOCKED) AS p) AS f
+            FOR NO KEY UPDATE SKIP LOCKED) AS p
+        WHERE (SELECT count(*) FROM several) < least($9, (SELECT count(*) FROM seen))) AS f
     WHERE f.place <= f.most ORDER BY f.rank LIMIT $9),
+picked AS MATERIALIZED (
+    SELECT id FROM one
+    UNION ALL
+    SELECT id FROM several WHERE (SELECT count(*) FROM several) >= least($9, (SELECT count(*) FROM seen))
+    UNION ALL
+    SELECT id FROM rest),
 entry AS MATERIALIZED (
     SELECT windlass.next_entry() AS seq, c.now FROM clock AS c WHERE (SELECT count(*) FROM picked) > 0),
 took AS (
@@ -42,10 +77,13 @@ told AS (
         SELECT string_agg('["' || replace(t.id::text, '-', '') || '","' || t.kind || '",0,2,3,' || t.attempt || ',0]', ',' ORDER BY t.id)
         FROM took AS t) || '],"e":[]}'
     FROM entry AS e)
--- The first row stands for the claim: whether the worker has a lease.
+-- The first row stands for the claim: whether the worker has a lease; instead of an epoch the last turn given out, if the queue was looked at;
+-- instead of a rank how long the look took.
 SELECT EXISTS (SELECT FROM windlass.workers AS w, clock AS c WHERE w.id = $1 AND w.expires_at > c.now) AS alive,
-    NULL::uuid, NULL::bigint, NULL::text, NULL::smallint, NULL::bytea, NULL::text, NULL::text[], NULL::smallint, NULL::integer,
-    NULL::integer, NULL::integer, NULL::integer, NULL::bigint, NULL::text, NULL::bigint, NULL::bigint, NULL::bigint, NULL::integer
+    NULL::uuid, (SELECT t.last_value FROM windlass.turn AS t, open), NULL::text, NULL::smallint, NULL::bytea, NULL::text, NULL::text[],
+    NULL::smallint, NULL::integer, NULL::integer, NULL::integer, NULL::integer, NULL::bigint, NULL::text, NULL::bigint, NULL::bigint,
+    (SELECT (extract(epoch FROM clock_timestamp() - statement_timestamp()) * 1000000)::bigint FROM (SELECT count(*) FROM picked) AS p),
+    NULL::integer
 UNION ALL
 SELECT true, t.id, t.epoch, t.kind, t.encoding, t.args, t.meta, t.tags, t.priority, t.attempt, t.max_attempts, t.snoozes, t.crashes,
     t.timeout, t.progress, t.created_at, t.due_at, t.rank, t.changes

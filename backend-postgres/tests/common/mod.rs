@@ -1,6 +1,8 @@
 //! What the tests share.
 #![allow(dead_code, reason = "each test target uses a part")]
 
+pub(crate) mod blocks;
+
 use std::error::Error as _;
 use std::future::Future;
 use std::time::Duration;

@@ -1,0 +1,146 @@
+//! Which rows a claim locks, and that claimers who meet take different jobs.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::collections::BTreeSet;
+
+use common::{Place, queue, statement, worker};
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Connection as _};
+use uuid::Uuid;
+use windlass_core::{
+    ClaimRequest, JobId, Kind, KindSlots, NewJob, Payload, Queue, QueueSlots, Store, WorkerId,
+};
+use windlass_postgres::PostgresBackend;
+
+const KINDS: usize = 5;
+
+fn kind(n: usize) -> Kind {
+    Kind::new(format!("kind-{}", n % KINDS)).unwrap()
+}
+
+/// Jobs of all kinds by turns; their ids in the order in which they are to be claimed.
+async fn insert(backend: &PostgresBackend, count: usize) -> Vec<JobId> {
+    let job = |n| NewJob::new(kind(n), queue(), Payload::json(&n).unwrap());
+    let jobs: Vec<_> = (0..count).map(job).collect();
+    backend.insert(&jobs).await.unwrap();
+    jobs.iter().map(|job| job.id).collect()
+}
+
+fn request(worker: WorkerId, limit: u32, per_kind: Option<u32>) -> ClaimRequest {
+    let kinds = (0..KINDS).map(|n| KindSlots { kind: kind(n), limit: per_kind });
+    ClaimRequest::new(worker, vec![QueueSlots { queue: queue(), limit }], kinds.collect())
+}
+
+async fn claim(backend: &PostgresBackend, request: &ClaimRequest) -> Vec<JobId> {
+    backend.claim(request).await.unwrap().leases.iter().map(|lease| lease.key.job).collect()
+}
+
+/// Runs the statement of a claim in the open transaction: how many jobs it took.
+async fn claim_in(host: &mut PgConnection, worker: WorkerId, kinds: usize, limit: i32) -> usize {
+    let names: Vec<String> = (0..kinds).map(|n| kind(n).as_str().to_owned()).collect();
+    let rows = sqlx::query(AssertSqlSafe(statement("claim")))
+        .bind(*worker.as_uuid())
+        .bind(Uuid::new_v4())
+        .bind(queue().as_str().to_owned())
+        .bind(0_i16)
+        .bind(names)
+        .bind(vec![i64::MIN; kinds])
+        .bind(vec![i64::MAX; kinds])
+        .bind(vec![i32::MAX; kinds])
+        .bind(limit)
+        .bind(vec![1_i16])
+        .fetch_all(host)
+        .await
+        .unwrap();
+    rows.len() - 1
+}
+
+/// Locks jobs as another claimer would.
+async fn lock(host: &mut PgConnection, jobs: &[JobId]) {
+    let ids: Vec<Uuid> = jobs.iter().map(|job| *job.as_uuid()).collect();
+    let query = sqlx::query("SELECT id FROM windlass.jobs WHERE id = ANY ($1) FOR NO KEY UPDATE");
+    assert_eq!(query.bind(ids).fetch_all(host).await.unwrap().len(), jobs.len());
+}
+
+/// Available jobs that nobody has locked.
+const FREE: &str = "SELECT count(*) FROM (SELECT id FROM windlass.jobs WHERE state = 2 FOR NO KEY UPDATE SKIP LOCKED) AS j";
+
+#[tokio::test]
+async fn a_claim_locks_what_it_takes_and_nothing_else() {
+    let place = Place::new().await;
+    let backend = place.open().await;
+    let w = worker(&backend).await;
+    insert(&backend, 200).await;
+    for kinds in [1, KINDS] {
+        let mut host = place.host().await;
+        let mut transaction = host.begin().await.unwrap();
+        assert_eq!(claim_in(&mut transaction, w, kinds, 10).await, 10);
+        assert_eq!(place.value(FREE).await, "190", "{kinds} kinds");
+        transaction.rollback().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_others_have_locked_is_passed_over_in_order() {
+    let place = Place::new().await;
+    let backend = place.open().await;
+    let w = worker(&backend).await;
+    let jobs = insert(&backend, 60).await;
+    let (mut one, mut two) = (place.host().await, place.host().await);
+    let (mut one, mut two) = (one.begin().await.unwrap(), two.begin().await.unwrap());
+    // The next ones of each kind are among those looked at first.
+    lock(&mut one, &jobs[..10]).await;
+    assert_eq!(claim(&backend, &request(w, 10, None)).await, jobs[10..20]);
+    // None of those looked at first is free.
+    lock(&mut two, &jobs[20..30]).await;
+    assert_eq!(claim(&backend, &request(w, 3, None)).await, jobs[30..33]);
+    // Each kind gives what it may, though its first are locked.
+    assert_eq!(claim(&backend, &request(w, 20, Some(1))).await, jobs[33..38]);
+    one.rollback().await.unwrap();
+    assert_eq!(claim(&backend, &request(w, 12, None)).await, [&jobs[..10], &jobs[38..40]].concat());
+    two.rollback().await.unwrap();
+    let mut rest = claim(&backend, &request(w, 40, None)).await;
+    rest.sort_unstable();
+    assert_eq!(rest, [&jobs[20..30], &jobs[40..]].concat());
+}
+
+/// Nobody takes what another took, nobody takes more than was asked for, and together they take everything.
+#[tokio::test(flavor = "multi_thread")]
+async fn eight_claimers_at_once_take_every_job_once() {
+    let place = Place::new().await;
+    let backend = place.open().await;
+    let jobs: BTreeSet<JobId> = insert(&backend, 2_000).await.into_iter().collect();
+    let mut tasks = Vec::new();
+    for _ in 0..8 {
+        let backend = backend.clone();
+        tasks.push(tokio::spawn(async move {
+            let w = worker(&backend).await;
+            let mut taken = Vec::new();
+            loop {
+                let claimed = claim(&backend, &request(w, 12, Some(5))).await;
+                assert!(claimed.len() <= 12);
+                if claimed.is_empty() {
+                    return taken;
+                }
+                taken.extend(claimed);
+            }
+        }));
+    }
+    let mut taken = Vec::new();
+    for task in tasks {
+        taken.extend(task.await.unwrap());
+    }
+    // Whoever met only locked rows went home early; one alone finds what is left.
+    let w = worker(&backend).await;
+    loop {
+        let claimed = claim(&backend, &request(w, 12, Some(5))).await;
+        if claimed.is_empty() {
+            break;
+        }
+        taken.extend(claimed);
+    }
+    assert_eq!(taken.len(), jobs.len());
+    assert_eq!(taken.into_iter().collect::<BTreeSet<_>>(), jobs);
+}

@@ -1,0 +1,83 @@
+//! What statements read, counted in blocks by the server itself.
+
+use std::collections::BTreeMap;
+
+use sqlx::{Connection, PgConnection, Row};
+use windlass_postgres::PostgresBackend;
+use windlass_test_servers::PostgresServer;
+
+/// A server that counts, and on which nothing is cleaned up meanwhile.
+pub(crate) async fn server() -> PostgresServer {
+    PostgresServer::builder()
+        .setting("shared_preload_libraries", "pg_stat_statements")
+        .setting("autovacuum", "off")
+        .setting("fsync", "off")
+        .setting("max_wal_size", "4GB")
+        .start()
+        .await
+        .unwrap()
+}
+
+/// A database of its own, with a connection that counts.
+pub(crate) struct Counted {
+    pub(crate) backend: PostgresBackend,
+    pub(crate) admin: PgConnection,
+    pub(crate) url: String,
+}
+
+impl Counted {
+    pub(crate) async fn open(server: &PostgresServer) -> Self {
+        let url = server.url(&server.create_database().await.unwrap());
+        let backend = PostgresBackend::connect(&url).await.unwrap();
+        let mut admin = PgConnection::connect(&url).await.unwrap();
+        run(&mut admin, "CREATE EXTENSION pg_stat_statements").await;
+        Self { backend, admin, url }
+    }
+
+    /// A connection that holds a snapshot of this moment.
+    pub(crate) async fn pin(&self) -> PgConnection {
+        let mut pin = PgConnection::connect(&self.url).await.unwrap();
+        run(&mut pin, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1").await;
+        pin
+    }
+
+    /// Blocks read since the reset, by statement.
+    async fn blocks(&mut self) -> BTreeMap<String, i64> {
+        let query = "SELECT left(query, 90), (shared_blks_hit + shared_blks_read)::bigint FROM pg_stat_statements
+            WHERE query LIKE '%\"windlass\"%' AND dbid = (SELECT oid FROM pg_database WHERE datname = current_database())";
+        let rows = sqlx::query(query).fetch_all(&mut self.admin).await.unwrap();
+        rows.iter().map(|row| (row.get::<String, _>(0), row.get(1))).collect()
+    }
+
+    /// What the library's statements read while a call runs.
+    pub(crate) async fn count<T>(
+        &mut self,
+        call: impl Future<Output = T>,
+    ) -> (T, BTreeMap<String, i64>) {
+        run(&mut self.admin, "SELECT pg_stat_statements_reset()").await;
+        let answer = call.await;
+        (answer, self.blocks().await)
+    }
+
+    /// Runs a call and fails if one of its statements reads more blocks than allowed.
+    pub(crate) async fn at_most<T>(
+        &mut self,
+        what: &str,
+        allowed: i64,
+        call: impl Future<Output = T>,
+    ) -> T {
+        let (answer, blocks) = self.count(call).await;
+        for (statement, blocks) in blocks {
+            println!("{what:<24} {blocks:>7} blocks  {}", statement.lines().next().unwrap());
+            assert!(
+                blocks <= allowed,
+                "{what} reads {blocks} blocks, more than {allowed}: {statement}"
+            );
+        }
+        answer
+    }
+}
+
+pub(crate) async fn run(conn: &mut PgConnection, sql: &'static str) {
+    sqlx::raw_sql(sql).execute(conn).await.unwrap();
+}
