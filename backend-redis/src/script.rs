@@ -157,6 +157,20 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    async fn the_server_takes_every_script() {
+        let server = windlass_test_servers::RedisServer::shared().await.unwrap();
+        let client = redis::Client::open(server.base_url()).unwrap();
+        let mut conn = client.get_multiplexed_async_connection().await.unwrap();
+        for Script { name, code, sha } in Scripts::new().all() {
+            let mut load = redis::cmd("SCRIPT");
+            load.arg("LOAD").arg(code);
+            let loaded: String = load.query_async(&mut conn).await.unwrap();
+            assert_eq!(&loaded, sha, "{name}");
+        }
+    }
+
     #[test]
     fn every_script_has_its_contract_at_its_head() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/lua");
