@@ -5,7 +5,7 @@ use std::sync::Arc;
 use windlass_core::{Client, Error, Limits, MemoryBackend, Result};
 
 /// Opens the backend that the URL names, with the default limits: `memory:` or, each with its
-/// feature, `sqlite:jobs.db` and `postgres://user@host/database`.
+/// feature, `sqlite:jobs.db`, `postgres://user@host/database` and `redis://host/0` (with `redis-tls` also `rediss://`).
 ///
 /// The memory backend is new and empty at each call; clone the client to share one. For the calls that only some
 /// backends have (enqueuing in the host's transaction), open that backend by its own type.
@@ -51,8 +51,14 @@ pub async fn connect_with(url: impl AsRef<str>, limits: Limits) -> Result<Client
             "`postgres:` is not in this build: enable the feature `postgres` of the crate `windlass`"
                 .into(),
         )),
+        #[cfg(feature = "redis")]
+        "redis" | "rediss" => {
+            let options = windlass_redis::RedisOptions::from_url(url)?.limits(limits);
+            Ok(Client::new(Arc::new(windlass_redis::RedisBackend::open(options).await?)))
+        }
+        #[cfg(not(feature = "redis"))]
         "redis" | "rediss" => Err(Error::Config(
-            format!("`{scheme}:` is not supported by this version of windlass; {}", schemes())
+            "`redis:` is not in this build: enable the feature `redis` of the crate `windlass`"
                 .into(),
         )),
         other if is_scheme(other) => {
@@ -81,19 +87,20 @@ fn is_scheme(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'+')
 }
 
-fn schemes() -> &'static str {
-    match (cfg!(feature = "sqlite"), cfg!(feature = "postgres")) {
-        (true, true) => {
-            "this build knows `memory:`, `sqlite:path/to/jobs.db` and `postgres://user@host/database`"
-        }
-        (true, false) => {
-            "this build knows `memory:` and `sqlite:path/to/jobs.db`; the feature `postgres` adds `postgres://user@host/database`"
-        }
-        (false, true) => {
-            "this build knows `memory:` and `postgres://user@host/database`; the feature `sqlite` adds `sqlite:path/to/jobs.db`"
-        }
-        (false, false) => {
-            "this build knows `memory:`; the features `sqlite` and `postgres` add `sqlite:path/to/jobs.db` and `postgres://user@host/database`"
-        }
+/// What this build knows, and what would add the rest.
+fn schemes() -> String {
+    let all = [
+        ("sqlite", "`sqlite:path/to/jobs.db`", cfg!(feature = "sqlite")),
+        ("postgres", "`postgres://user@host/database`", cfg!(feature = "postgres")),
+        ("redis", "`redis://host/0`", cfg!(feature = "redis")),
+    ];
+    let mut text = "this build knows `memory:`".to_owned();
+    for (_, url, _) in all.iter().filter(|(_, _, known)| *known) {
+        text.push_str(", ");
+        text.push_str(url);
     }
+    for (feature, url, _) in all.iter().filter(|(_, _, known)| !*known) {
+        text.push_str(&format!("; the feature `{feature}` adds {url}"));
+    }
+    text
 }

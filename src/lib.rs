@@ -36,6 +36,8 @@
 //! | `sqlite` | the SQLite backend, one file and nothing to install: `sqlite:jobs.db` |
 //! | `postgres` | the Postgres backend, in a schema of its own: `postgres://user@host/database` |
 //! | `postgres-tls` | TLS to Postgres, by rustls |
+//! | `redis` | the Redis backend, in a namespace of its own: `redis://user:password@host/0` |
+//! | `redis-tls` | TLS to Redis, by rustls: `rediss://` |
 //! | `object-store` | blobs in a folder, S3 and its look-alikes, GCS or Azure, through the crate `object_store` |
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -58,6 +60,13 @@ pub mod sqlite {
 #[cfg_attr(docsrs, doc(cfg(feature = "postgres")))]
 pub mod postgres {
     pub use windlass_postgres::*;
+}
+
+/// The Redis backend, for what goes beyond [`connect`]: options.
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub mod redis {
+    pub use windlass_redis::*;
 }
 
 /// The guide's code, compiled.

@@ -24,7 +24,10 @@ async fn a_url_that_names_no_backend_of_this_build_is_told_without_its_secrets()
         ("postgres://user:s3cret@host/jobs?sslmode=s3cret", "sslmode"),
         #[cfg(not(feature = "postgres"))]
         ("postgres://user:s3cret@host/jobs", "enable the feature `postgres` of the crate"),
-        ("redis://:s3cret@host", "`redis:` is not supported by this version"),
+        #[cfg(feature = "redis")]
+        ("redis://:s3cret@host/0?listen=s3cret", "`listen`"),
+        #[cfg(not(feature = "redis"))]
+        ("redis://:s3cret@host", "enable the feature `redis` of the crate"),
         ("SQLITE:x.db", "schemes are written in lower case"),
         (r"C:\jobs.db", "a file is named with its scheme before it, as in `sqlite:"),
         ("jobs.db", "a file is named with its scheme before it, as in `sqlite:"),

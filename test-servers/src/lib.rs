@@ -14,8 +14,10 @@ mod pgbouncer;
 mod port;
 mod postgres;
 mod proxy;
+mod redis;
 
 pub use error::{Error, Result};
 pub use pgbouncer::{PgBouncer, PgBouncerBuilder};
 pub use postgres::{Auth, Postgres, PostgresBuilder, PostgresServer};
 pub use proxy::{Proxy, Stall};
+pub use redis::{Redis, RedisBuilder, RedisServer};

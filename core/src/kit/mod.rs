@@ -1,9 +1,11 @@
 //! For backend authors: what every backend would otherwise write again. Pure, without I/O.
 //!
-//! [`feed`] and [`trail`] give the history of jobs a compact text to be stored as (`docs/design/0001` has the
+//! [`board`] is where a process waits for news. [`feed`] and [`trail`] give the history of jobs a compact text to be stored as (`docs/design/0001` has the
 //! reasoning); a backend is free to store it otherwise.
 
+pub mod board;
 pub mod feed;
+pub mod notes;
 pub mod trail;
 
 use std::time::Duration;

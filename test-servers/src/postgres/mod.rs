@@ -5,7 +5,7 @@ mod builder;
 mod server;
 mod shared;
 mod template;
-mod tls;
+pub(crate) mod tls;
 
 pub use address::Postgres;
 pub use builder::{Auth, PostgresBuilder};

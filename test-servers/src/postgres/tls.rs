@@ -6,9 +6,9 @@ use crate::binaries;
 use crate::error::Result;
 use crate::home::{Home, run};
 
-pub(super) const CA: &str = "ca.crt";
-pub(super) const CERTIFICATE: &str = "server.crt";
-pub(super) const KEY: &str = "server.key";
+pub(crate) const CA: &str = "ca.crt";
+pub(crate) const CERTIFICATE: &str = "server.crt";
+pub(crate) const KEY: &str = "server.key";
 
 const CONFIG: &str = "\
 [req]
@@ -26,7 +26,7 @@ subjectAltName = IP:127.0.0.1, DNS:localhost
 ";
 
 /// Makes a CA, and a certificate of the server that it signed.
-pub(super) fn make(home: &Home) -> Result<()> {
+pub(crate) fn make(home: &Home) -> Result<()> {
     home.write("tls.cnf", CONFIG)?;
     run(request(home)?.args([
         "-extensions",

@@ -1,0 +1,128 @@
+//! Opens the backend.
+
+use std::sync::Arc;
+
+use redis::{Client, ErrorKind, RedisError};
+use windlass_core::{Backoff, Limits, Result};
+
+use super::Inner;
+use crate::RedisBackend;
+use crate::aside::Aside;
+use crate::error::translate;
+use crate::link::{Link, Patience};
+use crate::options::{RedisOptions, config, place};
+use crate::pack::pack;
+use crate::script::Scripts;
+use crate::wake::Hub;
+use crate::wire::{maybe_bytes, text};
+
+/// The way in which keys are laid out. Another one has another number.
+const LAYOUT: &str = "1";
+/// The oldest server, whose scripts say what they may do.
+const OLDEST: u32 = 7;
+/// Attempts after which the pause no longer grows.
+const PAUSES: u32 = 16;
+
+impl RedisBackend {
+    /// Opens the server.
+    ///
+    /// # Errors
+    /// [`Error::Config`](windlass_core::Error::Config) naming the way out: a user or password that is refused, a server before version 7.0, a
+    /// namespace with another layout. [`Error::Unavailable`](windlass_core::Error::Unavailable) when the server can't be reached. None shows the password.
+    pub async fn open(options: RedisOptions) -> Result<Self> {
+        let client = Client::open(options.connect.clone()).map_err(|e| explain(&options, e))?;
+        let patience =
+            Patience { connect: options.connect_timeout, response: options.response_timeout };
+        let namespace = format!("{{{}}}", options.namespace);
+        let inner = Inner {
+            scripts: Scripts::new(),
+            main: Link::new(client.clone(), patience),
+            reads: Link::new(client.clone(), patience),
+            aside: Aside::new(client.clone()),
+            hub: Hub::new(client, namespace.clone(), options.listen),
+            limits: limits(&options.limits),
+            pauses: pauses(),
+            namespace,
+            options,
+        };
+        check(&inner).await?;
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Opens the server that a URL names, see [`RedisOptions::from_url`].
+    ///
+    /// # Errors
+    /// Those of [`RedisOptions::from_url`] and [`open`](Self::open).
+    pub async fn connect(url: &str) -> Result<Self> {
+        Self::open(RedisOptions::from_url(url)?).await
+    }
+}
+
+/// What the scripts need to know of the limits.
+fn limits(limits: &Limits) -> Vec<u8> {
+    let farthest = limits.delay.as_secs();
+    pack(&(limits.errors, limits.state_events_per_job, limits.events_per_job, farthest))
+}
+
+fn pauses() -> Vec<u8> {
+    let pause = |attempt| windlass_core::kit::micros(Backoff::default().delay(attempt, 0.5));
+    pack(&(1..=PAUSES).map(pause).collect::<Vec<_>>())
+}
+
+async fn check(inner: &Inner) -> Result<()> {
+    let wrong = |error| explain(&inner.options, error);
+    let mut info = redis::cmd("INFO");
+    info.arg("server");
+    let told = text(inner.main.send(info).await.map_err(wrong)?)?;
+    let version = told.lines().find_map(|line| line.strip_prefix("redis_version:"));
+    let major = version.and_then(|version| version.split('.').next()?.parse::<u32>().ok());
+    if major.is_some_and(|major| major < OLDEST) {
+        return Err(config(format!(
+            "the server is of version {}: it must be {OLDEST}.0 or newer",
+            version.unwrap_or_default().trim()
+        )));
+    }
+    let mut layout = redis::cmd("HSETNX");
+    layout.arg(&inner.namespace).arg("layout").arg(LAYOUT);
+    inner.main.send(layout).await.map_err(wrong)?;
+    let mut found = redis::cmd("HGET");
+    found.arg(&inner.namespace).arg("layout");
+    let found = maybe_bytes(inner.main.send(found).await.map_err(wrong)?)?;
+    if found.as_deref() != Some(LAYOUT.as_bytes()) {
+        return Err(config(format!(
+            "the namespace `{}` holds jobs in a layout that this version of the library doesn't know: use a newer version, or another namespace",
+            inner.options.namespace
+        )));
+    }
+    Ok(())
+}
+
+/// An error while opening.
+fn explain(options: &RedisOptions, error: RedisError) -> windlass_core::Error {
+    let user = options.connect.redis_settings().username().unwrap_or("default").to_owned();
+    let refused = matches!(error.code(), Some("NOAUTH" | "WRONGPASS"))
+        || error.kind() == ErrorKind::AuthenticationFailed;
+    if refused {
+        return config(format!(
+            "the server does not let the user `{user}` in: check name and password in the URL"
+        ));
+    }
+    if error.code() == Some("NOPERM") {
+        return config(format!(
+            "the user `{user}` lacks a right: see the list of rights in the documentation of windlass-redis"
+        ));
+    }
+    if error.code() == Some("WRONGTYPE") {
+        return config(format!(
+            "the key of the namespace `{}` holds something else: choose another namespace",
+            options.namespace
+        ));
+    }
+    if error.kind() == ErrorKind::InvalidClientConfig {
+        return config(format!(
+            "the connection to {} can't be made as it is described",
+            place(&options.connect)
+        ));
+    }
+    translate("open", error)
+}

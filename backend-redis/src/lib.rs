@@ -1,0 +1,24 @@
+//! Redis backend of Windlass: jobs in the memory of a server that the service may already have.
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod aside;
+mod backend;
+mod error;
+mod link;
+mod ops;
+mod options;
+mod pack;
+mod queue;
+mod read;
+mod records;
+mod script;
+mod storage;
+mod store;
+mod wake;
+mod wire;
+
+pub use backend::RedisBackend;
+pub use options::RedisOptions;
+pub use redis::ConnectionInfo;
+pub use storage::RedisStorage;

@@ -1,0 +1,66 @@
+#!lua flags=allow-oom
+-- Takes available jobs for a worker, at most a few hundred.
+-- KEYS: the namespace.
+-- ARGV: the limits; the worker; the claim id; 1 for the quarantine lane, else 0; 1 when the request was sent before, else 0; the most jobs; the most
+-- bytes of args; queues as a msgpack array of {name, limit}; kinds as one of {name, limit}, -1 for none; known encodings as a msgpack array.
+-- Returns: {'expired'}; or {more, jobs}, more 1 when it stopped before the limits, each job {id, s, b, args, progress}.
+--@ base writes jobs keys claim
+limits(ARGV[1])
+local worker, claim, quarantine = ARGV[2], ARGV[3], ARGV[4] == '1'
+local most, most_bytes = tonumber(ARGV[6]), tonumber(ARGV[7])
+local queues, kinds = cmsgpack.unpack(ARGV[8]), cmsgpack.unpack(ARGV[9])
+if not alive(worker) then return { 'expired' } end
+
+local function lease(job)
+  local row = read('job', 'HMGET', job_key(job.id), 'a', 'p', 'b')
+  return { job.id, cmsgpack.pack(job.s), row[3], row[1], row[2] }
+end
+
+if ARGV[5] == '1' then
+  local again = resent(worker, claim, queues)
+  if #again > 0 then
+    for n = 1, #again do again[n] = lease(again[n]) end
+    return { 0, again }
+  end
+end
+
+local encodings, rooms, taken, bytes, more = {}, {}, {}, 0, 0
+for _, code in ipairs(cmsgpack.unpack(ARGV[10])) do encodings[code] = true end
+for n = 1, #kinds do rooms[n] = kinds[n][2] < 0 and LAST or kinds[n][2] end
+
+local function take(job)
+  local s = job.s
+  local to = { state = RUNNING, attempt = math.min(s[ATTEMPT] + 1, 4294967295), most = s[MOST], snoozes = s[SNOOZES],
+    crashes = s[CRASHES], cancelling = s[CANCELLING], bump = true }
+  apply(job, to, 3, nil, worker, worker, claim)
+  local answer = lease(job)
+  taken[#taken + 1] = answer
+  bytes = bytes + #(answer[4] or '')
+end
+
+local function serve(queue, limit)
+  local settings = read('queues', 'HGET', NS .. ':queues', queue)
+  if settings and cmsgpack.unpack(settings)[1] == '1' then return end
+  local lines = {}
+  for n = 1, #kinds do lines[n] = line(queue, kinds[n][1], quarantine, limit) end
+  while limit > 0 do
+    local n = first(lines, rooms)
+    if not n then return end
+    if #taken >= most or bytes >= most_bytes then
+      more = 1
+      return
+    end
+    local member = lines[n].take()
+    local job = load(sub(member, 9))
+    if not job or job.s[STATE] ~= AVAILABLE or job.s[RANK] ~= unpack_('>I8', member) then
+      aside('ready', lines[n].key, member, sub(member, 9))
+    elseif encodings[job.b[ENCODING]] then
+      take(job)
+      limit, rooms[n] = limit - 1, rooms[n] - 1
+    end
+  end
+end
+
+for n = 1, #queues do serve(queues[n][1], queues[n][2]) end
+if next(zsets) then flush() end
+return { more, taken }

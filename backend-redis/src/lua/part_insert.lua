@@ -1,0 +1,142 @@
+-- Insertion: first what becomes of each job, without a change, then the changes, which can't fail.
+-- A job comes in three values: its head (a msgpack array: id, 1 when its start is a time and 0 when it is a delay, the start, most attempts,
+-- rule on a conflict, window), its body and its args.
+local KEEP, REPLACE, REJECT = 0, 1, 2
+local NEW, DUPLICATE, REPLACED, REJECTED = 0, 1, 2, 3
+
+local function read_new(from, count)
+  local new = {}
+  for n = 1, count do
+    local at = from + (n - 1) * 3
+    local head = cmsgpack.unpack(ARGV[at])
+    local raw = ARGV[at + 1]
+    local delay = head[3]
+    if head[2] == 1 then delay = math.max(delay - now, 0) end
+    new[n] = { id = head[1], delay = delay, most = head[4], rule = head[5], window = head[6], raw = raw,
+      b = cmsgpack.unpack(raw), args = ARGV[at + 2] }
+  end
+  return new
+end
+
+-- The maximum depth of a queue and how many of its jobs wait.
+local function room(queue)
+  local kept = read('queues', 'HGET', NS .. ':queues', queue)
+  local depth = kept and cmsgpack.unpack(kept)[3] or ''
+  if depth == '' then return nil end
+  local waiting = tonumber(read('depths', 'HGET', NS .. ':depth', queue) or 0) + (depths[queue] or 0)
+  return depth, waiting
+end
+
+-- What becomes of each job; or nil, why, and what it is about.
+-- finishing: a job that finishes in the same step; a key it holds until then is free, and no queue is too full.
+local function plan(new, finishing)
+  local answers, taken, queues, growth = {}, {}, {}, {}
+
+  local function stand(id, queue)
+    queues[id] = queue
+    add(growth, queue, 1)
+  end
+
+  -- The queue in which a job waits.
+  local function waits_in(id)
+    if queues[id] then return queues[id] end
+    local job = load(id)
+    if job and waits(job.s[STATE]) then return job.b[QUEUE] end
+  end
+
+  local function holder_of(key)
+    if taken[key] then return taken[key] end
+    local id, mode, till = holding(key)
+    if not id or (mode == HELD_WINDOW and till <= now) then return nil end
+    local job = load(id)
+    if job and job.s[STATE] == RUNNING and not alive(job.s[WORKER]) then
+      -- It may have been given up by now.
+      rescue(job, true)
+      id, mode, till = holding(key)
+      if not id then return nil end
+    end
+    -- A window outlives its job.
+    if job == nil and mode ~= HELD_WINDOW then return nil end
+    if id == finishing and mode ~= HELD_WINDOW then return nil end
+    return id
+  end
+
+  local function one(job)
+    local seconds = math.floor(job.delay / 1000000)
+    if seconds > FARTHEST then return nil, 'delay', math.min(seconds, LAST) end
+    if queues[job.id] or call('EXISTS', job_key(job.id)) == 1 then return { DUPLICATE, job.id } end
+    local key = job.b[UNIQUE]
+    if key ~= '' then
+      local existing = holder_of(key)
+      if existing then
+        if job.rule == REJECT then return { REJECTED, existing } end
+        local queue = job.rule == REPLACE and waits_in(existing)
+        if not queue then return { DUPLICATE, existing } end
+        add(growth, queue, -1)
+        stand(existing, job.b[QUEUE])
+        return { REPLACED, existing }
+      end
+      taken[key] = job.id
+    end
+    stand(job.id, job.b[QUEUE])
+    return { NEW, job.id }
+  end
+
+  for n = 1, #new do
+    local answer, why, what = one(new[n])
+    if not answer then return nil, why, what end
+    answers[n] = answer
+  end
+  if not finishing then
+    for queue, n in pairs(growth) do
+      local depth, waiting = room(queue)
+      if n > 0 and depth and waiting + n > tonumber(depth) then return nil, 'full', queue, depth end
+    end
+  end
+  return answers
+end
+
+local function fill(job, new)
+  local s = job.s
+  job.b, job.set.b, job.set.a = new.b, new.raw, new.args
+  if s[STATE] ~= BLOCKED then s[STATE] = new.delay == 0 and AVAILABLE or SCHEDULED end
+  s[DUE], s[MOST] = after(new.delay), new.most
+  refer(new.b[BLOBS], 1)
+end
+
+local function insert_one(new)
+  local s = { AVAILABLE, 0, 0, 0, 0, 0, 0, now, now, 0, 0, '', '', 0, 0, 0, 0, 0 }
+  local job = { id = new.id, s = s, trail = '', errors = '', set = {} }
+  jobs[new.id] = job
+  local key, mode = new.b[UNIQUE], new.b[MODE]
+  if key ~= '' then
+    if mode == HELD_WINDOW then s[UNTIL] = after(new.window) end
+    take_key(key, new.id, mode, s[UNTIL])
+  end
+  fill(job, new)
+  zset('ids', NS .. ':ids', new.id, 0)
+  put(job, -1, 0)
+end
+
+-- The holder keeps its id, its key and its attempts so far.
+local function replace_one(id, new)
+  local job = load(id)
+  local from = job.s[STATE]
+  index(job, false)
+  refer(job.b[BLOBS], -1)
+  new.b[UNIQUE], new.b[MODE] = job.b[UNIQUE], job.b[MODE]
+  new.raw = cmsgpack.pack(new.b)
+  fill(job, new)
+  put(job, from, 1)
+end
+
+local function insert_all(new, answers)
+  for n = 1, #new do
+    local code, id = answers[n][1], answers[n][2]
+    if code == NEW then
+      insert_one(new[n])
+    elseif code == REPLACED then
+      replace_one(id, new[n])
+    end
+  end
+end

@@ -1,0 +1,149 @@
+-- Unique keys, and the account of blobs.
+-- A key's value is the mode, the holder and, for a window, its end: all that decides whether it is held.
+local held = {}
+
+local function holding(key)
+  if held[key] == nil then
+    local value = read('unique keys', 'HGET', NS .. ':unique', key)
+    held[key] = value and #value == 25 and value or false
+  end
+  local value = held[key]
+  if not value then return nil end
+  local mode, holder, till = unpack_('>Bc16I8', value)
+  return holder, mode, till
+end
+
+local function hold(key, value)
+  held[key] = value
+  hash('unique keys', NS .. ':unique', key, value)
+end
+
+local function free_key(key, id)
+  local holder, mode = holding(key)
+  if holder ~= id then return end
+  hold(key, false)
+  if mode == HELD_WINDOW then zset('windows', NS .. ':windows', key, false) end
+end
+
+local function take_key(key, id, mode, till)
+  hold(key, pack('>Bc16I8', mode, id, till))
+  zset('windows', NS .. ':windows', key, mode == HELD_WINDOW and till)
+end
+
+-- Frees a job's key where a step ends its time: 'started', 'finished' (or pruned) or 'deleted'.
+local function end_key(job, how)
+  local key, mode = job.b[UNIQUE], job.b[MODE]
+  if key == '' then return end
+  local frees = mode == HELD_STARTED or (mode == HELD_FINISHED and how ~= 'started') or how == 'deleted'
+  if frees then free_key(key, job.id) end
+end
+
+-- How many jobs more or less refer to a blob after this script.
+local references = {}
+
+local function refer(keys, n)
+  for _, key in ipairs(keys or {}) do add(references, key, n) end
+end
+
+local function settle_references()
+  for key, n in pairs(references) do
+    if n ~= 0 then
+      local count = tonumber(read('references', 'HGET', NS .. ':refs', key) or 0)
+      local left = math.max(count + n, 0)
+      hash('references', NS .. ':refs', key, left > 0 and left)
+      if left > 0 then
+        zset('staged blobs', NS .. ':staged', key, false)
+        zset('doomed blobs', NS .. ':doomed', key, false)
+      elseif count > 0 then
+        zset('doomed blobs', NS .. ':doomed', key, now)
+      end
+    end
+  end
+end
+
+-- Makes of a job what the state machine said.
+-- to: state, due_in or nil, attempt, most, snoozes, crashes, cancelling, bump (the epoch grows).
+-- by: who stands in the history; worker and claim: who stands on the job afterwards, or nil.
+local function apply(job, to, cause, err, by, worker, claim)
+  local s, b = job.s, job.b
+  local from = s[STATE]
+  index(job, false)
+  if to.state == RUNNING then
+    end_key(job, 'started')
+  elseif final(to.state) then
+    end_key(job, 'finished')
+  end
+  s[STATE], s[ATTEMPT], s[MOST], s[SNOOZES], s[CRASHES] = to.state, to.attempt, to.most, to.snoozes, to.crashes
+  s[CANCELLING] = to.cancelling
+  if to.bump then s[EPOCH] = math.min(s[EPOCH] + 1, 4294967295) end
+  if to.due_in then s[DUE] = after(to.due_in) end
+  s[FINISHED] = final(to.state) and now or 0
+  s[DEADLINE] = 0
+  if to.state == RUNNING then
+    s[STARTED] = now
+    if b[TIMEOUT] > 0 then s[DEADLINE] = after(b[TIMEOUT]) end
+  end
+  s[WORKER], s[CLAIM] = worker or '', claim or ''
+  -- A final job that runs again takes its key again.
+  if final(from) and b[UNIQUE] ~= '' and b[MODE] ~= HELD_WINDOW then take_key(b[UNIQUE], job.id, b[MODE], 0) end
+  put(job, from, cause, err, by)
+end
+
+-- Removes a job with its history; its blobs go unless another job refers to them.
+local function remove(job, how)
+  index(job, false)
+  refer(job.b[BLOBS], -1)
+  if job.x then refer(cmsgpack.unpack(job.x), -1) end
+  end_key(job, how)
+  zset('ids', NS .. ':ids', job.id, false)
+  gone[#gone + 1] = job_key(job.id)
+  gone[#gone + 1] = notes_key(job.id)
+  job.removed = true
+end
+
+-- A job that can't be read is in nobody's way: it leaves the index, and `get` says what is wrong with it.
+local function aside(role, key, member, id)
+  zset(role, key, member, false)
+  if jobs[id] == false then zset('jobs set aside', NS .. ':aside', id, now) end
+end
+
+local function write_job(job)
+  local set = job.set
+  local values = { 's', cmsgpack.pack(job.s), 't', job.trail }
+  local function also(field, value)
+    values[#values + 1] = field
+    values[#values + 1] = value
+  end
+  if set.b then also('b', set.b) end
+  if set.a then also('a', set.a) end
+  if set.e then also('e', job.errors) end
+  if set.p then also('p', set.p) end
+  if set.r then also('r', set.r) end
+  if set.x then also('x', set.x) end
+  call('HSET', job_key(job.id), unpack(values))
+  if set.no_result then call('HDEL', job_key(job.id), 'r', 'x') end
+end
+
+-- Bodies of the entries of the feed.
+local function close_entries()
+  for n = 1, #entries do
+    local entry = entries[n]
+    if entry.facts then
+      entry.body = '{"c":' .. entry.cause .. ',"n":[' .. table.concat(entry.names, ',') .. '],"w":['
+        .. table.concat(entry.workers, ',') .. '],"j":[' .. table.concat(entry.facts, ',') .. '],"e":['
+        .. table.concat(entry.errors, ',') .. ']}'
+    end
+  end
+end
+
+-- Writes everything that was decided.
+local function flush()
+  settle_references()
+  close_entries()
+  check_keys()
+  for n = 1, #dirty do
+    local job = dirty[n]
+    if not job.removed then write_job(job) end
+  end
+  write_all()
+end

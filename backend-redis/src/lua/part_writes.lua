@@ -1,0 +1,111 @@
+-- What a script is going to write. Everything is decided first, then the keys are looked at, then all is written: nothing stops half-way.
+-- zsets[key][member] and hashes[key][field] hold the new score or value, or false for what goes.
+local zsets, hashes, roles = {}, {}, {}
+local hints, gone, entries = {}, {}, {}
+local counts, depths = {}, {}
+local first_seq, first_rank = last_seq, last_rank
+local wrote = false
+
+local function zset(role, key, member, score)
+  local set = zsets[key]
+  if not set then
+    set = {}
+    zsets[key], roles[key] = set, role
+  end
+  set[member] = score
+end
+
+local function hash(role, key, field, value)
+  local set = hashes[key]
+  if not set then
+    set = {}
+    hashes[key], roles[key] = set, role
+  end
+  set[field] = value
+end
+
+-- A number in the feed: it grows, and follows the clock.
+local function next_seq()
+  last_seq = math.max(last_seq + 1, now)
+  return last_seq
+end
+
+local function add(to, name, n) to[name] = (to[name] or 0) + n end
+
+local function expect(role, key, kind)
+  local found = call('TYPE', key).ok
+  if found ~= kind and found ~= 'none' then fail('TYPE', role) end
+end
+
+local function in_chunks(command, key, values)
+  for from = 1, #values, CHUNK do
+    call(command, key, unpack(values, from, math.min(from + CHUNK - 1, #values)))
+  end
+end
+
+local function write_zset(key, set)
+  local added, removed = {}, {}
+  for member, score in pairs(set) do
+    if score then
+      added[#added + 1] = score
+      added[#added + 1] = member
+    else
+      removed[#removed + 1] = member
+    end
+  end
+  in_chunks('ZREM', key, removed)
+  in_chunks('ZADD', key, added)
+end
+
+local function write_hash(key, set)
+  local added, removed = {}, {}
+  for field, value in pairs(set) do
+    if value then
+      added[#added + 1] = field
+      added[#added + 1] = value
+    else
+      removed[#removed + 1] = field
+    end
+  end
+  in_chunks('HDEL', key, removed)
+  in_chunks('HSET', key, added)
+end
+
+local function write_counts(key, set)
+  for name, n in pairs(set) do
+    if n ~= 0 and call('HINCRBY', key, name, n) <= 0 then call('HDEL', key, name) end
+  end
+end
+
+-- Looks at the keys that are about to be written.
+local function check_keys()
+  for key in pairs(zsets) do expect(roles[key], key, 'zset') end
+  for key in pairs(hashes) do expect(roles[key], key, 'hash') end
+  if next(counts) then expect('counts', NS .. ':counts', 'hash') end
+  if next(depths) then expect('depths', NS .. ':depth', 'hash') end
+  if #entries > 0 then expect('feed', NS .. ':feed', 'stream') end
+end
+
+local function write_all()
+  for key, set in pairs(zsets) do write_zset(key, set) end
+  for key, set in pairs(hashes) do write_hash(key, set) end
+  write_counts(NS .. ':counts', counts)
+  write_counts(NS .. ':depth', depths)
+  for n = 1, #gone do call('UNLINK', gone[n]) end
+  if last_seq ~= first_seq or last_rank ~= first_rank then
+    call('HSET', NS, 'clock', int(last_seq), 'rank', int(last_rank))
+  end
+  table.sort(entries, function(a, b) return a.seq < b.seq end)
+  for n = 1, #entries do
+    local entry = entries[n]
+    if entry.job then
+      call('XADD', NS .. ':feed', int(entry.seq) .. '-0', 'a', int(now), 'b', entry.body, 'j', entry.job)
+    else
+      call('XADD', NS .. ':feed', int(entry.seq) .. '-0', 'a', int(now), 'b', entry.body)
+    end
+  end
+  local queues = {}
+  for queue in pairs(hints) do queues[#queues + 1] = queue end
+  if #queues > 0 then call('PUBLISH', NS .. ':wake', table.concat(queues, '\n')) end
+  if #entries > 0 then call('PUBLISH', NS .. ':news', '') end
+end

@@ -1,0 +1,70 @@
+//! Insertion: all or none, in one script.
+
+use redis::Value;
+use windlass_core::kit::unreadable;
+use windlass_core::{Error, Inserted, JobId, NewJob, Result};
+
+use super::too_far;
+use crate::backend::Inner;
+use crate::script::Args;
+use crate::wire;
+
+pub(crate) async fn insert(inner: &Inner, jobs: &[NewJob]) -> Result<Vec<Inserted>> {
+    inner.options.limits.check_insert(jobs)?;
+    if jobs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut args = Args::new().bytes(&inner.limits);
+    push_jobs(&mut args, jobs)?;
+    match inner.call("insert", &inner.scripts.insert, args).await? {
+        Value::Array(refusal) => Err(refused(inner, refusal)?),
+        answers => read(&wire::bytes(answers)?, jobs),
+    }
+}
+
+/// Three values for each job.
+pub(crate) fn push_jobs(args: &mut Args, jobs: &[NewJob]) -> Result<()> {
+    for job in jobs {
+        for value in wire::new_job(job)? {
+            args.give(value);
+        }
+    }
+    Ok(())
+}
+
+/// Why a script inserts nothing: the reason, and what it is about.
+pub(crate) fn refused(inner: &Inner, refusal: Vec<Value>) -> Result<Error> {
+    let mut values = refusal.into_iter();
+    let mut next = || values.next().unwrap_or(Value::Nil);
+    let reason = wire::text(next())?;
+    Ok(match reason.as_str() {
+        "delay" => too_far(&inner.options.limits, wire::int(&next())?),
+        "full" => Error::QueueFull { queue: wire::text(next())?, depth: wire::count(&next())? },
+        _ => unreadable("a refusal", "its reason is unknown"),
+    })
+}
+
+/// Each answer is one byte, followed by an id unless the job is new.
+fn read(answers: &[u8], jobs: &[NewJob]) -> Result<Vec<Inserted>> {
+    let odd = || unreadable("the answers of an insert", "they have another shape");
+    let mut rest = answers;
+    let mut inserted = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        let (&code, after) = rest.split_first().ok_or_else(odd)?;
+        if code == 0 {
+            rest = after;
+            inserted.push(Inserted::New(job.id));
+            continue;
+        }
+        let (id, after) = after.split_at_checked(16).ok_or_else(odd)?;
+        rest = after;
+        let existing = JobId::from_slice(id)?;
+        inserted.push(match code {
+            1 => Inserted::Duplicate { existing },
+            2 => Inserted::Replaced { existing },
+            3 => Inserted::Rejected { existing },
+            _ => return Err(odd()),
+        });
+    }
+    Ok(inserted)
+}

@@ -1,0 +1,86 @@
+//! Records of running jobs, and host events of any job.
+
+use windlass_core::kit::notes;
+use windlass_core::{Error, EventBody, JobId, Note, Record, Recorded, Result};
+
+use super::settle::refused_by_store;
+use crate::backend::Inner;
+use crate::pack::{Bytes, pack};
+use crate::script::Args;
+use crate::wire;
+
+/// Records in one script.
+const AT_ONCE: usize = 500;
+
+/// Adds records; each is applied whole, or not at all and the answer says so.
+pub(crate) async fn record(inner: &Inner, records: &[Record]) -> Result<Vec<Recorded>> {
+    let mut recorded = Vec::with_capacity(records.len());
+    for some in records.chunks(AT_ONCE) {
+        recorded.extend(record_some(inner, some).await?);
+    }
+    Ok(recorded)
+}
+
+async fn record_some(inner: &Inner, records: &[Record]) -> Result<Vec<Recorded>> {
+    let mut args = Args::new().bytes(&inner.limits).int(records.len());
+    let mut refusals = Vec::with_capacity(records.len());
+    for record in records {
+        let fit = notes::fit(&inner.options.limits, &record.notes);
+        let (fit, refusal) = match fit {
+            Ok(fit) => (fit, None),
+            Err(refusal) => (Vec::new(), Some(refusal)),
+        };
+        let (job, claim) = (record.key.job, record.key.claim_id);
+        let refused = u8::from(refusal.is_some());
+        let (job, claim) = (Bytes(job.as_bytes()), Bytes(claim.as_bytes()));
+        args.give(pack(&(job, record.key.epoch.0, claim, refused, fit.len())));
+        push_notes(&mut args, &fit)?;
+        refusals.push(refusal);
+    }
+    let answers = wire::list(inner.call("record", &inner.scripts.record, args).await?)?;
+    let read = |(answer, refusal): (redis::Value, Option<Error>)| {
+        let mut values = wire::list(answer)?;
+        Ok(match values.first().map(wire::int).transpose()? {
+            Some(0) => Recorded::Applied,
+            Some(2) => Recorded::Lost,
+            _ => {
+                let rest = values.split_off(1);
+                let why = match refusal {
+                    Some(why) => why,
+                    None => refused_by_store(inner, rest)?,
+                };
+                Recorded::Refused { reason: why.to_string() }
+            }
+        })
+    };
+    answers.into_iter().zip(refusals).map(read).collect()
+}
+
+/// Two values for each note: its event, and the progress alone.
+pub(crate) fn push_notes(args: &mut Args, notes: &[Note]) -> Result<()> {
+    let encode = |e: serde_json::Error| Error::Encode { what: "event".into(), source: e.into() };
+    for note in notes {
+        args.give(serde_json::to_vec(&EventBody::Note(note.clone())).map_err(encode)?);
+        args.give(match note {
+            Note::Progress(progress) => serde_json::to_vec(progress).map_err(encode)?,
+            _ => Vec::new(),
+        });
+    }
+    Ok(())
+}
+
+/// Adds host events to a job in any state.
+pub(crate) async fn append(inner: &Inner, id: JobId, given: &[Note]) -> Result<()> {
+    if given.iter().any(|note| matches!(note, Note::Progress(_))) {
+        return Err(Error::invalid("event", "progress is reported by the job's handler only"));
+    }
+    let fit = notes::fit(&inner.options.limits, given)?;
+    let mut args = Args::new().bytes(&inner.limits).bytes(id.as_bytes());
+    push_notes(&mut args, &fit)?;
+    let mut answer = wire::list(inner.call("append", &inner.scripts.append, args).await?)?;
+    match answer.first().map(wire::int).transpose()? {
+        Some(0) => Ok(()),
+        Some(1) => Err(Error::NotFound { what: format!("job {id}").into() }),
+        _ => Err(refused_by_store(inner, answer.split_off(1))?),
+    }
+}

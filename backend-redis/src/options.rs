@@ -1,0 +1,139 @@
+//! How to reach the server.
+
+mod url;
+
+use std::fmt;
+use std::time::Duration;
+
+use redis::{ConnectionAddr, ConnectionInfo};
+use windlass_core::{Error, Limits, Result};
+
+/// The namespace unless another is chosen.
+pub(crate) const DEFAULT_NAMESPACE: &str = "windlass";
+
+/// Where the server is and how it is used.
+///
+/// ```
+/// use windlass_redis::RedisOptions;
+///
+/// let options = RedisOptions::from_url("redis://cache.example/0?namespace=jobs")?;
+/// assert_eq!(options.namespace_name(), "jobs");
+/// # Ok::<(), windlass_core::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct RedisOptions {
+    pub(crate) connect: ConnectionInfo,
+    pub(crate) namespace: String,
+    pub(crate) limits: Limits,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) response_timeout: Duration,
+    pub(crate) listen: bool,
+}
+
+impl RedisOptions {
+    /// A server, by the driver's own options.
+    #[must_use]
+    pub fn new(connect: ConnectionInfo) -> Self {
+        Self {
+            connect,
+            namespace: DEFAULT_NAMESPACE.to_owned(),
+            limits: Limits::default(),
+            connect_timeout: Duration::from_secs(5),
+            response_timeout: Duration::from_secs(30),
+            listen: true,
+        }
+    }
+
+    /// Reads `redis://user:password@host:port/database?…`, or `rediss://` for TLS (with the cargo feature `tls`). Parameters are
+    ///
+    /// - `namespace=name`, see [`namespace`](Self::namespace);
+    /// - `listen=off`, see [`listen`](Self::listen).
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the part that is unknown or can't be used, or the missing feature; it never shows the URL or a value.
+    pub fn from_url(url: &str) -> Result<Self> {
+        url::read(url)
+    }
+
+    /// Limits on what callers pass.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// How long a connection may take to be made. Default 5 s.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// How long an answer may take. After it the connection is given up, and the call fails with [`Error::Unavailable`]. Default 30 s.
+    #[must_use]
+    pub fn response_timeout(mut self, timeout: Duration) -> Self {
+        self.response_timeout = timeout;
+        self
+    }
+
+    /// Whether a process that waits for jobs holds a connection that hears (`SUBSCRIBE`) of those that are added. Without it they are found by
+    /// polling. Default true.
+    #[must_use]
+    pub fn listen(mut self, listen: bool) -> Self {
+        self.listen = listen;
+        self
+    }
+
+    /// The namespace: every key of the library begins with it in braces, so that all of them are in one slot of a cluster. Applications that share a
+    /// server use different ones. Default `windlass`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] unless it is 1 to 64 letters, digits and `_ . -`.
+    pub fn namespace(mut self, name: impl Into<String>) -> Result<Self> {
+        let name = name.into();
+        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
+        if !(1..=64).contains(&name.len()) || !name.bytes().all(plain) {
+            return Err(config(
+                "the namespace must be 1 to 64 letters, digits and `_`, `.` or `-`",
+            ));
+        }
+        self.namespace = name;
+        Ok(self)
+    }
+
+    /// The namespace.
+    #[must_use]
+    pub fn namespace_name(&self) -> &str {
+        &self.namespace
+    }
+}
+
+impl fmt::Debug for RedisOptions {
+    /// Tells no password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisOptions")
+            .field("address", &place(&self.connect))
+            .field("database", &self.connect.redis_settings().db())
+            .field("namespace", &self.namespace)
+            .field("listen", &self.listen)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where a server is, for people.
+pub(crate) fn place(connect: &ConnectionInfo) -> String {
+    match connect.addr() {
+        ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
+            format!("{host}:{port}")
+        }
+        ConnectionAddr::Unix(path) => path.display().to_string(),
+        _ => "an address".to_owned(),
+    }
+}
+
+pub(crate) fn config(why: impl Into<std::borrow::Cow<'static, str>>) -> Error {
+    Error::Config(why.into())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,104 @@
+//! What the tests of this crate share.
+#![allow(dead_code, reason = "each test target uses a part of it")]
+
+use std::time::Duration;
+
+use redis::Value;
+use redis::aio::MultiplexedConnection;
+use windlass_core::{
+    AttemptOutcome, ClaimRequest, Kind, KindSlots, Lease, Limits, NewJob, Payload, Queue,
+    QueueName, QueueSlots, Settlement, Store, Unique, UniqueKey, UniqueUntil, WorkerId, WorkerInfo,
+};
+use windlass_redis::{RedisBackend, RedisOptions};
+use windlass_test_servers::{Redis, RedisServer};
+
+pub(crate) const QUEUE: &str = "q";
+pub(crate) const KIND: &str = "k";
+
+/// A namespace of its own in a server, and a connection that sees and spoils what is in it.
+pub(crate) struct Place {
+    pub(crate) backend: RedisBackend,
+    pub(crate) conn: MultiplexedConnection,
+    pub(crate) namespace: String,
+}
+
+impl Place {
+    pub(crate) async fn open() -> Self {
+        Self::on(RedisServer::shared().await.unwrap()).await
+    }
+
+    pub(crate) async fn on(server: &Redis) -> Self {
+        Self::with(server, Limits::default()).await
+    }
+
+    pub(crate) async fn with(server: &Redis, limits: Limits) -> Self {
+        let namespace = format!("test-{}", windlass_core::JobId::new());
+        let options = RedisOptions::from_url(&server.url(&namespace)).unwrap().limits(limits);
+        let backend = RedisBackend::open(options).await.unwrap();
+        let client = redis::Client::open(server.base_url()).unwrap();
+        let conn = client.get_multiplexed_async_connection().await.unwrap();
+        Self { backend, conn, namespace: format!("{{{namespace}}}") }
+    }
+
+    /// Sends a command about a key of the namespace.
+    pub(crate) async fn command(&mut self, name: &str, key: &str, args: &[&str]) -> Value {
+        let mut command = redis::cmd(name);
+        command.arg(format!("{}{key}", self.namespace)).arg(args);
+        command.query_async(&mut self.conn).await.unwrap()
+    }
+
+    /// Every key of the namespace with all that it holds.
+    pub(crate) async fn everything(&mut self) -> Vec<(Vec<u8>, Value)> {
+        let mut keys = redis::cmd("KEYS");
+        keys.arg(format!("{}*", self.namespace));
+        let mut keys: Vec<Vec<u8>> = keys.query_async(&mut self.conn).await.unwrap();
+        keys.sort_unstable();
+        let mut all = Vec::new();
+        for key in keys {
+            let dump = redis::cmd("DUMP").arg(&key).query_async(&mut self.conn).await.unwrap();
+            all.push((key, dump));
+        }
+        all
+    }
+
+    pub(crate) async fn worker(&self) -> WorkerId {
+        let info = WorkerInfo::new("test", Duration::from_secs(3_600), vec![queue()]);
+        self.backend.register(&info).await.unwrap().worker
+    }
+
+    /// Inserts a job and claims it.
+    pub(crate) async fn run(&self, worker: WorkerId, job: NewJob) -> Lease {
+        self.backend.insert(&[job]).await.unwrap();
+        self.claim(worker).await.unwrap().remove(0)
+    }
+
+    pub(crate) async fn claim(&self, worker: WorkerId) -> windlass_core::Result<Vec<Lease>> {
+        Ok(self.backend.claim(&request(worker)).await?.leases)
+    }
+}
+
+pub(crate) fn request(worker: WorkerId) -> ClaimRequest {
+    let slots = vec![QueueSlots { queue: queue(), limit: 10 }];
+    let kinds = vec![KindSlots { kind: Kind::new(KIND).unwrap(), limit: None }];
+    ClaimRequest::new(worker, slots, kinds)
+}
+
+pub(crate) fn queue() -> QueueName {
+    QueueName::new(QUEUE).unwrap()
+}
+
+pub(crate) fn job() -> NewJob {
+    NewJob::new(Kind::new(KIND).unwrap(), queue(), Payload::json("args").unwrap())
+}
+
+pub(crate) fn unique(key: &str, until: UniqueUntil) -> NewJob {
+    let key = UniqueKey::new(key).unwrap();
+    let mut job = job();
+    job.unique = Some(Unique { key, until, on_conflict: Default::default() });
+    job
+}
+
+pub(crate) fn completion(lease: &Lease) -> Settlement {
+    let outcome = AttemptOutcome::Completed { result: None, blobs: Vec::new() };
+    Settlement::new(lease.key, outcome)
+}

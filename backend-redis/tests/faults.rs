@@ -1,0 +1,86 @@
+//! A server to which things happen.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use common::{Place, completion, job};
+use windlass_core::{Backend, Error, Heartbeat, Queue, Retention, Settled, State, Store};
+use windlass_test_servers::RedisServer;
+
+/// A server that was restarted, or flushed, has forgotten the scripts.
+#[tokio::test]
+async fn scripts_that_were_forgotten_are_sent_again() {
+    let server = RedisServer::builder().start().await.unwrap();
+    let place = Place::on(&server).await;
+    let worker = place.worker().await;
+    for _ in 0..3 {
+        server.command(&["SCRIPT", "FLUSH"]).await.unwrap();
+        let lease = place.run(worker, job()).await;
+        server.command(&["SCRIPT", "FLUSH"]).await.unwrap();
+        let settled = place.backend.settle(&[completion(&lease)]).await.unwrap();
+        assert_eq!(settled, [Settled::Applied { state: State::Completed }]);
+        assert!(matches!(
+            place.backend.heartbeat(worker, &[]).await.unwrap(),
+            Heartbeat::Alive { .. }
+        ));
+    }
+}
+
+/// At its maximum of memory the server takes no new job, whole or in part; what is there runs to its end, and workers stay alive.
+#[tokio::test]
+async fn a_full_memory_refuses_whole_inserts_and_nothing_else() {
+    let server = RedisServer::builder().start().await.unwrap();
+    let mut place = Place::on(&server).await;
+    let worker = place.worker().await;
+    place.backend.insert(&[job(), job()]).await.unwrap();
+    server.command(&["CONFIG", "SET", "maxmemory", "1"]).await.unwrap();
+    let before = place.everything().await;
+    for count in [1, 100] {
+        let new: Vec<_> = (0..count).map(|_| job()).collect();
+        let error = place.backend.insert(&new).await.unwrap_err();
+        assert!(error.is_transient(), "{error:?}");
+        let Error::Unavailable { source, .. } = &error else { panic!("{error:?}") };
+        assert!(source.to_string().contains("maxmemory"), "{source}");
+    }
+    assert_eq!(place.everything().await, before, "nothing is written");
+
+    let leases = place.claim(worker).await.unwrap();
+    assert_eq!(leases.len(), 2);
+    let beat = place.backend.heartbeat(worker, &[leases[0].key]).await.unwrap();
+    assert!(matches!(beat, Heartbeat::Alive { .. }), "{beat:?}");
+    let ends: Vec<_> = leases.iter().map(completion).collect();
+    for settled in place.backend.settle(&ends).await.unwrap() {
+        assert_eq!(settled, Settled::Applied { state: State::Completed });
+    }
+    place.backend.maintain(10).await.unwrap();
+    // Pruning is the way out.
+    let mut retention = Retention::default();
+    retention.completed = Some(std::time::Duration::ZERO);
+    assert_eq!(place.backend.prune(&retention, 10).await.unwrap().jobs, 2);
+    server.command(&["CONFIG", "SET", "maxmemory", "0"]).await.unwrap();
+    place.backend.insert(&[job()]).await.unwrap();
+}
+
+/// F48: connections that were cut, and a server that was killed and came back with its append-only file, are found again.
+#[tokio::test]
+async fn f48_a_server_that_comes_back_is_found_again() {
+    let server = RedisServer::builder().start().await.unwrap();
+    let place = Place::on(&server).await;
+    let worker = place.worker().await;
+    let lease = place.run(worker, job()).await;
+    server.command(&["CLIENT", "KILL", "TYPE", "normal"]).await.unwrap();
+    // The first call after it may find the connection dead.
+    let _ = place.backend.get(lease.key.job).await;
+    let _ = place.backend.maintain(1).await;
+    assert!(place.backend.get(lease.key.job).await.unwrap().is_some());
+
+    server.kill_9().await.unwrap();
+    let error = place.backend.insert(&[job()]).await.unwrap_err();
+    assert!(error.is_transient(), "{error:?}");
+    assert!(place.backend.ping().await.unwrap_err().is_transient());
+    server.start().await.unwrap();
+    let beat = place.backend.heartbeat(worker, &[lease.key]).await.unwrap();
+    assert!(matches!(beat, Heartbeat::Alive { .. }), "{beat:?}");
+    let settled = place.backend.settle(&[completion(&lease)]).await.unwrap();
+    assert_eq!(settled, [Settled::Applied { state: State::Completed }]);
+}

@@ -1,0 +1,217 @@
+//! What a process knows of news, and who waits for it: the part of [`Queue::wait`](crate::Queue::wait) and
+//! [`Store::watch`](crate::Store::watch) that is the same whatever brings the news.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::{QueueName, Wake};
+
+/// Shared by those who bring news and those who wait for it.
+#[derive(Debug, Default)]
+pub struct Board {
+    state: Mutex<State>,
+    ready: Notify,
+    events: Notify,
+    /// Who watches the feed.
+    watchers: AtomicUsize,
+    watched: Notify,
+    closed: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Grows with each piece of news.
+    version: u64,
+    /// The version of the last news of each queue.
+    queues: HashMap<String, u64>,
+    /// The version of the last news of unknown queues.
+    anywhere: u64,
+    /// Up to which version a claim has seen each queue empty.
+    seen: HashMap<String, u64>,
+    /// How often the feed was seen to grow.
+    events: u64,
+}
+
+impl State {
+    fn of(&self, queue: &str) -> u64 {
+        self.queues.get(queue).copied().unwrap_or(0).max(self.anywhere)
+    }
+}
+
+impl Board {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// There may be jobs in these queues.
+    pub fn ready<'a>(&self, queues: impl IntoIterator<Item = &'a str>) {
+        let mut state = self.lock();
+        let version = state.version + 1;
+        for queue in queues {
+            state.version = version;
+            match state.queues.get_mut(queue) {
+                Some(known) => *known = version,
+                None => drop(state.queues.insert(queue.to_owned(), version)),
+            }
+        }
+        drop(state);
+        self.ready.notify_waiters();
+    }
+
+    /// There may be jobs in any queue.
+    pub fn ready_anywhere(&self) {
+        let mut state = self.lock();
+        state.version += 1;
+        state.anywhere = state.version;
+        drop(state);
+        self.ready.notify_waiters();
+    }
+
+    /// There may be new entries of the feed.
+    pub fn grown(&self) {
+        self.lock().events += 1;
+        self.events.notify_waiters();
+    }
+
+    /// Ends all waits, now and later.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.ready.notify_waiters();
+        self.events.notify_waiters();
+    }
+
+    /// Whether it was closed.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// The version of now, for [`seen`](Self::seen).
+    pub fn version(&self) -> u64 {
+        self.lock().version
+    }
+
+    /// Notes that a claim that started at `version` found no more in a queue.
+    pub fn seen(&self, queue: &QueueName, version: u64) {
+        let mut state = self.lock();
+        let seen = state.seen.entry(queue.as_str().to_owned()).or_default();
+        *seen = version.max(*seen);
+    }
+
+    /// Waits for news of one of the queues since the last claim that found it empty.
+    pub async fn wait(&self, queues: &[QueueName], timeout: Duration) -> Wake {
+        let start: Vec<u64> = {
+            let state = self.lock();
+            let fresh = |queue: &QueueName| {
+                state.of(queue.as_str()) > state.seen.get(queue.as_str()).copied().unwrap_or(0)
+            };
+            if queues.iter().any(fresh) {
+                return Wake::Hint;
+            }
+            queues.iter().map(|queue| state.of(queue.as_str())).collect()
+        };
+        let news = || {
+            let state = self.lock();
+            self.is_closed()
+                || queues.iter().zip(&start).any(|(queue, start)| state.of(queue.as_str()) > *start)
+        };
+        if until(&self.ready, news, timeout).await { Wake::Hint } else { Wake::Timeout }
+    }
+
+    /// How often the feed was seen to grow, for [`watch`](Self::watch).
+    pub fn growth(&self) -> u64 {
+        self.lock().events
+    }
+
+    /// Waits until the feed was seen to grow after `growth` was read.
+    pub async fn watch(&self, growth: u64, timeout: Duration) {
+        let _watcher = self.watcher();
+        until(&self.events, || self.is_closed() || self.growth() > growth, timeout).await;
+    }
+
+    fn watcher(&self) -> Watcher<'_> {
+        if self.watchers.fetch_add(1, Ordering::AcqRel) == 0 {
+            self.watched.notify_one();
+        }
+        Watcher(self)
+    }
+
+    /// Whether somebody watches the feed.
+    pub fn is_watched(&self) -> bool {
+        self.watchers.load(Ordering::Acquire) > 0
+    }
+
+    /// Returns when somebody watches the feed.
+    pub async fn watched(&self) {
+        while !self.is_watched() {
+            self.watched.notified().await;
+        }
+    }
+}
+
+/// Waits until there is news, at most `timeout`; answers whether there is.
+async fn until(notify: &Notify, news: impl Fn() -> bool, timeout: Duration) -> bool {
+    let deadline = Instant::now().checked_add(timeout);
+    loop {
+        let mut notified = std::pin::pin!(notify.notified());
+        // Enlists before the look, so that nothing falls in between.
+        notified.as_mut().enable();
+        if news() {
+            return true;
+        }
+        match deadline {
+            None => notified.await,
+            Some(deadline) => {
+                if tokio::time::timeout_at(deadline, notified).await.is_err() {
+                    return news();
+                }
+            }
+        }
+    }
+}
+
+/// Counts one who watches, for as long as it lives.
+struct Watcher<'a>(&'a Board);
+
+impl Drop for Watcher<'_> {
+    fn drop(&mut self) {
+        self.0.watchers.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn news_that_came_before_the_wait_are_a_hint_until_a_claim_has_seen_them() {
+        let (board, queue) = (Board::default(), [QueueName::new("q").unwrap()]);
+        let second = Duration::from_secs(1);
+        assert_eq!(board.wait(&queue, second).await, Wake::Timeout);
+        board.ready(["other"]);
+        assert_eq!(board.wait(&queue, second).await, Wake::Timeout);
+        board.ready(["q"]);
+        assert_eq!(board.wait(&queue, second).await, Wake::Hint);
+        let version = board.version();
+        board.ready(["q"]);
+        board.seen(&queue[0], version);
+        assert_eq!(board.wait(&queue, second).await, Wake::Hint, "what came during the claim");
+        board.seen(&queue[0], board.version());
+        assert_eq!(board.wait(&queue, second).await, Wake::Timeout);
+        board.ready_anywhere();
+        assert_eq!(board.wait(&queue, second).await, Wake::Hint);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_close_ends_every_wait() {
+        let (board, queue) = (Board::default(), [QueueName::new("q").unwrap()]);
+        let hour = Duration::from_secs(3_600);
+        let (wake, (), ()) = tokio::join!(biased; board.wait(&queue, hour), board.watch(0, hour), async { board.close() });
+        assert_eq!(wake, Wake::Hint);
+        assert!(!board.is_watched());
+    }
+}

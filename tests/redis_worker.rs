@@ -1,0 +1,21 @@
+//! The cases of `worker_cases` on Redis: the same program with another URL.
+#![cfg(feature = "redis")]
+#![allow(clippy::unwrap_used)]
+
+#[macro_use]
+mod worker_cases;
+
+use windlass_test_servers::RedisServer;
+
+async fn place() -> (String, ()) {
+    let server = RedisServer::shared().await.unwrap();
+    (server.url(&format!("worker-{}", windlass::JobId::new())), ())
+}
+
+worker_cases!(place().await);
+
+/// On Redis there is no transaction of the host's that a job could be enqueued in, so the call is not there.
+#[test]
+fn enqueuing_in_a_transaction_does_not_compile() {
+    trybuild::TestCases::new().compile_fail("tests/redis/*.rs");
+}
