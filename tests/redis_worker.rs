@@ -13,6 +13,7 @@ async fn place() -> (String, ()) {
 }
 
 worker_cases!(place().await);
+worker_cases!(place().await; f34_an_idle_worker_is_woken_by_the_jobs_of_another_process);
 
 /// On Redis there is no transaction of the host's that a job could be enqueued in, so the call is not there.
 #[test]

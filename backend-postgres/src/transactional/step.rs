@@ -15,7 +15,7 @@ use crate::sql::{Statements, query};
 const NO_TRANSACTION: &str = "25P01";
 
 /// A transaction of the driver's, which it rolls back when the future is dropped.
-pub(super) struct Step<'c> {
+pub(crate) struct Step<'c> {
     during: &'static str,
     transaction: sqlx::Transaction<'c, sqlx::Postgres>,
     /// There was no transaction: it is one of the library's own, and no savepoint in the host's.
@@ -58,7 +58,7 @@ impl<'c> Step<'c> {
         self.own
     }
 
-    pub(super) fn conn(&mut self) -> &mut PgConnection {
+    pub(crate) fn conn(&mut self) -> &mut PgConnection {
         &mut self.transaction
     }
 
