@@ -9,8 +9,11 @@ use crate::options::{PostgresOptions, config};
 use crate::sql::{class, query, render, safe};
 
 /// The versions, oldest first. A published one is never edited; a change is a new one.
-const VERSIONS: [&str; 1] =
-    [concat!(include_str!("sql/schema_1.sql"), include_str!("sql/schema_1_blobs.sql"))];
+const VERSIONS: [&str; 1] = [concat!(
+    include_str!("sql/schema_1.sql"),
+    include_str!("sql/schema_1_blobs.sql"),
+    include_str!("sql/schema_1_producers.sql"),
+)];
 /// The oldest server whose SQL the schema is written in.
 const OLDEST_SERVER: i32 = 140_000;
 /// The high half of the key of the lock under which the schema is changed.
