@@ -1,5 +1,5 @@
 //! Connections for heartbeats. They come from another thread and runtime than the rest and must never wait behind it, so each worker has a connection of
-//! its own that no pool hands out.
+//! its own that no pool hands out, past any pooler where a way is known: in its queue a heartbeat would wait behind everything else.
 
 mod reply;
 
@@ -27,26 +27,54 @@ const PARTING: Duration = Duration::from_secs(1);
 
 /// The connections, by worker.
 pub(crate) struct Aside {
-    connect: PgConnectOptions,
-    pooled: bool,
+    /// How to connect, tried in this order.
+    ways: Vec<Way>,
     begin: Begin,
     sql: Arc<Statements>,
     kept: Mutex<HashMap<WorkerId, Kept>>,
 }
 
+/// A way to the database.
+struct Way {
+    connect: PgConnectOptions,
+    /// A pooler stands in between.
+    pooled: bool,
+}
+
+impl Way {
+    fn new(connect: &PgConnectOptions, pooled: bool) -> Self {
+        // A call that was given up leaves nothing behind for long.
+        Self { connect: session::bounded(connect, pooled, BOUNDS.1), pooled }
+    }
+}
+
+/// A connection that came by one of the ways.
+struct Link {
+    conn: PgConnection,
+    pooled: bool,
+}
+
 struct Kept {
     /// `None` while a call uses it, and after it failed.
-    conn: Option<PgConnection>,
+    conn: Option<Link>,
     lease: Duration,
     used: Instant,
 }
 
 impl Aside {
-    pub(crate) fn new(connect: &PgConnectOptions, pooled: bool, sql: Arc<Statements>) -> Self {
-        // A call that was given up leaves nothing behind for long.
-        let connect = session::bounded(connect, pooled, BOUNDS.1);
-        let begin = Begin::new(!pooled, BOUNDS.1, BOUNDS.1);
-        Self { connect, pooled, begin, sql, kept: Mutex::default() }
+    /// `direct` is a way past any pooler.
+    pub(crate) fn new(
+        direct: Option<&PgConnectOptions>,
+        connect: &PgConnectOptions,
+        pooled: bool,
+        sql: Arc<Statements>,
+    ) -> Self {
+        let mut ways = vec![Way::new(connect, pooled)];
+        if let Some(direct) = direct {
+            ways.insert(0, Way::new(direct, false));
+        }
+        let begin = Begin::new(false, BOUNDS.1, BOUNDS.1);
+        Self { ways, begin, sql, kept: Mutex::default() }
     }
 
     /// Grants a lease, or extends one that has not run out.
@@ -95,9 +123,9 @@ impl Aside {
         let build = || vec![query(&self.sql.worker_deregister).bind(*worker.as_uuid())];
         self.call("deregister", worker, &build).await?;
         let kept = self.lock().remove(&worker).and_then(|kept| kept.conn);
-        if let Some(conn) = kept {
+        if let Some(link) = kept {
             // The server notices in any case.
-            let _ = timeout(PARTING, conn.close()).await;
+            let _ = timeout(PARTING, link.conn.close()).await;
         }
         Ok(())
     }
@@ -126,18 +154,29 @@ impl Aside {
             self.keep(worker, conn);
             return Ok(answers);
         }
-        let fresh = async {
-            let conn = sqlx::ConnectOptions::connect(&self.connect).await?;
-            self.send(conn, build()).await
-        };
-        let sent = timeout_at(deadline, fresh).await.unwrap_or_else(|_| Err(timed_out()));
-        let (conn, answers) = sent.map_err(|error| translate(during, error))?;
-        self.keep(worker, conn);
-        Ok(answers)
+        let mut failed = timed_out();
+        for (n, way) in self.ways.iter().enumerate() {
+            let fresh = async {
+                let conn = sqlx::ConnectOptions::connect(&way.connect).await?;
+                self.send(Link { conn, pooled: way.pooled }, build()).await
+            };
+            // What is left of the time is shared with the ways that are left.
+            let left = deadline.saturating_duration_since(Instant::now());
+            let parts = u32::try_from(self.ways.len() - n).unwrap_or(1);
+            match timeout_at(Instant::now() + left / parts, fresh).await {
+                Ok(Ok((link, answers))) => {
+                    self.keep(worker, link);
+                    return Ok(answers);
+                }
+                Ok(Err(error)) => failed = error,
+                Err(_) => failed = timed_out(),
+            }
+        }
+        Err(translate(during, failed))
     }
 
     /// The worker's connection and how long a call may take. Connections of workers whose lease has passed without a call go.
-    fn take(&self, worker: WorkerId) -> (Option<PgConnection>, Duration) {
+    fn take(&self, worker: WorkerId) -> (Option<Link>, Duration) {
         let mut kept = self.lock();
         kept.retain(|id, kept| *id == worker || kept.used.elapsed() < kept.lease.max(BOUNDS.1));
         let known = kept.entry(worker).or_insert_with(|| Kept {
@@ -149,21 +188,22 @@ impl Aside {
         (known.conn.take(), (known.lease / 3).clamp(BOUNDS.0, BOUNDS.1))
     }
 
-    fn keep(&self, worker: WorkerId, conn: PgConnection) {
+    fn keep(&self, worker: WorkerId, link: Link) {
         // A worker that was removed meanwhile needs none.
         if let Some(kept) = self.lock().get_mut(&worker) {
-            kept.conn = Some(conn);
+            kept.conn = Some(link);
         }
     }
 
     /// The connection comes back only when all went well.
     async fn send(
         &self,
-        mut conn: PgConnection,
+        mut link: Link,
         statements: Vec<Query>,
-    ) -> sqlx::Result<(PgConnection, Vec<Vec<PgRow>>)> {
+    ) -> sqlx::Result<(Link, Vec<Vec<PgRow>>)> {
+        let conn = &mut link.conn;
         let mut answers = Vec::with_capacity(statements.len());
-        if self.pooled {
+        if link.pooled {
             // What is prepared holds as long as the transaction.
             let mut transaction = conn.begin_with(self.begin.patient.clone()).await?;
             for statement in statements {
@@ -172,10 +212,10 @@ impl Aside {
             transaction.commit().await?;
         } else {
             for statement in statements {
-                answers.push(statement.fetch_all(&mut conn).await?);
+                answers.push(statement.fetch_all(&mut *conn).await?);
             }
         }
-        Ok((conn, answers))
+        Ok((link, answers))
     }
 }
 

@@ -23,7 +23,7 @@ pub(crate) const DEFAULT_SCHEMA: &str = "windlass";
 #[derive(Clone)]
 pub struct PostgresOptions {
     pub(crate) connect: PgConnectOptions,
-    pub(crate) listen: Option<PgConnectOptions>,
+    pub(crate) direct: Option<PgConnectOptions>,
     pub(crate) schema: String,
     pub(crate) limits: Limits,
     pub(crate) connections: u32,
@@ -45,7 +45,7 @@ impl PostgresOptions {
     pub fn new(connect: PgConnectOptions) -> Self {
         Self {
             connect,
-            listen: None,
+            direct: None,
             schema: DEFAULT_SCHEMA.to_owned(),
             limits: Limits::default(),
             connections: 10,
@@ -120,27 +120,28 @@ impl PostgresOptions {
     }
 
     /// Whether a pooler such as PgBouncer stands in between and gives a connection for no longer than a transaction. Then every statement runs in a transaction, nothing
-    /// is prepared beyond it, and [`LISTEN`](Self::listen_url) needs a way past the pooler. Default false.
+    /// is prepared beyond it, and [`LISTEN` and heartbeats](Self::direct_url) need a way past the pooler. Default false.
     #[must_use]
     pub fn pooled(mut self, pooled: bool) -> Self {
         self.pooled = pooled;
         self
     }
 
-    /// A way to the database that no pooler stands in, for `LISTEN` and for nothing else. Read like [`from_url`](Self::from_url), with the driver's own parameters.
-    /// Default: as everything else, or none behind a pooler.
+    /// A way to the database that no pooler stands in, for `LISTEN` and for heartbeats: through a pooler these would wait in its queue behind everything
+    /// else, and a worker whose heartbeats wait too long loses its lease. Read like [`from_url`](Self::from_url), with the driver's own parameters alone.
+    /// Heartbeats that find no connection that way go the way of everything else. Default: as everything else, and no `LISTEN` behind a pooler.
     ///
     /// # Errors
-    /// Those of [`from_url`](Self::from_url).
-    pub fn listen_url(mut self, url: &str) -> Result<Self> {
-        self.listen = Some(url::read(url)?.connect);
+    /// Those of [`from_url`](Self::from_url), and [`Error::Config`] for a parameter that isn't the driver's.
+    pub fn direct_url(mut self, url: &str) -> Result<Self> {
+        self.direct = Some(url::read_direct(url)?);
         Ok(self)
     }
 
-    /// [`listen_url`](Self::listen_url) by the driver's own options.
+    /// [`direct_url`](Self::direct_url) by the driver's own options.
     #[must_use]
-    pub fn listen_options(mut self, connect: PgConnectOptions) -> Self {
-        self.listen = Some(connect);
+    pub fn direct_options(mut self, connect: PgConnectOptions) -> Self {
+        self.direct = Some(connect);
         self
     }
 

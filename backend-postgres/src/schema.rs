@@ -12,7 +12,8 @@ use crate::sql::{class, query, render, safe};
 const VERSIONS: [&str; 1] = [concat!(
     include_str!("sql/schema_1.sql"),
     include_str!("sql/schema_1_blobs.sql"),
-    include_str!("sql/schema_1_outbox.sql")
+    include_str!("sql/schema_1_outbox.sql"),
+    include_str!("sql/schema_1_producers.sql"),
 )];
 /// The oldest server whose SQL the schema is written in.
 const OLDEST_SERVER: i32 = 140_000;

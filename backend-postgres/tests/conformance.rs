@@ -134,7 +134,7 @@ async fn pooled(limits: Limits) -> Place {
     let options = PostgresOptions::from_url(&bouncer().await.url("postgres")).unwrap();
     let direct = server().await.url("postgres");
     // Poolers don't pass on LISTEN: hints come past them.
-    let options = options.pooled(true).listen_url(&direct).unwrap();
+    let options = options.pooled(true).direct_url(&direct).unwrap();
     let options = options.connections(4).limits(limits);
     Place::open(direct, options.schema(schema()).unwrap()).await
 }

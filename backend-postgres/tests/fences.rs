@@ -224,31 +224,37 @@ async fn f01_notes_are_fenced_again() {
 #[tokio::test]
 async fn f01_a_replacement_is_fenced_again() {
     let mut scene = Scene::new().await;
-    scene.backend.insert(&[job()]).await.unwrap();
+    scene.backend.insert(&[unique(UniqueUntil::Finished)]).await.unwrap();
     let lease = claim(&scene.backend, scene.worker, 1).await.remove(0);
     let id = lease.key.job;
+    let replace_as =
+        async |host: &mut PgConnection, state: State, epoch: i64, key: &str, to: i16| {
+            sqlx::query_scalar::<_, i64>(AssertSqlSafe(statement("insert_replace")))
+                .bind(*id.as_uuid())
+                .bind(to)
+                .bind("queue")
+                .bind("kind")
+                .bind(0_i16)
+                .bind(Some(1_i64))
+                .bind(0_i64)
+                .bind(9_i32)
+                .bind(None::<i64>)
+                .bind(None::<String>)
+                .bind(None::<String>)
+                .bind(1_i16)
+                .bind(b"1".to_vec())
+                .bind("[]")
+                .bind(i16::from(state.code()))
+                .bind(epoch)
+                .bind(key.to_owned())
+                .bind(9_i32)
+                .bind(0_i64)
+                .fetch_one(host)
+                .await
+                .unwrap()
+        };
     let replace = async |host: &mut PgConnection, state: State, epoch: i64| {
-        sqlx::query(AssertSqlSafe(statement("insert_replace")))
-            .bind(*id.as_uuid())
-            .bind(2_i16)
-            .bind("queue")
-            .bind("kind")
-            .bind(0_i16)
-            .bind(Some(1_i64))
-            .bind(0_i64)
-            .bind(9_i32)
-            .bind(None::<i64>)
-            .bind(None::<String>)
-            .bind(None::<String>)
-            .bind(1_i16)
-            .bind(b"1".to_vec())
-            .bind("[]")
-            .bind(i16::from(state.code()))
-            .bind(epoch)
-            .execute(host)
-            .await
-            .unwrap()
-            .rows_affected()
+        replace_as(host, state, epoch, "key", 2).await
     };
     let epoch = i64::from(lease.key.epoch.0);
     assert_eq!(replace(&mut scene.host, State::Running, epoch).await, 0, "it has an owner");
@@ -256,7 +262,15 @@ async fn f01_a_replacement_is_fenced_again() {
     scene.settle(lease.key, outcome).await;
     assert_eq!(replace(&mut scene.host, State::Available, epoch).await, 0, "another state");
     assert_eq!(replace(&mut scene.host, State::Scheduled, epoch + 1).await, 0, "another epoch");
-    assert_eq!(replace(&mut scene.host, State::Scheduled, epoch).await, 1);
+    let (host, from) = (&mut scene.host, State::Scheduled);
+    assert_eq!(replace_as(host, from, epoch, "other", 2).await, 0, "another key");
+    assert_eq!(replace_as(host, from, epoch, "key", 3).await, 0, "it would run");
+    let keys = "DELETE FROM windlass.unique_keys RETURNING key";
+    sqlx::query("BEGIN").execute(&mut *host).await.unwrap();
+    sqlx::query(keys).execute(&mut *host).await.unwrap();
+    assert_eq!(replace(host, from, epoch).await, 0, "it does not hold the key");
+    sqlx::query("ROLLBACK").execute(&mut *host).await.unwrap();
+    assert_eq!(replace(host, from, epoch).await, 1);
 }
 
 /// Jobs of living workers, and jobs that don't run, are not taken from anybody even when they were found a moment ago.
@@ -367,36 +381,32 @@ async fn f22_only_its_holder_frees_a_key_and_only_as_it_is_held() {
     assert_eq!(free(&mut scene.host, new.id, 1).await, 1);
 }
 
-async fn drop_key(host: &mut PgConnection, job: JobId, now: i64) -> u64 {
-    let query = sqlx::query(AssertSqlSafe(statement("unique_drop")));
-    let query = query.bind(vec!["key"]).bind(vec![*job.as_uuid()]).bind(now);
-    query.execute(host).await.unwrap().rows_affected()
+async fn drop_key(host: &mut PgConnection, job: JobId) -> i64 {
+    let query = sqlx::query_scalar(AssertSqlSafe(statement("unique_drop")));
+    query.bind(vec!["key"]).bind(vec![*job.as_uuid()]).fetch_one(host).await.unwrap()
 }
 
 /// A holder that was found stale may be so no longer.
 #[tokio::test]
 async fn f22_a_key_is_taken_from_a_stale_holder_only() {
-    let now = i64::MAX - 1;
     for until in [UniqueUntil::Started, UniqueUntil::Finished] {
         let mut scene = Scene::new().await;
         let new = unique(until);
         scene.backend.insert(std::slice::from_ref(&new)).await.unwrap();
-        assert_eq!(drop_key(&mut scene.host, new.id, now).await, 0, "its holder is there");
+        assert_eq!(drop_key(&mut scene.host, new.id).await, 0, "its holder is there");
         sqlx::query("DELETE FROM windlass.jobs").execute(&mut scene.host).await.unwrap();
-        assert_eq!(drop_key(&mut scene.host, JobId::new(), now).await, 0, "another holder");
-        assert_eq!(drop_key(&mut scene.host, new.id, now).await, 1);
+        assert_eq!(drop_key(&mut scene.host, JobId::new()).await, 0, "another holder");
+        assert_eq!(drop_key(&mut scene.host, new.id).await, 1);
     }
     let mut scene = Scene::new().await;
     let new = unique(UniqueUntil::For(HOUR));
     scene.backend.insert(std::slice::from_ref(&new)).await.unwrap();
-    let until: i64 = sqlx::query_scalar("SELECT until FROM windlass.unique_keys")
-        .fetch_one(&mut scene.host)
-        .await
-        .unwrap();
-    assert_eq!(drop_key(&mut scene.host, new.id, until - 1).await, 0, "its window lasts");
+    assert_eq!(drop_key(&mut scene.host, new.id).await, 0, "its window lasts");
     sqlx::query("DELETE FROM windlass.jobs").execute(&mut scene.host).await.unwrap();
-    assert_eq!(drop_key(&mut scene.host, new.id, until - 1).await, 0, "it outlives its job");
-    assert_eq!(drop_key(&mut scene.host, new.id, until).await, 1);
+    assert_eq!(drop_key(&mut scene.host, new.id).await, 0, "it outlives its job");
+    let passed = "UPDATE windlass.unique_keys SET until = windlass.now()";
+    sqlx::query(passed).execute(&mut scene.host).await.unwrap();
+    assert_eq!(drop_key(&mut scene.host, new.id).await, 1);
 }
 
 /// The jobs of the feed's entries after a position, and where to go on.

@@ -58,7 +58,7 @@ async fn a_database_that_can_not_hold_every_text_is_refused() {
 async fn f52_nothing_shows_the_password() {
     let place = Place::new().await;
     let password = place.server.password();
-    let options = place.options().listen_url(&place.url()).unwrap();
+    let options = place.options().direct_url(&place.url()).unwrap();
     let backend = PostgresBackend::open(options.clone()).await.unwrap();
     worker(&backend).await;
     backend.wait(&[queue()], ms(1)).await.unwrap();

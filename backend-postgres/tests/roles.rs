@@ -114,6 +114,161 @@ async fn a_producer_can_only_enqueue() {
         backend.configure_queue(&queue(), &QueueChange::default().paused(true)).await,
     );
     refused("prune", backend.prune(&Retention::default(), 9).await);
+    refused("delete", backend.storage().delete(&[blob("a/b")]).await);
+    let read = async {
+        let body = backend.storage().get(&blob("a/b")).await?;
+        futures_util::TryStreamExt::try_collect::<Vec<_>>(body.stream).await
+    };
+    refused("read", read.await);
+}
+
+/// Whether the server refuses statements to a role, run past the library.
+async fn forbidden(place: &Place, role: &str, statements: &[&str]) {
+    let url = place.server.url_as(role, "pass", &place.database);
+    let mut conn = <sqlx::PgConnection as sqlx::Connection>::connect(&url).await.unwrap();
+    for sql in statements {
+        let done = sqlx::raw_sql(sqlx::AssertSqlSafe((*sql).to_owned())).execute(&mut conn).await;
+        let state = done.as_ref().err().and_then(sqlx::Error::as_database_error);
+        let state = state.and_then(|error| error.code()).unwrap_or_default();
+        assert_eq!(state, "42501", "{sql}: {done:?}");
+    }
+}
+
+/// By SQL of its own, too.
+#[tokio::test]
+async fn a_producer_gets_at_nothing_past_the_library() {
+    let place = Place::new().await;
+    let owner = place.open().await;
+    place.execute("CREATE TABLE host (secret text)").await;
+    let name = place.role().await;
+    place.execute(&PostgresBackend::grants_sql("windlass", Role::Producer, &name).unwrap()).await;
+    enqueue(&owner, &owner).await;
+    let columns =
+        "args, errors, trail, meta, tags, progress, claim_id, epoch, encoding, rank, lane";
+    for column in columns.split(", ") {
+        forbidden(&place, &name, &[&format!("SELECT {column} FROM windlass.jobs")]).await;
+    }
+    let columns = place.value(
+        "SELECT string_agg(column_name, ',') FROM information_schema.columns WHERE table_schema = 'windlass' AND table_name = 'jobs'",
+    );
+    for column in columns.await.split(',') {
+        forbidden(&place, &name, &[&format!("UPDATE windlass.jobs SET {column} = {column}")]).await;
+    }
+    forbidden(
+        &place,
+        &name,
+        &[
+            "SELECT * FROM windlass.jobs FOR UPDATE",
+            "SELECT id FROM windlass.jobs FOR KEY SHARE",
+            "DELETE FROM windlass.jobs",
+            "INSERT INTO windlass.jobs (id, claim_id) VALUES (gen_random_uuid(), gen_random_uuid())",
+            "INSERT INTO windlass.jobs (id, epoch) VALUES (gen_random_uuid(), 9)",
+            "INSERT INTO windlass.jobs (id, lane) VALUES (gen_random_uuid(), 1)",
+            "SELECT result FROM windlass.finished",
+            "SELECT args FROM windlass.finished",
+            "UPDATE windlass.finished SET state = 5",
+            "DELETE FROM windlass.finished",
+            "INSERT INTO windlass.finished (id) VALUES (gen_random_uuid())",
+            "SELECT * FROM windlass.records",
+            "SELECT * FROM windlass.overview",
+            "SELECT body FROM windlass.events",
+            "UPDATE windlass.events SET at = 0",
+            "DELETE FROM windlass.events",
+            "UPDATE windlass.unique_keys SET job = gen_random_uuid()",
+            "DELETE FROM windlass.unique_keys",
+            "INSERT INTO windlass.queues (name, paused) VALUES ('queue', true)",
+            "UPDATE windlass.queues SET paused = true",
+            "UPDATE windlass.queues SET name = name",
+            "DELETE FROM windlass.queues",
+            "SELECT name FROM windlass.workers",
+            "UPDATE windlass.workers SET expires_at = 0",
+            "INSERT INTO windlass.workers (id) VALUES (gen_random_uuid())",
+            "DELETE FROM windlass.workers",
+            "UPDATE windlass.counts SET jobs = 0",
+            "DELETE FROM windlass.counts",
+            "SELECT job FROM windlass.job_blobs",
+            "DELETE FROM windlass.job_blobs",
+            "SELECT bytes FROM windlass.blob_chunks",
+            "UPDATE windlass.blob_chunks SET bytes = ''",
+            "DELETE FROM windlass.blob_chunks",
+            "DELETE FROM windlass.blobs",
+            "UPDATE windlass.horizon SET seq = 0",
+            "INSERT INTO windlass.migrations (version) VALUES (99)",
+            "TRUNCATE windlass.jobs",
+            "ALTER TABLE windlass.jobs ADD COLUMN more text",
+            "CREATE TABLE windlass.more (id text)",
+            "DROP FUNCTION windlass.now()",
+            "SELECT setval('windlass.feed', 1)",
+            "SELECT * FROM host",
+        ],
+    )
+    .await;
+}
+
+/// What the functions do that run with the rights of their owner, nobody does without a grant, nor for another schema's objects.
+#[tokio::test]
+async fn functions_with_their_owners_rights_are_for_those_who_enqueue() {
+    let place = Place::new().await;
+    let owner = place.open().await;
+    enqueue(&owner, &owner).await;
+    let calls = [
+        "SELECT windlass.lock_depths('{queue}')",
+        "SELECT windlass.lock_holder(gen_random_uuid(), 'key')",
+        "SELECT windlass.drop_stale('{key}', ARRAY[gen_random_uuid()])",
+        "SELECT windlass.sweep_blobs(9)",
+        "SELECT windlass.replace_holder(gen_random_uuid(), 2::smallint, '', '', 0::smallint, 0, 0, 0, 0, '', '', 0::smallint, '', '', \
+         2::smallint, 0, '', 9, 0)",
+    ];
+    let name = place.role().await;
+    place.execute(&PostgresBackend::grants_sql("windlass", Role::Reader, &name).unwrap()).await;
+    forbidden(&place, &name, &calls).await;
+    let name = place.role().await;
+    place.execute(&PostgresBackend::grants_sql("windlass", Role::Producer, &name).unwrap()).await;
+    let url = place.server.url_as(&name, "pass", &place.database);
+    let mut conn = <sqlx::PgConnection as sqlx::Connection>::connect(&url).await.unwrap();
+    // Objects of the caller's own do not come in between.
+    let shadow = "CREATE TEMPORARY TABLE jobs (id uuid); CREATE FUNCTION pg_temp.count() RETURNS bigint LANGUAGE sql AS 'SELECT 1 / 0'; \
+         SET search_path = pg_temp, pg_catalog";
+    sqlx::raw_sql(shadow).execute(&mut conn).await.unwrap();
+    for call in calls {
+        sqlx::raw_sql(call).execute(&mut conn).await.unwrap();
+    }
+    let pinned = "SELECT bool_and(proconfig::text LIKE '%search_path=pg_catalog, pg_temp%')::text FROM pg_proc \
+         WHERE prosecdef AND pronamespace = 'windlass'::regnamespace";
+    assert_eq!(place.value(pinned).await, "true");
+}
+
+/// A worker works: the schema, the settings of queues and the host's own tables are none of its business.
+#[tokio::test]
+async fn a_worker_gets_at_nothing_but_its_work() {
+    let place = Place::new().await;
+    let owner = place.open().await;
+    place.execute("CREATE TABLE host (secret text)").await;
+    let name = place.role().await;
+    place.execute(&PostgresBackend::grants_sql("windlass", Role::Worker, &name).unwrap()).await;
+    enqueue(&owner, &owner).await;
+    forbidden(
+        &place,
+        &name,
+        &[
+            "INSERT INTO windlass.queues (name, paused) VALUES ('queue', true)",
+            "UPDATE windlass.queues SET paused = true",
+            "UPDATE windlass.queues SET name = name",
+            "DELETE FROM windlass.queues",
+            "INSERT INTO windlass.migrations (version) VALUES (99)",
+            "DELETE FROM windlass.horizon",
+            "TRUNCATE windlass.jobs",
+            "ALTER TABLE windlass.jobs ADD COLUMN more text",
+            "DROP TABLE windlass.jobs",
+            "CREATE TABLE windlass.more (id text)",
+            "CREATE FUNCTION windlass.more() RETURNS bigint LANGUAGE sql AS 'SELECT 1'",
+            "DROP FUNCTION windlass.now()",
+            "SELECT setval('windlass.feed', 1)",
+            "SELECT * FROM host",
+            "INSERT INTO host VALUES ('x')",
+        ],
+    )
+    .await;
 }
 
 #[tokio::test]

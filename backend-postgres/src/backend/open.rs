@@ -35,8 +35,8 @@ impl PostgresBackend {
     /// this library. [`Error::Unavailable`](windlass_core::Error::Unavailable) when the server can't be reached. None shows the password.
     pub async fn open(options: PostgresOptions) -> Result<Self> {
         check_tls(&options.connect)?;
-        if let Some(listen) = &options.listen {
-            check_tls(listen)?;
+        if let Some(direct) = &options.direct {
+            check_tls(direct)?;
         }
         // Migrations take the time that they take.
         let connect = session::own(&options.connect, options.pooled).disable_statement_logging();
@@ -92,9 +92,10 @@ impl PostgresBackend {
             state: Arc::new(SessionState::default()),
         };
         let connect = options.connect.clone().disable_statement_logging();
+        let direct = options.direct.clone().map(|direct| direct.disable_statement_logging());
         let line = Line::new(&options, &connect, session.clone(), sql.clone());
         Self {
-            aside: Arc::new(Aside::new(&connect, options.pooled, sql.clone())),
+            aside: Arc::new(Aside::new(direct.as_ref(), &connect, options.pooled, sql.clone())),
             hub: Arc::new(Hub::new(line)),
             bounds: Arc::new(Bounds::default()),
             outbox: Arc::default(),

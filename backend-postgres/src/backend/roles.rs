@@ -10,10 +10,10 @@ use crate::schema;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Role {
-    /// Enqueue jobs, with unique keys and blobs, and nothing else: no args and results of jobs can be read, nothing can be claimed, cancelled, deleted or
-    /// configured. One thing is left to workers: a unique key whose holder's worker is lost stays held until their maintenance has rescued the job, and until
-    /// then inserting a job with that key fails for lack of a privilege. Replacing a waiting job needs the columns that are replaced to be writable, and the
-    /// server can't say of which jobs.
+    /// Enqueue jobs, with unique keys and blobs, and nothing else: no args, results, errors and blobs can be read, no job can be claimed, settled, changed or
+    /// deleted, but a waiting one that holds a unique key can be replaced by who names the key, and no queue can be configured. The crate's
+    /// documentation lists what a producer could do by SQL of its own beyond that. One thing is left to workers: a unique key whose holder's
+    /// worker is lost stays held until their maintenance has rescued the job, and until then inserting a job with that key fails for lack of a privilege.
     Producer,
     /// All that workers and their maintenance do: claim, settle, rescue, prune, and enqueue. Settings of queues can be read only.
     Worker,
@@ -25,20 +25,18 @@ pub enum Role {
 
 /// Statements of grants for each role, one a line, with `{r}` for the role.
 const PRODUCER: &str = "\
-GRANT SELECT ON windlass.feed, windlass.turn, windlass.blob_ids TO {r};
-GRANT USAGE ON windlass.feed, windlass.turn, windlass.blob_ids TO {r};
-GRANT INSERT ON windlass.jobs, windlass.counts, windlass.events, windlass.unique_keys, windlass.job_blobs TO {r};
-GRANT SELECT (id, state, attempt, max_attempts, snoozes, crashes, cancelling, kind, queue, priority, worker, unique_key, unique_mode, unique_until, errors, \
-changes, notes, epoch, claim_id, trail) ON windlass.jobs TO {r};
-GRANT UPDATE (state, queue, kind, priority, rank, due_at, max_attempts, timeout, meta, tags, encoding, args, trail, changes) ON windlass.jobs TO {r};
+GRANT SELECT, USAGE ON windlass.feed, windlass.turn, windlass.blob_ids TO {r};
+GRANT INSERT (id, state, queue, kind, priority, rank, due_at, max_attempts, timeout, created_at, unique_key, unique_mode, unique_until, meta, tags, \
+encoding, args, trail) ON windlass.jobs TO {r};
+GRANT INSERT ON windlass.counts, windlass.events, windlass.unique_keys, windlass.job_blobs TO {r};
+GRANT SELECT (id, state, worker) ON windlass.jobs TO {r};
 GRANT SELECT (id) ON windlass.finished TO {r};
-GRANT SELECT ON windlass.migrations, windlass.counts, windlass.queues, windlass.unique_keys TO {r};
-GRANT UPDATE (name) ON windlass.queues TO {r};
 GRANT SELECT (id, expires_at) ON windlass.workers TO {r};
 GRANT SELECT (id), INSERT ON windlass.outbox TO {r};
-GRANT DELETE ON windlass.unique_keys TO {r};
-GRANT SELECT, DELETE ON windlass.job_blobs TO {r};
-GRANT SELECT, INSERT, UPDATE, DELETE ON windlass.blobs_doomed, windlass.blobs, windlass.blob_chunks, windlass.blob_trash TO {r};
+GRANT SELECT ON windlass.migrations, windlass.counts, windlass.queues, windlass.unique_keys TO {r};
+GRANT SELECT, INSERT, UPDATE (due_at), DELETE ON windlass.blobs_doomed, windlass.blob_trash TO {r};
+GRANT SELECT, INSERT, UPDATE (id, len, modified_at, replaced) ON windlass.blobs TO {r};
+GRANT SELECT (id), INSERT ON windlass.blob_chunks TO {r};
 ";
 const WORKER: &str = "\
 GRANT SELECT, USAGE ON ALL SEQUENCES IN SCHEMA {s} TO {r};
@@ -46,7 +44,6 @@ GRANT SELECT ON ALL TABLES IN SCHEMA {s} TO {r};
 GRANT INSERT, UPDATE, DELETE ON windlass.jobs, windlass.finished, windlass.unique_keys, windlass.workers, windlass.counts, windlass.events, \
 windlass.job_blobs, windlass.blobs_doomed, windlass.blobs, windlass.blob_chunks, windlass.blob_trash, windlass.outbox TO {r};
 GRANT UPDATE ON windlass.horizon TO {r};
-GRANT UPDATE (name) ON windlass.queues TO {r};
 ";
 const OPERATOR: &str = "GRANT INSERT, UPDATE, DELETE ON windlass.queues TO {r};\n";
 const READER: &str = "\
@@ -79,7 +76,10 @@ impl PostgresBackend {
             Role::Operator => format!("{WORKER}{OPERATOR}"),
             Role::Reader => READER.to_owned(),
         };
-        let always = "GRANT USAGE ON SCHEMA {s} TO {r};\nGRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA {s} TO {r};\n";
+        let mut always = "GRANT USAGE ON SCHEMA {s} TO {r};\n".to_owned();
+        if role != Role::Reader {
+            always.push_str("GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA {s} TO {r};\n");
+        }
         // The name comes last: it may hold anything.
         let text = crate::sql::render(&format!("{always}{grants}"), schema);
         Ok(text.replace("{s}", &format!("\"{schema}\"")).replace("{r}", &quoted))

@@ -9,10 +9,10 @@ use windlass_core::kit::{micros, timestamp, trail};
 use windlass_core::machine;
 use windlass_core::{Cause, Error, Inserted, JobId, NewJob, OnConflict, Result, Start, State};
 
-use super::apply::{stored_until, trim};
-use super::blobs::{self, References};
+use super::apply::stored_until;
+use super::blobs::References;
 use super::plain::STATEMENT_BYTES;
-use super::stored::lock_waiting;
+use super::stored::lock_holder;
 use super::unique::{self, Holder, Wanted};
 use crate::sql::query;
 use crate::txn::{Txn, uuids};
@@ -323,7 +323,10 @@ async fn replace(
     job: &NewJob,
     intake: &mut Intake<'_>,
 ) -> Result<bool> {
-    let Some(before) = lock_waiting(txn, &[holder]).await?.into_iter().next() else {
+    let Some(key) = job.unique.as_ref().map(|unique| unique.key.as_str().to_owned()) else {
+        return Ok(false);
+    };
+    let Some(before) = lock_holder(txn, holder, &key).await? else {
         // It has ended meanwhile, and its key is free or somebody else's.
         return Err(txn.changed_meanwhile());
     };
@@ -362,13 +365,16 @@ async fn replace(
         .bind(job.args.bytes.to_vec())
         .bind(change)
         .bind(i16::from(from.code()))
-        .bind(before.epoch);
-    let changed = txn.execute(statement).await?;
-    txn.expect("jobs replaced", changed, 1)?;
+        .bind(before.epoch)
+        .bind(key)
+        .bind(int(u32::try_from(txn.limits.state_events_per_job.max(1)).unwrap_or(u32::MAX)))
+        .bind(txn.now);
+    let rows = txn.fetch(statement).await?;
+    let changed: i64 = rows.first().map_or(Ok(0), |row| txn.get(row, 0))?;
+    txn.expect("jobs replaced", changed.unsigned_abs(), 1)?;
     if to == State::Available {
         txn.wake(job.queue.as_str());
     }
-    blobs::release(txn, &[holder]).await?;
     let mut blobs = References::default();
     blobs.add(holder, &job.blobs);
     blobs.refer(txn).await?;
@@ -376,8 +382,5 @@ async fn replace(
     txn.count(job.queue.as_str(), job.kind.as_str(), to, 1);
     let fact = Fact { job: holder, from: Some(from), to, attempt, ..fact(job) };
     txn.emit(seq, feed::changes(Cause::Replaced, vec![fact]));
-    if before.changes >= int(u32::try_from(txn.limits.state_events_per_job).unwrap_or(u32::MAX)) {
-        trim(txn, &[holder]).await?;
-    }
     Ok(true)
 }

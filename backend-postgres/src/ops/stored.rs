@@ -154,6 +154,18 @@ pub(crate) async fn lock_any(txn: &mut Txn<'_>, ids: &[JobId]) -> Result<Vec<Sto
     Ok(jobs)
 }
 
+/// Locks the job that holds a unique key; its errors are not read.
+pub(crate) async fn lock_holder(
+    txn: &mut Txn<'_>,
+    holder: JobId,
+    key: &str,
+) -> Result<Option<Stored>> {
+    let statement =
+        query(&txn.sql.insert_replace_lock).bind(*holder.as_uuid()).bind(key.to_owned());
+    let rows = txn.fetch(statement).await?;
+    Ok(Stored::readable(txn.during, &rows).into_iter().next())
+}
+
 /// Locks jobs that wait or run.
 pub(crate) async fn lock_waiting(txn: &mut Txn<'_>, ids: &[JobId]) -> Result<Vec<Stored>> {
     let statement = query(&txn.sql.lock_jobs).bind(uuids(ids));

@@ -143,8 +143,8 @@ pub(crate) async fn live_holders(
             live.insert(key, Holder { job, waits });
         }
         if !stale.is_empty() {
-            let statement = query(&txn.sql.unique_drop).bind(stale.0).bind(stale.1).bind(txn.now);
-            txn.execute(statement).await?;
+            let statement = query(&txn.sql.unique_drop).bind(stale.0).bind(stale.1);
+            txn.fetch(statement).await?;
         }
         if lost.is_empty() {
             return Ok(live);

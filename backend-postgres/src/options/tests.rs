@@ -64,7 +64,7 @@ fn no_error_and_no_debug_output_shows_a_password() {
         assert!(!format!("{error} {error:?}").contains("hunter2"), "{url}: {error}");
     }
     let options = from("postgres://app:hunter2@localhost/x");
-    let options = options.listen_url("postgres://app:hunter2@localhost:1/x").unwrap();
+    let options = options.direct_url("postgres://app:hunter2@localhost:1/x").unwrap();
     assert!(!format!("{options:?} {options:#?}").contains("hunter2"));
 }
 
@@ -86,8 +86,8 @@ fn hosts_elsewhere_are_verified_unless_told_otherwise() {
         let options = from(url);
         let found = options.connect.get_ssl_mode();
         assert_eq!(format!("{found:?}"), format!("{mode:?}"), "{url}");
-        let options = from("postgres://localhost/x").listen_url(url).unwrap();
-        let found = options.listen.unwrap().get_ssl_mode();
+        let options = from("postgres://localhost/x").direct_url(url).unwrap();
+        let found = options.direct.unwrap().get_ssl_mode();
         assert_eq!(format!("{found:?}"), format!("{mode:?}"), "{url}");
     }
 }
@@ -102,4 +102,19 @@ fn encryption_that_is_asked_for_needs_the_feature() {
     }
     from("postgres://db.example/x?sslmode=prefer");
     from("postgres://db.example/x");
+}
+
+#[test]
+fn a_direct_url_only_says_how_to_connect() {
+    let options = from("postgres://pooler.example/x?pooler=transaction");
+    let direct = options.clone().direct_url("postgres://localhost/x?application_name=a").unwrap();
+    assert_eq!(direct.direct.unwrap().get_host(), "localhost");
+    for ours in
+        ["schema=jobs", "connections=3", "pooler=transaction", "migrate=false", "listen=off"]
+    {
+        let url = format!("postgres://localhost/x?{ours}");
+        let error = options.clone().direct_url(&url).unwrap_err().to_string();
+        let name = ours.split('=').next().unwrap();
+        assert!(error.contains(&format!("`{name}`")) && error.contains("direct"), "{error}");
+    }
 }

@@ -31,6 +31,27 @@ const DRIVERS: [&str; 18] = [
 const OURS: &str = "`schema`, `connections`, `pooler=transaction`, `migrate=false`, `listen=off`";
 
 pub(super) fn read(url: &str) -> Result<PostgresOptions> {
+    let (connect, ours) = parse(url)?;
+    let mut options = PostgresOptions::new(connect);
+    for (key, value) in ours {
+        options = apply(options, &key, &value)?;
+    }
+    Ok(options)
+}
+
+/// Reads a URL that says how to connect and nothing else.
+pub(super) fn read_direct(url: &str) -> Result<PgConnectOptions> {
+    let (connect, ours) = parse(url)?;
+    match ours.first() {
+        None => Ok(connect),
+        Some((key, _)) => Err(config(format!(
+            "the parameter `{key}` has no meaning in the direct URL, which only says how to connect: leave it out there"
+        ))),
+    }
+}
+
+/// How to connect, and the parameters of the library's own.
+fn parse(url: &str) -> Result<(PgConnectOptions, Vec<(String, String)>)> {
     if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
         return Err(config(
             "the URL must start with `postgres://` or `postgresql://`, as in `postgres://user@host/database`",
@@ -64,15 +85,12 @@ pub(super) fn read(url: &str) -> Result<PostgresOptions> {
             _ => return Err(unknown(&key, text)),
         }
     }
-    let mut options = PostgresOptions::new(connect(base, &drivers)?);
-    for (key, value) in ours {
-        options = apply(options, &key, &value)?;
-    }
+    let mut connect = connect(base, &drivers)?;
     if !encrypted && std::env::var_os("PGSSLMODE").is_none() {
-        options.connect = default_encryption(options.connect);
+        connect = default_encryption(connect);
     }
-    check_tls(&options.connect)?;
-    Ok(options)
+    check_tls(&connect)?;
+    Ok((connect, ours))
 }
 
 /// Encryption that can be had is used, and over a network it must be real.

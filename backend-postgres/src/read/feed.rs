@@ -17,6 +17,8 @@ use crate::sql::{query, size};
 
 /// Entries of the feed that one call looks at.
 const STRETCH: usize = 256;
+/// Bytes of bodies after which a call begins no other entry.
+const STRETCH_BYTES: usize = 16 << 20;
 
 /// The number of the entry that a position is in.
 fn number(position: Option<Position>) -> i64 {
@@ -116,8 +118,9 @@ pub(crate) async fn events(
     let settled = settled(backend, "events").await?;
     let statement = query(&backend.sql.events);
     let statement = statement.bind(number(after)).bind(settled).bind(size(STRETCH) + 1);
-    let rows = backend.session.fetch("events", statement).await?;
+    let rows = backend.session.fetch("events", statement.bind(size(STRETCH_BYTES))).await?;
     let mut page = EventPage::new(Vec::new(), after, false, rows.len() > STRETCH);
+    let mut bytes = 0;
     if let Some(row) = rows.first() {
         let horizon: i64 = row.try_get(0).map_err(map("events"))?;
         page.gap = after.is_some() && number(after) < horizon;
@@ -128,6 +131,8 @@ pub(crate) async fn events(
             break; // it tells of the horizon alone
         }
         let entry = entry(row, 1).map_err(map("events"))?;
+        bytes += entry.body.len();
+        page.more |= bytes >= STRETCH_BYTES;
         let found = readable(&entry);
         if found.is_empty() {
             page.next = page.next.max(Some(Entry::end(entry.seq)));

@@ -1,7 +1,3 @@
--- Gives the contents of a new job to the waiting holder of its unique key. $1 holder, $2 state, $3 queue, $4 kind, $5 priority, $6 turn, $7 due time,
--- $8 max attempts, $9 timeout, $10 metadata, $11 tags joined by commas, $12 encoding, $13 args, $14 trail entry, $15 state and $16 epoch as locked
-UPDATE windlass.jobs AS j SET
-    state = $2, queue = $3, kind = $4, priority = $5, rank = $5::smallint * 140737488355328 + $6::bigint, due_at = $7, max_attempts = $8,
-    timeout = $9, meta = $10, tags = string_to_array($11, ','), encoding = $12, args = $13, trail = j.trail || ',' || $14,
-    changes = j.changes + 1
-WHERE j.id = $1 AND j.state = $15 AND j.epoch = $16 AND j.claim_id IS NULL
+-- Gives the contents of a new job to the waiting holder of its unique key, see the function
+SELECT windlass.replace_holder($1::uuid, $2::smallint, $3::text, $4::text, $5::smallint, $6::bigint, $7::bigint, $8::integer, $9::bigint,
+    $10::text, $11::text, $12::smallint, $13::bytea, $14::text, $15::smallint, $16::bigint, $17::text, $18::integer, $19::bigint)

@@ -76,7 +76,7 @@ CREATE TABLE windlass.jobs (
     args         bytea    NOT NULL,
     trail        text     NOT NULL,
     -- What would let a statement for many jobs fail by one (a number that overflows, an array of another shape) is kept out.
-    CONSTRAINT jobs_sound CHECK (epoch >= 0 AND epoch <= 4294967295 AND attempt >= 0 AND attempt <= 2000000000 AND max_attempts >= 0
+    CONSTRAINT jobs_sound CHECK ((state <> 3 OR worker IS NOT NULL AND claim_id IS NOT NULL) AND epoch >= 0 AND epoch <= 4294967295 AND attempt >= 0 AND attempt <= 2000000000 AND max_attempts >= 0
         AND snoozes >= 0 AND snoozes <= 2000000000 AND crashes >= 0 AND crashes <= 2000000000 AND notes >= 0 AND notes <= 2000000000
         AND changes >= 0 AND changes <= 2000000000 AND timeout >= 0 AND timeout <= 4611686018427387904
         AND due_at >= 0 AND created_at >= 0 AND started_at >= 0

@@ -33,7 +33,7 @@ impl Line {
     ) -> Self {
         // A pooler in transaction mode hands the connection to others: a LISTEN there is lost.
         let direct = (!options.pooled).then_some(connect);
-        let listen = options.listen.as_ref().or(direct).filter(|_| options.hear);
+        let listen = options.direct.as_ref().or(direct).filter(|_| options.hear);
         Self {
             session,
             sql,
