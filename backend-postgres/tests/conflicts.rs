@@ -115,7 +115,7 @@ async fn running(place: &Place, number: usize) -> (Vec<Lease>, Vec<JobId>) {
 }
 
 #[tokio::test]
-async fn settlements_that_ran_into_a_deadlock_are_applied_once_and_all() {
+async fn f43_settlements_that_ran_into_a_deadlock_are_applied_once_and_all() {
     let place = Place::new().await;
     let (leases, jobs) = running(&place, 21).await;
     let failure = |message: &str| Failure { kind: FailureKind::Error, message: message.to_owned() };
@@ -150,7 +150,7 @@ async fn settlements_that_ran_into_a_deadlock_are_applied_once_and_all() {
 }
 
 #[tokio::test]
-async fn notes_and_changes_that_ran_into_a_deadlock_are_written_once_and_all() {
+async fn f43_notes_and_changes_that_ran_into_a_deadlock_are_written_once_and_all() {
     let place = Place::new().await;
     let (leases, jobs) = running(&place, 10).await;
     let note = || Note::Log { level: LogLevel::Info, message: "once".into() };
@@ -182,7 +182,7 @@ fn unique(key: &str) -> NewJob {
 
 /// The host takes the keys of the library's batch in the reversed order, and commits or not.
 #[tokio::test]
-async fn inserts_that_ran_into_a_deadlock_are_whole() {
+async fn f43_inserts_that_ran_into_a_deadlock_are_whole() {
     let place = Place::new().await;
     for (round, commits) in [(0, true), (1, false)] {
         let key = |n: usize| format!("round {round} key {n}");
@@ -236,7 +236,7 @@ const TROUBLE: &str = "
     END $$";
 
 #[tokio::test]
-async fn serialization_failures_are_run_again_and_lose_and_double_nothing() {
+async fn f43_serialization_failures_are_run_again_and_lose_and_double_nothing() {
     let place = Place::new().await;
     place.server.execute("postgres", TROUBLE).await.unwrap();
     let backend = &place.backend;

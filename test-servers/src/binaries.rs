@@ -6,6 +6,8 @@ use crate::error::{Error, Result};
 
 /// Where Debian puts each major version of PostgreSQL.
 const POSTGRES: &str = "/usr/lib/postgresql";
+/// The environment variable that names a folder of PostgreSQL's programs, to be used instead of those that are installed.
+const POSTGRES_BIN: &str = "WINDLASS_TEST_POSTGRES_BIN";
 
 /// The major versions that are installed, oldest first.
 pub(crate) fn postgres_versions() -> Vec<u32> {
@@ -22,7 +24,20 @@ fn bin(major: u32) -> PathBuf {
     Path::new(POSTGRES).join(major.to_string()).join("bin")
 }
 
-/// The folder of PostgreSQL's programs: of that major version, or of the newest.
+/// A folder that somebody says holds PostgreSQL's programs.
+fn given(folder: &Path) -> Result<PathBuf> {
+    for name in ["initdb", "postgres", "pg_ctl"] {
+        if !folder.join(name).is_file() {
+            return Err(Error::new(format!(
+                "`{POSTGRES_BIN}` names `{}`, in which there is no `{name}`: name the folder of PostgreSQL's programs",
+                folder.display()
+            )));
+        }
+    }
+    Ok(folder.to_owned())
+}
+
+/// The folder of PostgreSQL's programs: of that major version, or the one of the environment variable, or of the newest version.
 pub(crate) fn postgres(version: Option<u32>) -> Result<PathBuf> {
     let found = postgres_versions();
     if let Some(major) = version {
@@ -33,6 +48,9 @@ pub(crate) fn postgres(version: Option<u32>) -> Result<PathBuf> {
                 "PostgreSQL {major} is not installed (found: {found:?}): apt-get install postgresql-{major}"
             )))
         };
+    }
+    if let Some(folder) = std::env::var_os(POSTGRES_BIN) {
+        return given(Path::new(&folder));
     }
     if let Some(newest) = found.last() {
         return Ok(bin(*newest));
@@ -58,4 +76,16 @@ fn search(name: &str, also: &[&str]) -> Option<PathBuf> {
 
 fn missing(what: &str, package: &str) -> Error {
     Error::new(format!("{what} is not installed: apt-get install {package} (scripts/test does it)"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_without_the_programs_is_refused_by_name() {
+        let error = given(Path::new("/nowhere")).map_or_else(|e| e.to_string(), |_| String::new());
+        assert!(error.contains(POSTGRES_BIN) && error.contains("`/nowhere`"), "{error}");
+        assert!(error.contains("no `initdb`"), "{error}");
+    }
 }

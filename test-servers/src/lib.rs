@@ -1,7 +1,9 @@
 //! Private servers for tests: each on a free port of 127.0.0.1, in a folder of its own, gone when the test process is gone.
 //!
 //! Servers come from Debian's packages. One that is missing is an error that names the package; no test is skipped. A process that
-//! runs as root starts them as the user that the package makes, because they refuse to run as root.
+//! runs as root starts them as the user that the package makes, because they refuse to run as root. The environment variable
+//! `WINDLASS_TEST_POSTGRES_BIN` names a folder of PostgreSQL's programs (`initdb`, `postgres`, `pg_ctl`) to use instead of the newest
+//! that is installed; that user must be able to read it.
 //!
 //! A test process can end without running any destructor: by a signal, or with a server in a static. So each server has a
 //! watchdog, a small shell process that waits for the end of the test process, then ends the server and removes its folder.

@@ -41,6 +41,25 @@ async fn what_was_committed_survives_a_restart_and_a_kill() {
 }
 
 #[tokio::test]
+async fn the_server_is_the_given_or_the_newest_one() {
+    let server = PostgresServer::builder().start().await.unwrap();
+    let runs = server.value("postgres", "SHOW server_version").await.unwrap().unwrap();
+    match std::env::var_os("WINDLASS_TEST_POSTGRES_BIN") {
+        Some(folder) => {
+            let program = std::path::Path::new(&folder).join("postgres");
+            let output = Command::new(program).arg("--version").output().unwrap();
+            let version = String::from_utf8(output.stdout).unwrap();
+            assert_eq!(version.split_whitespace().nth(2), runs.split_whitespace().next());
+        }
+        None => {
+            let newest = *PostgresServer::available_versions().last().unwrap();
+            assert!(runs.starts_with(&format!("{newest}.")), "{runs}");
+        }
+    }
+    println!("PostgreSQL {runs}");
+}
+
+#[tokio::test]
 async fn a_password_is_asked_for_and_not_told() {
     let server = PostgresServer::shared().await.unwrap();
     let wrong = server.url_as(server.user(), "wrong", "postgres");

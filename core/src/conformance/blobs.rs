@@ -122,9 +122,10 @@ pub async fn a_key_staged_again_stays_in_the_account<H: Harness>(h: H) {
     let b = &*h.backend();
     b.stage_blobs(&[blob("a")], ms(1)).await.unwrap();
     assert_eq!(named(&h).await, ["a"]);
-    b.stage_blobs(&[blob("a")], ms(150)).await.unwrap();
+    // Long enough for a slow machine to get to the next line.
+    b.stage_blobs(&[blob("a")], ms(2_500)).await.unwrap();
     b.blobs_deleted(&[blob("a")]).await.unwrap();
-    h.advance(ms(200)).await;
+    h.advance(ms(2_600)).await;
     assert_eq!(named(&h).await, ["a"], "nobody took the second upload");
 }
 
