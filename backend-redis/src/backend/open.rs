@@ -5,7 +5,7 @@ use std::sync::Arc;
 use redis::{Client, ErrorKind, RedisError};
 use windlass_core::{Backoff, Limits, Result};
 
-use super::Inner;
+use super::{Inner, preflight};
 use crate::RedisBackend;
 use crate::aside::Aside;
 use crate::error::translate;
@@ -28,7 +28,7 @@ impl RedisBackend {
     ///
     /// # Errors
     /// [`Error::Config`](windlass_core::Error::Config) naming the way out: a user or password that is refused, a server before version 7.0, a
-    /// namespace with another layout. [`Error::Unavailable`](windlass_core::Error::Unavailable) when the server can't be reached. None shows the password.
+    /// namespace with another layout, settings that give less than the [`durability`](RedisOptions::durability) demanded. [`Error::Unavailable`](windlass_core::Error::Unavailable) when the server can't be reached. None shows the password.
     pub async fn open(options: RedisOptions) -> Result<Self> {
         let client = Client::open(options.connect.clone()).map_err(|e| explain(&options, e))?;
         let patience =
@@ -94,7 +94,7 @@ async fn check(inner: &Inner) -> Result<()> {
             inner.options.namespace
         )));
     }
-    Ok(())
+    preflight::check(inner, wrong).await
 }
 
 /// An error while opening.

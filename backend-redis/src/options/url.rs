@@ -3,9 +3,9 @@
 use redis::IntoConnectionInfo;
 use windlass_core::Result;
 
-use super::{RedisOptions, config};
+use super::{Durability, RedisOptions, config};
 
-const OURS: &str = "`namespace` and `listen=off`";
+const OURS: &str = "`namespace`, `durability` and `listen=off`";
 
 pub(super) fn read(text: &str) -> Result<RedisOptions> {
     if text.starts_with("rediss://") && !cfg!(feature = "tls") {
@@ -43,6 +43,13 @@ pub(super) fn read(text: &str) -> Result<RedisOptions> {
 fn apply(options: RedisOptions, name: &str, value: &str) -> Result<RedisOptions> {
     match (name, value) {
         ("namespace", name) => options.namespace(name),
+        ("durability", "always") => Ok(options.durability(Durability::Always)),
+        ("durability", "seconds") => Ok(options.durability(Durability::Seconds)),
+        ("durability", "as-configured") => Ok(options.durability(Durability::AsConfigured)),
+        ("durability", "none") => Ok(options.durability(Durability::None)),
+        ("durability", _) => Err(config(
+            "`durability` in the URL must be `always`, `seconds`, `as-configured` or `none`",
+        )),
         ("listen", "on") => Ok(options.listen(true)),
         ("listen", "off") => Ok(options.listen(false)),
         ("listen", _) => Err(config("`listen` in the URL must be `on` or `off`")),
