@@ -15,6 +15,7 @@ use crate::aside::Aside;
 use crate::error::{NAME, map};
 use crate::ops::bounds::Bounds;
 use crate::ops::claim::UnderWay;
+use crate::ops::maintain::Upkeep;
 use crate::options::PostgresOptions;
 use crate::session::Session;
 use crate::sql::{Statements, query};
@@ -38,6 +39,8 @@ pub struct PostgresBackend {
     pub(crate) claims: Arc<UnderWay>,
     /// Where claims begin to look.
     pub(crate) bounds: Arc<Bounds>,
+    /// What upkeep has dealt with.
+    pub(crate) upkeep: Arc<Upkeep>,
 }
 
 #[async_trait]

@@ -53,7 +53,7 @@ statements! {
     insert_plain insert_replace join lock_finished lock_jobs lock_owned lock_queue maintain_counts maintain_lost maintain_overdue
     maintain_peek maintain_promote maintain_unique maintain_workers notes notes_any notify ping rescue_lock
     settle_already settle_complete trail_read trail_write unique_drop unique_free unique_holders unique_take watch worker_deregister
-    worker_heartbeat worker_owned worker_register
+    worker_heartbeat worker_held worker_owned worker_register
 }
 
 /// A text of the library's own in which nothing but the checked name of the schema was put.

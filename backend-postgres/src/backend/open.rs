@@ -93,6 +93,7 @@ impl PostgresBackend {
             hub: Arc::new(Hub::new(line)),
             bounds: Arc::new(Bounds::default()),
             claims: Arc::default(),
+            upkeep: Arc::default(),
             options: Arc::new(options),
             session,
             sql,
