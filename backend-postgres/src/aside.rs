@@ -3,18 +3,20 @@
 
 mod reply;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sqlx::Connection as _;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
+use sqlx::{Connection as _, Row as _};
 use tokio::time::{Instant, timeout, timeout_at};
+use uuid::Uuid;
 use windlass_core::kit::micros;
-use windlass_core::{Error, Heartbeat, LeaseKey, Result, WorkerId, WorkerInfo, WorkerLease};
+use windlass_core::{Error, Heartbeat, JobId, LeaseKey, Result, WorkerId, WorkerInfo, WorkerLease};
 
-use crate::error::translate;
+use crate::error::{map, translate};
+use crate::ops::pace::{HEAD, Passed};
 use crate::session::{self, Begin, timed_out};
 use crate::sql::{Query, Statements, query};
 
@@ -22,6 +24,8 @@ use crate::sql::{Query, Statements, query};
 const BOUNDS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
 /// The lease of a worker that is not known here.
 const UNKNOWN: Duration = Duration::from_secs(30);
+/// How long a claim may take from its beginning to its commit before its jobs, if nobody knows of them, are found late.
+const UNDER_WAY: Duration = Duration::from_secs(10);
 /// How long a connection may take to part.
 const PARTING: Duration = Duration::from_secs(1);
 
@@ -59,6 +63,32 @@ struct Kept {
     conn: Option<Link>,
     lease: Duration,
     used: Instant,
+    looks: Arc<Looks>,
+}
+
+impl Kept {
+    fn new() -> Self {
+        Self { conn: None, lease: UNKNOWN, used: Instant::now(), looks: Arc::default() }
+    }
+}
+
+/// What the heartbeats of a worker have looked at.
+#[derive(Debug, Default)]
+struct Looks {
+    /// The times of claims up to which no job runs but those of `held`.
+    claimed: Passed,
+    /// What ran under the worker. It may forget one of these later.
+    held: Mutex<Vec<JobId>>,
+}
+
+impl Looks {
+    fn held(&self) -> Vec<JobId> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn keep(&self, held: Vec<JobId>) {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = held;
+    }
 }
 
 impl Aside {
@@ -79,8 +109,7 @@ impl Aside {
 
     /// Grants a lease, or extends one that has not run out.
     pub(crate) async fn register(&self, info: &WorkerInfo) -> Result<WorkerLease> {
-        let fresh = || Kept { conn: None, lease: info.lease, used: Instant::now() };
-        self.lock().entry(info.id).or_insert_with(fresh).lease = info.lease;
+        self.lock().entry(info.id).or_insert_with(Kept::new).lease = info.lease;
         let queues: Vec<String> =
             info.queues.iter().map(|queue| queue.as_str().to_owned()).collect();
         let build = || {
@@ -100,22 +129,48 @@ impl Aside {
         Ok(WorkerLease { worker: info.id, lease: info.lease })
     }
 
-    /// Extends a lease and compares what the worker holds with what is stored.
+    /// Extends a lease and compares what the worker holds with what is stored. That its jobs are looked up by their ids keeps this short whatever
+    /// the table has seen. What else runs under the worker is looked for behind, and where that fails the worker keeps its lease all the same.
     pub(crate) async fn heartbeat(
         &self,
         worker: WorkerId,
         owned: &[LeaseKey],
     ) -> Result<Heartbeat> {
-        let statements = [&self.sql.worker_heartbeat, &self.sql.worker_owned];
-        let build = || statements.map(|sql| query(sql).bind(*worker.as_uuid())).into();
-        let answers = self.call("heartbeat", worker, &build).await?;
-        match answers.as_slice() {
-            [extended, held] if !extended.is_empty() => reply::compare(held, owned),
-            _ => {
-                self.lock().remove(&worker);
-                Ok(Heartbeat::Expired)
+        let looks = self.looks(worker);
+        let ids = owned.iter().map(|key| key.job).chain(looks.held());
+        let ids: HashSet<Uuid> = ids.map(|job| *job.as_uuid()).collect();
+        let ids: Vec<Uuid> = ids.into_iter().collect();
+        let id = *worker.as_uuid();
+        let build = || {
+            let held = query(&self.sql.worker_held).bind(id).bind(ids.clone());
+            vec![query(&self.sql.worker_heartbeat).bind(id), held]
+        };
+        let mut answers = self.call("heartbeat", worker, &build).await?.into_iter();
+        let (Some(extended), Some(mut held)) = (answers.next(), answers.next()) else {
+            return Ok(Heartbeat::Expired);
+        };
+        let Some(now) = extended.first() else {
+            self.lock().remove(&worker);
+            return Ok(Heartbeat::Expired);
+        };
+        let now: i64 = now.try_get(0).map_err(map("heartbeat"))?;
+        let (from, start) = (looks.claimed.from(), Instant::now());
+        let build = || vec![query(&self.sql.worker_owned).bind(id).bind(from)];
+        // A claim may have begun a while before it was committed.
+        let upto = now.saturating_sub(micros(UNDER_WAY));
+        match self.call("heartbeat", worker, &build).await {
+            Ok(more) => {
+                looks.claimed.looked(from, start.elapsed(), Some(upto));
+                held.extend(more.into_iter().flatten());
+            }
+            Err(error) => {
+                looks.claimed.looked(from, start.elapsed(), (from == HEAD).then_some(upto));
+                tracing::warn!(%worker, %error, "a heartbeat did not find out whether the worker runs jobs that it does not know of");
             }
         }
+        let (held, lost, cancel, orphaned) = reply::compare(&held, owned)?;
+        looks.keep(held);
+        Ok(Heartbeat::Alive { lost, cancel, orphaned })
     }
 
     /// Ends a lease now, and the worker's connection with it.
@@ -179,13 +234,13 @@ impl Aside {
     fn take(&self, worker: WorkerId) -> (Option<Link>, Duration) {
         let mut kept = self.lock();
         kept.retain(|id, kept| *id == worker || kept.used.elapsed() < kept.lease.max(BOUNDS.1));
-        let known = kept.entry(worker).or_insert_with(|| Kept {
-            conn: None,
-            lease: UNKNOWN,
-            used: Instant::now(),
-        });
+        let known = kept.entry(worker).or_insert_with(Kept::new);
         known.used = Instant::now();
         (known.conn.take(), (known.lease / 3).clamp(BOUNDS.0, BOUNDS.1))
+    }
+
+    fn looks(&self, worker: WorkerId) -> Arc<Looks> {
+        self.lock().entry(worker).or_insert_with(Kept::new).looks.clone()
     }
 
     fn keep(&self, worker: WorkerId, link: Link) {

@@ -15,6 +15,7 @@ use crate::aside::Aside;
 use crate::error::{NAME, map};
 use crate::ops::bounds::Bounds;
 use crate::ops::claim::UnderWay;
+use crate::ops::maintain::Upkeep;
 use crate::options::PostgresOptions;
 use crate::outbox::Progress;
 use crate::session::Session;
@@ -41,6 +42,8 @@ pub struct PostgresBackend {
     pub(crate) bounds: Arc<Bounds>,
     /// Where takes from the outbox begin to look.
     pub(crate) outbox: Arc<Progress>,
+    /// What upkeep has dealt with.
+    pub(crate) upkeep: Arc<Upkeep>,
 }
 
 #[async_trait]

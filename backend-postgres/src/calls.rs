@@ -15,6 +15,7 @@ use windlass_core::{
 use crate::PostgresBackend;
 use crate::error::{LONG_PATH, is_conflict, map, state};
 use crate::ops;
+use crate::ops::prune::Times;
 use crate::session::timed_out;
 use crate::sql::Query;
 use crate::txn::{News, Txn};
@@ -75,8 +76,8 @@ operation!(ConfigureQueue { name: QueueName, change: QueueChange } as "configure
     |this, txn| ops::settings::configure(txn, &this.name, &this.change).await);
 operation!(StageBlobs { keys: Vec<BlobKey>, ttl: Duration } as "stage_blobs" -> (),
     |this, txn| ops::prune::stage(txn, &this.keys, this.ttl).await);
-operation!(Prune { retention: Retention, limit: u32 } as "prune" brief -> Pruned,
-    |this, txn| ops::prune::prune(txn, &this.retention, this.limit).await);
+operation!(Prune { retention: Retention, limit: u32, from: Times<i64> } as "prune" brief -> (Pruned, Times<Option<i64>>),
+    |this, txn| ops::prune::prune(txn, &this.retention, this.limit, &this.from).await);
 operation!(BlobsDeleted { keys: Vec<BlobKey> } as "blobs_deleted" -> (),
     |this, txn| ops::prune::deleted(txn, &this.keys).await);
 

@@ -1,6 +1,6 @@
 //! [`Store`] on Postgres: what is true about jobs.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use windlass_core::{
@@ -14,6 +14,7 @@ use crate::calls::{
     Append, BlobsDeleted, ChangeJobs, ConfigureQueue, Insert, Prune, StageBlobs, needs_long_path,
 };
 use crate::error::map;
+use crate::ops::pace::Passed;
 use crate::ops::plain;
 use crate::read;
 use crate::storage::PostgresStorage;
@@ -119,7 +120,14 @@ impl Store for PostgresBackend {
     }
 
     async fn prune(&self, retention: &Retention, limit: u32) -> Result<Pruned> {
-        let pruned = self.call(&Prune { retention: retention.clone(), limit }).await?;
+        let (passed, start) = (&self.upkeep.pruned, Instant::now());
+        let from = passed.each_ref().map(Passed::from);
+        let operation = Prune { retention: retention.clone(), limit, from };
+        let (pruned, upto) = self.call(&operation).await?;
+        let cost = start.elapsed();
+        for (n, passed) in passed.iter().enumerate() {
+            passed.looked(from[n], cost, upto[n]);
+        }
         // What dead uploads left has no other regular visitor.
         PostgresStorage::new(self).sweep().await;
         Ok(pruned)

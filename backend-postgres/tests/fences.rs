@@ -105,6 +105,18 @@ async fn f01_a_key_that_is_wrong_in_one_part_changes_nothing() {
     assert_eq!(scene.settle(lease.key, done()).await, Settled::Already { state });
 }
 
+#[tokio::test]
+async fn f01_a_key_of_another_worker_is_lost_to_this_one() {
+    let scene = Scene::new().await;
+    let lease = scene.running().await;
+    let other = worker(&scene.backend).await;
+    for _ in 0..2 {
+        let beat = scene.backend.heartbeat(other, &[lease.key]).await.unwrap();
+        let Heartbeat::Alive { lost, cancel, orphaned } = beat else { panic!("the lease lasts") };
+        assert_eq!((lost, cancel, orphaned), (vec![lease.key], Vec::new(), Vec::new()));
+    }
+}
+
 /// Two claims, each job under the other's: all parts are there, and none belong together.
 #[tokio::test]
 async fn f01_keys_that_are_crossed_change_nothing() {

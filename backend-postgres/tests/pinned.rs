@@ -4,11 +4,13 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::blocks::{Counted, server};
 use common::{HOUR, completed};
 use windlass_core::{
-    ClaimRequest, Kind, KindSlots, Lease, NewJob, Payload, Queue, QueueName, QueueSlots, Store,
-    WorkerId, WorkerInfo,
+    ClaimRequest, Heartbeat, Kind, KindSlots, Lease, LeaseKey, NewJob, Payload, Queue, QueueName,
+    QueueSlots, Retention, Start, Store, WorkerId, WorkerInfo,
 };
 
 /// Jobs that go through while the snapshot is held.
@@ -122,4 +124,102 @@ async fn f32_a_claim_of_three_kinds_reads_the_same_under_a_held_snapshot() {
 #[tokio::test(flavor = "multi_thread")]
 async fn f32_a_claim_from_three_queues_reads_the_same_under_a_held_snapshot() {
     claims_stay_the_same(queues(3), kinds(2)).await;
+}
+
+/// Rows that went through everything long ago: they waited for their time, became available, ran under a worker and past their deadline, and were
+/// finished; keys that were held for a while; numbers that were folded.
+const DEAD: [&str; 7] = [
+    "INSERT INTO windlass.jobs (id, state, priority, queue, kind, due_at, max_attempts, created_at, encoding, args, trail)
+    SELECT gen_random_uuid(), 1, 0, 'queue-0', 'kind-0', windlass.now() - 60000000 + n, 20, 0, 1, '\\x7b7d', '[2,0,-1,1,0,0]'
+    FROM generate_series(1, $2) AS n WHERE $1::uuid IS NOT NULL",
+    "UPDATE windlass.jobs SET state = 2, rank = nextval('windlass.turn') WHERE state = 1 AND $1::uuid IS NOT NULL AND $2 > 0",
+    "UPDATE windlass.jobs SET state = 3, worker = $1, claim_id = gen_random_uuid(), started_at = windlass.now() - 50000000,
+        deadline_at = windlass.now() - 40000000 WHERE state = 2 AND $2 > 0",
+    "WITH gone AS (DELETE FROM windlass.jobs WHERE deadline_at IS NOT NULL AND $1::uuid IS NOT NULL AND $2 > 0 RETURNING *)
+    INSERT INTO windlass.finished (id, state, priority, queue, kind, due_at, epoch, attempt, max_attempts, snoozes, crashes, finished_at,
+        created_at, notes, changes, encoding, args, trail)
+    SELECT id, 5, 0, queue, kind, due_at, 1, 1, 20, 0, 0, windlass.now() - 172800000000 + row_number() OVER (), 0, 0, 3, 1, args, trail
+    FROM gone",
+    "INSERT INTO windlass.unique_keys SELECT 'key-' || n, $1, 2, windlass.now() - 1000000 + n FROM generate_series(1, $2) AS n",
+    "DELETE FROM windlass.unique_keys WHERE job = $1 AND $2 > 0",
+    "INSERT INTO windlass.events (seq, at, body) SELECT nextval('windlass.feed'), windlass.now() - 172800000000 + n, ''
+    FROM generate_series(1, $2) AS n WHERE $1::uuid IS NOT NULL",
+];
+const ROWS: i64 = 100_000;
+
+/// What one of several calls reads, the one that reads the least: the first few are made to learn what they cost.
+async fn least<T>(counted: &mut Counted, what: &str, call: impl AsyncFn() -> T) -> i64 {
+    let (mut costs, mut dearest) = (Vec::new(), None);
+    for _ in 0..CALLS {
+        let (_, blocks) = counted.count(call()).await;
+        costs.push(blocks.values().sum::<i64>());
+        dearest = blocks.into_iter().max_by_key(|(_, blocks)| *blocks);
+    }
+    println!("{what}: {costs:?}, most by {dearest:?}");
+    costs.into_iter().min().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f32_heartbeats_and_upkeep_read_the_same_under_a_held_snapshot() {
+    let (mut working, _held) = Working::new(queues(1), kinds(1)).await;
+    let (backend, w) = (working.counted.backend.clone(), working.worker);
+    working.insert(&queues(1)[0], 20).await;
+    let keys: Vec<LeaseKey> =
+        backend.claim(&working.request(20)).await.unwrap().leases.iter().map(|l| l.key).collect();
+    let later = || {
+        let mut job =
+            NewJob::new(kinds(1)[0].clone(), queues(1)[0].clone(), Payload::json(&1).unwrap());
+        job.start = Start::In(Duration::from_millis(1));
+        job
+    };
+    let mut old = Retention::default();
+    (old.completed, old.events) =
+        (Some(Duration::from_secs(86_400)), Some(Duration::from_secs(86_400)));
+    let mut costs = Vec::new();
+    for rows in [0, ROWS] {
+        if rows > 0 {
+            for sql in DEAD {
+                let query = sqlx::query(sql).bind(*w.as_uuid()).bind(rows);
+                query.execute(&mut working.counted.admin).await.unwrap();
+            }
+            // The newest batch stays, and nothing later goes.
+            working.insert(&queues(1)[0], 1).await;
+            while backend.prune(&old, 10_000).await.unwrap().more {}
+        }
+        let counted = &mut working.counted;
+        let heartbeat = least(counted, "heartbeat", async || {
+            let nothing = (Vec::new(), Vec::new(), Vec::new());
+            let (lost, cancel, orphaned) = nothing;
+            assert_eq!(
+                backend.heartbeat(w, &keys).await.unwrap(),
+                Heartbeat::Alive { lost, cancel, orphaned }
+            );
+        });
+        let heartbeat = heartbeat.await;
+        let idle = least(counted, "maintain", async || backend.maintain(100).await.unwrap()).await;
+        let promote = least(counted, "promote", async || {
+            backend.insert(&[later()]).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(3)).await;
+            assert_eq!(backend.maintain(100).await.unwrap().promoted, 1);
+        });
+        let promote = promote.await;
+        let prune = least(counted, "prune", async || backend.prune(&old, 100).await.unwrap()).await;
+        costs.push([heartbeat, idle, promote, prune]);
+    }
+    println!("blocks read by heartbeat, maintain, promote, prune: {costs:?}");
+    // A job that the worker has forgotten, and jobs of a claim whose reply was lost, are told of at once all the same.
+    working.insert(&queues(1)[0], 5).await;
+    let lost = backend.claim(&working.request(5)).await.unwrap().leases;
+    let mut unknown: Vec<_> = lost.iter().map(|lease| lease.key).chain([keys[0]]).collect();
+    unknown.sort_unstable();
+    for _ in 0..2 {
+        let call = backend.heartbeat(w, &keys[1..]);
+        let (beat, blocks) = working.counted.count(call).await;
+        let Heartbeat::Alive { lost, orphaned, .. } = beat.unwrap() else { panic!("it lasts") };
+        assert_eq!((lost, orphaned), (Vec::new(), unknown.clone()));
+        println!("blocks read by a heartbeat that finds orphans: {}", blocks.values().sum::<i64>());
+    }
+    for (before, after) in costs[0].iter().zip(costs[1]) {
+        assert!(after <= before + SLACK, "{costs:?}");
+    }
 }

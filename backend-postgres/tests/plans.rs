@@ -7,13 +7,16 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::blocks::{Counted, run, server};
-use common::{claim, completed, job, kind, queue, request, worker};
+use common::{claim, completed, job, kind, queue, worker};
 use sqlx::{Connection, PgConnection};
 use windlass_core::{
-    AttemptOutcome, Change, ChangeRequest, Failure, FailureKind, JobFilter, JobQuery, Lease,
-    NewJob, Payload, Queue, Retention, Selector, Settlement, Start, State, Store, Transactional,
+    AttemptOutcome, Change, ChangeRequest, ClaimRequest, Failure, FailureKind, Inserted, JobFilter,
+    JobQuery, Kind, KindSlots, Lease, NewJob, OnConflict, Payload, Queue, QueueName, QueueSlots,
+    Retention, Selector, Settled, Settlement, Start, State, Store, Transactional, Unique,
+    UniqueKey, UniqueUntil, WorkerId,
 };
-use windlass_test_servers::PostgresServer;
+use windlass_postgres::{PostgresBackend, PostgresOptions};
+use windlass_test_servers::{PgBouncer, PostgresServer};
 
 const FINISHED: i64 = 1_000_000;
 const SCHEDULED: i64 = 100_000;
@@ -124,8 +127,117 @@ async fn everything(analyzed: &str) {
     assert_eq!(pruned.jobs, 1_000);
     // The claim again, through what was settled.
     assert_eq!(bench.at_most("claim 100", 4_000, claim(b, w, 100)).await.len(), 100);
-    let _ = request(w, 1);
+    several(&mut bench, w).await;
+    unique(&mut bench).await;
+    overdue(&mut bench, w).await;
+    on_the_hosts_connection(&mut bench, w).await;
+    through_a_pooler(&server, &mut bench).await;
+    cancel_by_filter(&mut bench).await;
     windlass_core::Backend::close(b).await.unwrap();
+}
+
+/// Claims of several kinds, from several queues.
+async fn several(bench: &mut Counted, w: WorkerId) {
+    let b = &bench.backend.clone();
+    let queues: Vec<_> = (0..5).map(|n| QueueName::new(format!("queue-{n}")).unwrap()).collect();
+    let kinds: Vec<_> = (0..5).map(|n| Kind::new(format!("kind-{n}")).unwrap()).collect();
+    let mut jobs = Vec::new();
+    for (queue, kind) in queues.iter().take(3).flat_map(|q| kinds.iter().map(move |k| (q, k))) {
+        let job = || NewJob::new(kind.clone(), queue.clone(), Payload::json(&1).unwrap());
+        jobs.extend(std::iter::repeat_with(job).take(40));
+    }
+    b.insert(&jobs).await.unwrap();
+    let slots = |queue: &QueueName| QueueSlots { queue: queue.clone(), limit: 20 };
+    let slots: Vec<_> = queues.iter().chain([&queue()]).map(slots).collect();
+    let kinds: Vec<_> = kinds.iter().map(|k| KindSlots { kind: k.clone(), limit: None }).collect();
+    for _ in 0..3 {
+        let request = ClaimRequest::new(w, slots.clone(), kinds.clone());
+        let claimed = bench.at_most("claim from several", 4_000, b.claim(&request)).await.unwrap();
+        assert_eq!(claimed.leases.len(), 60);
+    }
+}
+
+/// Inserts under unique keys, new ones and held ones.
+async fn unique(bench: &mut Counted) {
+    let b = &bench.backend.clone();
+    let job = |n: usize| {
+        let mut job = job();
+        job.unique = Some(Unique {
+            key: UniqueKey::new(format!("key-{n}")).unwrap(),
+            until: UniqueUntil::Finished,
+            on_conflict: OnConflict::Keep,
+        });
+        job
+    };
+    let jobs = || (0..100).map(job).collect::<Vec<_>>();
+    bench.at_most("insert 100 unique", 5_000, b.insert(&jobs())).await.unwrap();
+    let again = bench.at_most("insert 100 held", 5_000, b.insert(&jobs())).await.unwrap();
+    assert!(again.iter().all(|one| matches!(one, Inserted::Duplicate { .. })));
+}
+
+/// Jobs past their deadline are rescued.
+async fn overdue(bench: &mut Counted, w: WorkerId) {
+    let b = &bench.backend.clone();
+    assert_eq!(claim(b, w, 50).await.len(), 50);
+    let late = "UPDATE windlass.jobs SET deadline_at = windlass.now() - 3600000000
+        WHERE id = ANY (ARRAY(SELECT id FROM windlass.jobs WHERE state = 3 LIMIT 50))";
+    run(&mut bench.admin, late).await;
+    let done = bench.at_most("rescue 50 overdue", 4_500, b.maintain(100)).await.unwrap();
+    assert_eq!(done.rescued.len(), 50);
+    bench.at_most("heartbeat", 1_000, b.heartbeat(w, &[])).await.unwrap();
+}
+
+/// Nothing is set there, and the server plans as it likes.
+async fn on_the_hosts_connection(bench: &mut Counted, w: WorkerId) {
+    let b = &bench.backend.clone();
+    let leases = claim(b, w, 20).await;
+    let mut host = PgConnection::connect(&bench.url).await.unwrap();
+    run(&mut host, "BEGIN").await;
+    let jobs: Vec<_> = std::iter::repeat_with(job).take(100).collect();
+    bench.at_most("insert 100 in", 4_000, b.insert_in(&mut host, &jobs)).await.unwrap();
+    // As often as it takes for a prepared statement to get a plan that is kept.
+    for lease in &leases {
+        let settlement = completed(lease);
+        let settled = bench.at_most("settle in", 500, b.settle_in(&mut host, &settlement)).await;
+        assert_eq!(settled.unwrap(), Settled::Applied { state: State::Completed });
+    }
+    run(&mut host, "COMMIT").await;
+}
+
+/// Each piece of work sets for itself what the library's own connections have from the start.
+async fn through_a_pooler(server: &PostgresServer, bench: &mut Counted) {
+    let pooler = PgBouncer::builder(server).start().await.unwrap();
+    let database = bench.url.rsplit('/').next().unwrap().split('?').next().unwrap().to_owned();
+    let options = PostgresOptions::from_url(&pooler.url(&database)).unwrap().pooled(true);
+    let b = &PostgresBackend::open(options).await.unwrap();
+    let w = worker(b).await;
+    for _ in 0..2 {
+        let leases = bench.at_most("pooled claim", 4_000, claim(b, w, 100)).await;
+        let keys: Vec<_> = leases.iter().map(|lease| lease.key).collect();
+        bench.at_most("pooled heartbeat", 1_500, b.heartbeat(w, &keys)).await.unwrap();
+        let settlements: Vec<_> = leases.iter().map(completed).collect();
+        bench.at_most("pooled complete", 4_000, b.settle(&settlements)).await.unwrap();
+    }
+    let due: Vec<NewJob> = std::iter::repeat_with(later).take(100).collect();
+    bench.at_most("pooled insert", 4_000, b.insert(&due)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let done = bench.at_most("pooled promote", 4_500, b.maintain(100)).await.unwrap();
+    assert_eq!(done.promoted, 100);
+    bench.at_most("pooled stats", 1_500, b.stats(&Default::default())).await.unwrap();
+    bench.at_most("pooled list", 3_000, b.list(&JobQuery::default())).await.unwrap();
+    let mut old = Retention::default();
+    old.completed = Some(DAY / 2);
+    let pruned = bench.at_most("pooled prune", 4_000, b.prune(&old, 100)).await.unwrap();
+    assert_eq!(pruned.jobs, 100);
+    windlass_core::Backend::close(b).await.unwrap();
+}
+
+/// A call looks at 10,000 jobs at most, whatever is kept.
+async fn cancel_by_filter(bench: &mut Counted) {
+    let b = &bench.backend.clone();
+    let filter = JobFilter::default().states([State::Scheduled]).queue(queue());
+    let cancel = ChangeRequest::new(Selector::Filter(filter), Change::Cancel { reason: None });
+    bench.at_most("cancel by filter", 100_000, b.change(&cancel)).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,17 +5,21 @@ use std::collections::HashMap;
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
-use windlass_core::{ClaimId, Epoch, Heartbeat, JobId, LeaseKey, Result};
+use windlass_core::{ClaimId, Epoch, JobId, LeaseKey, Result};
 
 use crate::error::map;
 
-/// Compares what a worker says it holds with the rows of `worker_owned.sql`.
-pub(super) fn compare(rows: &[PgRow], owned: &[LeaseKey]) -> Result<Heartbeat> {
+/// What runs under a worker; and of what it says it holds, what is lost and what is to be cancelled; and what it does not know of.
+pub(super) type Compared = (Vec<JobId>, Vec<LeaseKey>, Vec<LeaseKey>, Vec<LeaseKey>);
+
+/// Compares what a worker says it holds with the rows of `worker_held.sql` and `worker_owned.sql`.
+pub(super) fn compare(rows: &[PgRow], owned: &[LeaseKey]) -> Result<Compared> {
     let mut held = HashMap::with_capacity(rows.len());
     for row in rows {
         let (key, cancelling) = key(row).map_err(map("heartbeat"))?;
         held.insert(key, cancelling);
     }
+    let all = held.keys().map(|key| key.job).collect();
     let (mut lost, mut cancel) = (Vec::new(), Vec::new());
     for key in owned {
         match held.remove(key) {
@@ -26,7 +30,7 @@ pub(super) fn compare(rows: &[PgRow], owned: &[LeaseKey]) -> Result<Heartbeat> {
     }
     let mut orphaned: Vec<LeaseKey> = held.into_keys().collect();
     orphaned.sort_unstable();
-    Ok(Heartbeat::Alive { lost, cancel, orphaned })
+    Ok((all, lost, cancel, orphaned))
 }
 
 fn key(row: &PgRow) -> sqlx::Result<(LeaseKey, bool)> {

@@ -100,6 +100,7 @@ impl PostgresBackend {
             bounds: Arc::new(Bounds::default()),
             outbox: Arc::default(),
             claims: Arc::default(),
+            upkeep: Arc::default(),
             options: Arc::new(options),
             session,
             sql,

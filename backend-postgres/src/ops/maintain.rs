@@ -1,6 +1,8 @@
 //! Moves time on: promotes what is due, rescues what was lost, frees worn-out keys, folds the counts. Any number of processes may do so at
 //! once: each passes over what another is working on.
 
+use std::time::{Duration, Instant};
+
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
@@ -9,6 +11,7 @@ use windlass_core::machine::Rescue;
 use windlass_core::{Cause, DEADLINE_GRACE, Error, JobId, Maintained, Result};
 
 use super::apply::apply;
+use super::pace::{HEAD, Passed};
 use super::stored::Stored;
 use super::unique::rescue_steps;
 use crate::PostgresBackend;
@@ -23,19 +26,31 @@ const COUNTS_KEPT: i64 = 1_000;
 /// Rows of the counts folded at a time.
 const COUNTS_FOLDED: i64 = 10_000;
 
+/// What upkeep has dealt with.
+#[derive(Debug, Default)]
+pub(crate) struct Upkeep {
+    /// The time up to which jobs were promoted and rescued, and windows freed.
+    time: Passed,
+    /// By final state, and of the feed: how far was pruned.
+    pub(crate) pruned: [Passed; 4],
+}
+
 /// Does at most `limit` of each kind of work.
 pub(crate) async fn maintain(backend: &PostgresBackend, limit: u32) -> Result<Maintained> {
     let mut done = Maintained::default();
-    let (work, next_due) = peek(backend).await?;
+    let time = &backend.upkeep.time;
+    let (from, start) = (time.from(), Instant::now());
+    let (work, next_due) = peek(backend, from).await?;
+    let cost = start.elapsed();
     done.next_due = next_due;
     if work.promote {
-        promote(backend, limit, &mut done).await?;
+        promote(backend, limit, from, &mut done).await?;
     }
     if work.rescue_lost {
-        rescue(backend, limit, Rescue::WorkerLost, &mut done).await?;
+        rescue(backend, limit, from, Rescue::WorkerLost, &mut done).await?;
     }
     if work.rescue_late {
-        rescue(backend, limit, Rescue::DeadlinePassed, &mut done).await?;
+        rescue(backend, limit, from, Rescue::DeadlinePassed, &mut done).await?;
     }
     if work.workers {
         let rows = backend.short(DURING, || query(&backend.sql.maintain_workers)).await?;
@@ -43,15 +58,17 @@ pub(crate) async fn maintain(backend: &PostgresBackend, limit: u32) -> Result<Ma
     }
     if work.windows {
         let most = limit.max(1);
-        let statement = || query(&backend.sql.maintain_unique).bind(i64::from(most));
+        let statement = || query(&backend.sql.maintain_unique).bind(i64::from(most)).bind(from);
         done.more |= backend.short(DURING, statement).await?.len() >= most as usize;
     }
     if work.counts {
         let statement = || query(&backend.sql.maintain_counts).bind(COUNTS_FOLDED);
         backend.short(DURING, statement).await?;
     }
+    // What others have locked is left to looks from the head.
+    time.looked(from, cost, (!done.more).then_some(work.now));
     if done.promoted > 0 || !done.rescued.is_empty() {
-        done.next_due = peek(backend).await?.1;
+        done.next_due = peek(backend, work.now).await?.1;
     }
     Ok(done)
 }
@@ -64,11 +81,12 @@ struct Work {
     workers: bool,
     windows: bool,
     counts: bool,
+    now: i64,
 }
 
-async fn peek(backend: &PostgresBackend) -> Result<(Work, Option<std::time::Duration>)> {
-    let statement =
-        query(&backend.sql.maintain_peek).bind(micros(DEADLINE_GRACE)).bind(COUNTS_KEPT);
+async fn peek(backend: &PostgresBackend, from: i64) -> Result<(Work, Option<Duration>)> {
+    let statement = query(&backend.sql.maintain_peek).bind(micros(DEADLINE_GRACE));
+    let statement = statement.bind(COUNTS_KEPT).bind(from).bind(from == HEAD);
     let rows = backend.session.fetch(DURING, statement).await?;
     let row = rows.first().ok_or_else(|| map(DURING)(sqlx::Error::RowNotFound))?;
     let flag = |column: usize| row.try_get::<bool, _>(column).map_err(map(DURING));
@@ -79,13 +97,19 @@ async fn peek(backend: &PostgresBackend) -> Result<(Work, Option<std::time::Dura
         workers: flag(3)?,
         windows: flag(4)?,
         counts: flag(5)?,
+        now: row.try_get(7).map_err(map(DURING))?,
     };
     let next: Option<i64> = row.try_get(6).map_err(map(DURING))?;
     Ok((work, next.map(duration)))
 }
 
-async fn promote(backend: &PostgresBackend, limit: u32, done: &mut Maintained) -> Result<()> {
-    let statement = || query(&backend.sql.maintain_promote).bind(i64::from(limit));
+async fn promote(
+    backend: &PostgresBackend,
+    limit: u32,
+    from: i64,
+    done: &mut Maintained,
+) -> Result<()> {
+    let statement = || query(&backend.sql.maintain_promote).bind(i64::from(limit)).bind(from);
     let rows = backend.short(DURING, statement).await?;
     let full = i32::try_from(backend.options.limits.state_events_per_job).unwrap_or(i32::MAX);
     let (mut news, mut long) = (News { events: !rows.is_empty(), ..News::default() }, Vec::new());
@@ -104,13 +128,14 @@ async fn promote(backend: &PostgresBackend, limit: u32, done: &mut Maintained) -
 async fn rescue(
     backend: &PostgresBackend,
     limit: u32,
+    from: i64,
     why: Rescue,
     done: &mut Maintained,
 ) -> Result<()> {
     let (mut after, mut rescued) = (Uuid::nil(), 0_usize);
     while rescued < limit as usize {
         let left = limit as usize - rescued;
-        let mut ids = found(backend, why, after, left + 1).await?;
+        let mut ids = found(backend, why, from, after, left + 1).await?;
         let full = ids.len() > left;
         ids.truncate(left);
         let Some(last) = ids.last() else { break };
@@ -130,15 +155,19 @@ async fn rescue(
 async fn found(
     backend: &PostgresBackend,
     why: Rescue,
+    from: i64,
     after: Uuid,
     limit: usize,
 ) -> Result<Vec<JobId>> {
     let statement = match why {
-        Rescue::WorkerLost => query(&backend.sql.maintain_lost).bind(after).bind(size(limit)),
+        Rescue::WorkerLost => {
+            query(&backend.sql.maintain_lost).bind(after).bind(size(limit)).bind(from == HEAD)
+        }
         Rescue::DeadlinePassed => query(&backend.sql.maintain_overdue)
             .bind(after)
             .bind(size(limit))
-            .bind(micros(DEADLINE_GRACE)),
+            .bind(micros(DEADLINE_GRACE))
+            .bind(from),
     };
     let rows = backend.session.fetch(DURING, statement).await?;
     let id = |row: &PgRow| row.try_get(0).map(JobId::from_uuid).map_err(map(DURING));

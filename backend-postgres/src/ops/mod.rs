@@ -5,6 +5,7 @@ pub(crate) mod blobs;
 pub(crate) mod bounds;
 pub(crate) mod change;
 pub(crate) mod claim;
+mod heads;
 pub(crate) mod insert;
 pub(crate) mod maintain;
 pub(crate) mod notes;

@@ -1,20 +1,30 @@
 //! How often to do what may be dear: looks from the head of an index, which walk all that others have left there.
 
 use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What costs no more is done whenever it may bring something.
+/// What costs the server no more is done whenever it may bring something.
 pub(crate) const CHEAP: Duration = Duration::from_micros(300);
+/// The same for what is measured from here, with the way there and back.
+const CHEAP_FROM_HERE: Duration = Duration::from_millis(10);
 /// Of so many the shortest tells what one costs: a busy machine makes single ones look dear.
 pub(crate) const SAMPLES: usize = 5;
 /// What is dear takes at most one part in so many of the time.
 const SHARE: u32 = 10;
 
 /// When something was done last, and what it cost.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Pace {
+    cheap: Duration,
     done: Option<Instant>,
     costs: VecDeque<Duration>,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { cheap: CHEAP, done: None, costs: VecDeque::new() }
+    }
 }
 
 impl Pace {
@@ -28,7 +38,7 @@ impl Pace {
 
     /// Whether it may be done at any time.
     pub(crate) fn is_cheap(&self) -> bool {
-        self.cost() <= CHEAP
+        self.cost() <= self.cheap
     }
 
     /// Whether it is time: not before `every`, nor before its share of the time allows it.
@@ -52,9 +62,68 @@ impl Pace {
     }
 }
 
+/// Before all times, and so that an hour less is still a number.
+pub(crate) const HEAD: i64 = i64::MIN / 2;
+
+/// A column of times in which what was dealt with is passed: looks begin where an earlier one found nothing left. What comes in below (a transaction
+/// that was open for long, a row that somebody had locked, a clock that was set back) is found from the head, as often as that may be done.
+#[derive(Debug)]
+pub(crate) struct Passed(Mutex<(i64, Pace)>);
+
+impl Default for Passed {
+    fn default() -> Self {
+        Self(Mutex::new((HEAD, Pace { cheap: CHEAP_FROM_HERE, ..Pace::default() })))
+    }
+}
+
+impl Passed {
+    fn lock(&self) -> MutexGuard<'_, (i64, Pace)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From where to look now: from [`HEAD`], or from where all was dealt with.
+    pub(crate) fn from(&self) -> i64 {
+        let passed = self.lock();
+        if passed.1.allows() { HEAD } else { passed.0 }
+    }
+
+    /// Notes a look: where it began, how long it took, and up to where nothing is left, if it went that far.
+    pub(crate) fn looked(&self, from: i64, cost: Duration, upto: Option<i64>) {
+        let mut passed = self.lock();
+        if from == HEAD {
+            passed.1.note(cost);
+            passed.0 = upto.unwrap_or(passed.0);
+        } else if let Some(upto) = upto {
+            passed.0 = passed.0.max(upto);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn looks_begin_where_nothing_was_left() {
+        let passed = Passed::default();
+        let dear = Duration::from_secs(60);
+        for _ in 0..SAMPLES {
+            assert_eq!(passed.from(), HEAD);
+            passed.looked(HEAD, dear, Some(100));
+        }
+        assert_eq!(passed.from(), 100);
+        passed.looked(100, dear, None);
+        assert_eq!(passed.from(), 100, "something was left");
+        passed.looked(100, dear, Some(200));
+        passed.looked(100, dear, Some(150));
+        assert_eq!(passed.from(), 200);
+        passed.looked(HEAD, dear, None);
+        assert_eq!(passed.from(), 200, "what is left below comes with the next look from the head");
+        passed.looked(HEAD, dear, Some(50));
+        assert_eq!(passed.from(), 50, "a clock that was set back");
+        passed.looked(HEAD, CHEAP_FROM_HERE, Some(300));
+        assert_eq!(passed.from(), HEAD, "cheap again");
+    }
 
     #[test]
     fn what_is_dear_takes_its_share_and_what_is_cheap_is_always_allowed() {

@@ -10,25 +10,48 @@ use super::blobs::release;
 use crate::sql::{query, size};
 use crate::txn::{Txn, uuids};
 
-/// Removes final jobs and feed entries past their retention, and names blobs to delete.
-pub(crate) async fn prune(txn: &mut Txn<'_>, keep: &Retention, limit: u32) -> Result<Pruned> {
-    let mut done = Pruned::default();
-    done.jobs = jobs(txn, keep, limit, &mut done.more).await?;
-    done.events = events(txn, keep, limit, &mut done.more).await?;
+/// Positions among the times from which to look, and up to which nothing is left.
+pub(crate) type Times<T> = [T; 4];
+
+/// The final states, in the order of [`Times`]; the feed comes last.
+const STATES: [State; 3] = [State::Completed, State::Cancelled, State::Discarded];
+
+/// Removes final jobs and feed entries past their retention, and names blobs to delete. Tells how far it got.
+pub(crate) async fn prune(
+    txn: &mut Txn<'_>,
+    keep: &Retention,
+    limit: u32,
+    from: &Times<i64>,
+) -> Result<(Pruned, Times<Option<i64>>)> {
+    let (mut done, mut upto) = (Pruned::default(), [None; 4]);
+    done.jobs = jobs(txn, keep, limit, from, (&mut done.more, &mut upto)).await?;
+    done.events = events(txn, keep, limit, from[3], (&mut done.more, &mut upto[3])).await?;
     done.blobs = blobs(txn, &mut done.more).await?;
-    Ok(done)
+    Ok((done, upto))
 }
 
-async fn jobs(txn: &mut Txn<'_>, keep: &Retention, limit: u32, more: &mut bool) -> Result<u64> {
-    let before = |state| keep.of(state).map(|age| txn.now.saturating_sub(micros(age)));
-    let statement = query(&txn.sql.prune_jobs)
-        .bind(before(State::Completed))
-        .bind(before(State::Cancelled))
-        .bind(before(State::Discarded))
-        .bind(i64::from(limit) + 1);
+async fn jobs(
+    txn: &mut Txn<'_>,
+    keep: &Retention,
+    limit: u32,
+    from: &Times<i64>,
+    (more, upto): (&mut bool, &mut Times<Option<i64>>),
+) -> Result<u64> {
+    let before = STATES.map(|state| keep.of(state).map(|age| txn.now.saturating_sub(micros(age))));
+    let statement = query(&txn.sql.prune_jobs).bind(before[0]).bind(before[1]).bind(before[2]);
+    let statement = statement.bind(i64::from(limit) + 1).bind(from[0]).bind(from[1]).bind(from[2]);
     let mut rows = txn.fetch(statement).await?;
-    *more |= rows.len() > limit as usize;
+    let full = rows.len() > limit as usize;
+    *more |= full;
     rows.truncate(limit as usize);
+    // They come by age, whatever their state.
+    let last = match rows.last().filter(|_| full) {
+        Some(row) => txn.get(row, 4)?,
+        None => i64::MAX,
+    };
+    for (upto, before) in upto.iter_mut().zip(before) {
+        *upto = before.map(|before| before.min(last));
+    }
     if rows.is_empty() {
         return Ok(0);
     }
@@ -51,13 +74,20 @@ async fn jobs(txn: &mut Txn<'_>, keep: &Retention, limit: u32, more: &mut bool) 
     Ok(deleted.unsigned_abs())
 }
 
-async fn events(txn: &mut Txn<'_>, keep: &Retention, limit: u32, more: &mut bool) -> Result<u64> {
+async fn events(
+    txn: &mut Txn<'_>,
+    keep: &Retention,
+    limit: u32,
+    from: i64,
+    (more, upto): (&mut bool, &mut Option<i64>),
+) -> Result<u64> {
     let Some(age) = keep.events else { return Ok(0) };
-    let statement = query(&txn.sql.prune_events);
-    let statement = statement.bind(txn.now.saturating_sub(micros(age))).bind(i64::from(limit));
+    let before = txn.now.saturating_sub(micros(age));
+    let statement = query(&txn.sql.prune_events).bind(before).bind(i64::from(limit)).bind(from);
     let rows = txn.fetch(statement).await?;
     let Some(row) = rows.first() else { return Ok(0) };
     *more |= txn.get::<bool>(row, 1)?;
+    *upto = txn.get::<Option<i64>>(row, 2)?;
     Ok(txn.get::<i64>(row, 0)?.unsigned_abs())
 }
 

@@ -1,8 +1,8 @@
--- Makes jobs whose time has come available, in the order of their times. $1 at most so many
+-- Makes jobs whose time has come available, in the order of their times. $1 at most so many, $2 due after this time
 WITH clock AS MATERIALIZED (SELECT windlass.now() AS now),
 due AS MATERIALIZED (
     SELECT j.id, j.state, j.priority, j.due_at, j.epoch FROM windlass.jobs AS j
-    WHERE j.state IN (1, 4) AND j.due_at <= (SELECT now FROM clock)
+    WHERE j.state IN (1, 4) AND j.due_at > $2 AND j.due_at <= (SELECT now FROM clock)
     ORDER BY j.due_at, j.id LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED),
 placed AS MATERIALIZED (
     SELECT d.id, d.state, d.epoch, d.priority * 140737488355328 + nextval('windlass.turn') AS rank

@@ -85,7 +85,8 @@ CREATE TABLE windlass.jobs (
 -- Only runnable jobs, led by queue, lane and kind, so that nothing else stands in the way of a claim.
 CREATE INDEX jobs_ready ON windlass.jobs (queue, lane, kind, rank) WHERE state = 2;
 CREATE INDEX jobs_due ON windlass.jobs (due_at, id) WHERE state IN (1, 4);
-CREATE INDEX jobs_running ON windlass.jobs (worker, deadline_at) WHERE state = 3;
+CREATE INDEX jobs_running ON windlass.jobs (worker, started_at) WHERE state = 3;
+CREATE INDEX jobs_deadline ON windlass.jobs (deadline_at) WHERE state = 3 AND deadline_at IS NOT NULL;
 CREATE INDEX jobs_retryable ON windlass.jobs (id) WHERE state = 4;
 CREATE INDEX jobs_unique ON windlass.jobs (unique_key, id) WHERE unique_key IS NOT NULL;
 
