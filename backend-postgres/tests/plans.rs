@@ -207,8 +207,8 @@ async fn f32_a_snapshot_held_open_makes_no_claim_dear_and_hides_no_job() {
     let w = worker(b).await;
     // A transaction that draws its turn before all others, and a snapshot from before they came.
     let (mut host, late) = (PgConnection::connect(&url).await.unwrap(), job());
-    run(&mut host, "BEGIN").await;
-    b.insert_in(&mut host, std::slice::from_ref(&late)).await.unwrap();
+    let mut early = host.begin().await.unwrap();
+    b.insert_in(&mut early, std::slice::from_ref(&late)).await.unwrap();
     let mut pin = PgConnection::connect(&url).await.unwrap();
     run(&mut pin, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1").await;
     for _ in 0..12 {
@@ -237,7 +237,7 @@ async fn f32_a_snapshot_held_open_makes_no_claim_dear_and_hides_no_job() {
     let after = least().await;
     assert!(before > 0 && after <= before + 100, "{before} blocks, after 10,000 jobs {after}");
 
-    run(&mut host, "COMMIT").await;
+    early.commit().await.unwrap();
     let committed = Instant::now();
     let mut found = false;
     while !found && committed.elapsed() < PATIENCE {
