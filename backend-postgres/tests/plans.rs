@@ -192,16 +192,16 @@ async fn on_the_hosts_connection(bench: &mut Counted, w: WorkerId) {
     let b = &bench.backend.clone();
     let leases = claim(b, w, 20).await;
     let mut host = PgConnection::connect(&bench.url).await.unwrap();
-    run(&mut host, "BEGIN").await;
+    let mut tx = host.begin().await.unwrap();
     let jobs: Vec<_> = std::iter::repeat_with(job).take(100).collect();
-    bench.at_most("insert 100 in", 4_000, b.insert_in(&mut host, &jobs)).await.unwrap();
+    bench.at_most("insert 100 in", 4_000, b.insert_in(&mut tx, &jobs)).await.unwrap();
     // As often as it takes for a prepared statement to get a plan that is kept.
     for lease in &leases {
         let settlement = completed(lease);
-        let settled = bench.at_most("settle in", 500, b.settle_in(&mut host, &settlement)).await;
+        let settled = bench.at_most("settle in", 500, b.settle_in(&mut tx, &settlement)).await;
         assert_eq!(settled.unwrap(), Settled::Applied { state: State::Completed });
     }
-    run(&mut host, "COMMIT").await;
+    tx.commit().await.unwrap();
 }
 
 /// Each piece of work sets for itself what the library's own connections have from the start.
@@ -265,8 +265,8 @@ async fn f32_a_snapshot_held_open_makes_no_claim_dear_and_hides_no_job() {
     let w = worker(b).await;
     // A transaction that draws its turn before all others, and a snapshot from before they came.
     let (mut host, late) = (PgConnection::connect(&bench.url).await.unwrap(), job());
-    run(&mut host, "BEGIN").await;
-    b.insert_in(&mut host, std::slice::from_ref(&late)).await.unwrap();
+    let mut early = host.begin().await.unwrap();
+    b.insert_in(&mut early, std::slice::from_ref(&late)).await.unwrap();
     let _pin = bench.pin().await;
     for _ in 0..12 {
         b.insert(&std::iter::repeat_with(job).take(1_000).collect::<Vec<_>>()).await.unwrap();
@@ -293,7 +293,7 @@ async fn f32_a_snapshot_held_open_makes_no_claim_dear_and_hides_no_job() {
     let after = least().await;
     assert!(before > 0 && after <= before + 100, "{before} blocks, after 10,000 jobs {after}");
 
-    run(&mut host, "COMMIT").await;
+    early.commit().await.unwrap();
     let committed = Instant::now();
     let mut found = false;
     while !found && committed.elapsed() < PATIENCE {

@@ -72,12 +72,11 @@ pub async fn pinned(url: &str, jobs: u64) -> Result<Vec<f64>> {
     let backend = PostgresBackend::connect(url).await?;
     let mut pin = PgConnection::connect(url).await?;
     sqlx::raw_sql("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1").execute(&mut pin).await?;
-    let mut late = Vec::new();
+    let (mut late, hosts) = (Vec::new(), sqlx::PgPool::connect(url).await?);
     for _ in 0..LATE {
-        let (mut conn, job) = (PgConnection::connect(url).await?, job()?);
-        sqlx::raw_sql("BEGIN").execute(&mut conn).await?;
-        backend.insert_in(&mut conn, std::slice::from_ref(&job)).await?;
-        late.push((conn, job.id));
+        let (mut transaction, job) = (hosts.begin().await?, job()?);
+        backend.insert_in(&mut transaction, std::slice::from_ref(&job)).await?;
+        late.push((transaction, job.id));
     }
     fill(&backend, jobs).await?;
     let drain = Drain::new(backend.clone()).await?;
@@ -89,9 +88,9 @@ pub async fn pinned(url: &str, jobs: u64) -> Result<Vec<f64>> {
         let next = jobs * (LATE - late.len() as u64 + 1) / (LATE + 2);
         if waiting.is_none()
             && done as u64 >= next
-            && let Some((mut conn, id)) = late.pop()
+            && let Some((transaction, id)) = late.pop()
         {
-            sqlx::raw_sql("COMMIT").execute(&mut conn).await?;
+            transaction.commit().await?;
             waiting = Some((id, Instant::now()));
         }
         let (claimed, claim, settle) = drain.batch().await?;
