@@ -15,6 +15,7 @@ mod fixture;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use common::{HOUR, Place, completed};
 use fixture::{
@@ -22,10 +23,10 @@ use fixture::{
 };
 use futures_util::TryStreamExt;
 use windlass_core::{
-    AttemptOutcome, Backend, BlobKey, Change, ChangeRequest, Event, EventBody, EventFilter,
+    AttemptOutcome, Backend, BlobKey, Change, ChangeRequest, Client, Event, EventBody, EventFilter,
     Heartbeat, Inserted, JobFilter, JobId, JobQuery, JobRecord, Lane, Lease, LeaseKey, Maintained,
-    NewJob, Note, Payload, Queue, QueueChange, Retention, Selector, Settled, Settlement, Start,
-    State, StatsQuery, Store, Unique, UniqueKey, UniqueUntil,
+    NewJob, Note, Outbox, Payload, Queue, QueueChange, Retention, Selector, Settled, Settlement,
+    Start, State, StatsQuery, Store, Unique, UniqueKey, UniqueUntil,
 };
 use windlass_postgres::PostgresBackend;
 
@@ -144,6 +145,7 @@ async fn work(place: &Place) {
     what_waits_is_run(b).await;
     users_change(b).await;
     histories_end_where_the_jobs_are(b).await;
+    what_is_on_its_way_arrives(b).await;
     all_is_pruned(place, b).await;
 }
 
@@ -394,6 +396,19 @@ async fn histories_end_where_the_jobs_are(b: &PostgresBackend) {
         assert_eq!(states.last(), Some(&job.state), "{}", job.id);
         assert!(job.state.is_final(), "{}: {:?}", job.id, job.state);
     }
+}
+
+async fn what_is_on_its_way_arrives(b: &PostgresBackend) {
+    let target = fixture::elsewhere();
+    let outbox = Outbox::new(&Client::new(Arc::new(b.clone())), &target);
+    assert_eq!(outbox.relay().run_once().await.unwrap().moved, 1);
+    let wanted = fixture::on_its_way_to("elsewhere");
+    let job = target.get(id("elsewhere")).await.unwrap().unwrap();
+    assert_eq!(job.state, State::Available, "its delay is over since long");
+    assert_eq!((job.kind, job.queue, job.args), (wanted.kind, wanted.queue, wanted.args));
+    assert_eq!((job.timeout, job.meta, job.tags), (wanted.timeout, wanted.meta, wanted.tags));
+    assert_eq!(job.unique_key, wanted.unique.map(|unique| unique.key));
+    assert_eq!(outbox.stats().await.unwrap().entries, 0);
 }
 
 async fn all_is_pruned(place: &Place, b: &PostgresBackend) {

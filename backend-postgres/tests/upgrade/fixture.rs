@@ -1,16 +1,18 @@
 //! A database with jobs in every state, as the library of today leaves it, and its dump.
 
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, PgConnection};
 use windlass_core::job::EventName;
 use windlass_core::storage::put_bytes;
 use windlass_core::{
-    AttemptOutcome, Backend, BlobKey, Change, ChangeRequest, ClaimRequest, Failure, FailureKind,
-    JobId, Kind, KindSlots, Lease, LogLevel, NewJob, Note, Payload, Progress, Queue, QueueChange,
-    QueueName, QueueSlots, Record, Retention, Selector, Settled, Settlement, Start, Store, Tag,
-    Timestamp, Unique, UniqueKey, UniqueUntil, WorkerId, WorkerInfo,
+    AttemptOutcome, Backend, BlobKey, Change, ChangeRequest, ClaimRequest, Client, Failure,
+    FailureKind, JobId, Kind, KindSlots, Lease, LogLevel, MemoryBackend, NewJob, Note, Outbox,
+    Payload, Progress, Queue, QueueChange, QueueName, QueueSlots, Record, Retention, Selector,
+    Settled, Settlement, Start, Store, Tag, Timestamp, Unique, UniqueKey, UniqueUntil, WorkerId,
+    WorkerInfo,
 };
 use windlass_postgres::PostgresBackend;
 
@@ -121,8 +123,29 @@ pub(crate) async fn fill(place: &Place) {
     ended(&backend).await;
     running(&backend).await;
     waiting(&backend).await;
+    on_its_way(&backend, &mut conn).await;
     backend.close().await.unwrap();
     sqlx::raw_sql(AssertSqlSafe(clock)).execute(&mut conn).await.unwrap();
+}
+
+/// A job in the outbox, with all that a job can have.
+async fn on_its_way(backend: &PostgresBackend, conn: &mut PgConnection) {
+    let outbox = Outbox::new(&Client::new(Arc::new(backend.clone())), &elsewhere());
+    let jobs = vec![on_its_way_to("elsewhere")];
+    assert_eq!(outbox.insert_in(conn, jobs).await.unwrap(), [id("elsewhere")]);
+}
+
+pub(crate) fn elsewhere() -> Client {
+    Client::new(Arc::new(MemoryBackend::default())).erase()
+}
+
+pub(crate) fn on_its_way_to(name: &str) -> NewJob {
+    let mut job = unique(name, UniqueUntil::For(HOUR));
+    job.start = Start::In(HOUR);
+    job.timeout = Some(HOUR);
+    job.meta.insert("trace".to_owned(), "a\nb".to_owned());
+    job.tags = vec![Tag::new("red").unwrap()];
+    job
 }
 
 /// Sets the schema's clock back; answers what sets it right again.
