@@ -116,7 +116,8 @@ impl PostgresBackend {
         for chunk in chunks(entries) {
             let (ids, bodies): (Vec<Uuid>, Vec<&[u8]>) =
                 chunk.iter().map(|entry| (*entry.id.as_uuid(), &*entry.body)).unzip();
-            let statement = sqlx::query(self.sql.outbox_post.clone()).bind(ids).bind(bodies);
+            let sql = &self.sql.outbox_post;
+            let statement = sqlx::query(sql.clone()).bind(ids).bind(bodies);
             let statement = statement.persistent(!self.session.pooled);
             statement.execute(&mut *conn).await.map_err(map("post_in"))?;
         }

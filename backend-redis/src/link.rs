@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{AsyncConnectionConfig, Client, Cmd, RedisError, Value};
+use tokio::time::timeout;
 
 pub(crate) type Reply<T> = Result<T, RedisError>;
 
@@ -55,14 +56,23 @@ impl Link {
         answer
     }
 
+    /// The connection, made if there is none. Who waits for another to make it waits no longer than for one attempt: else the callers of a server that is
+    /// away would wait in turn.
     async fn connection(&self) -> Reply<(MultiplexedConnection, u64)> {
         if let Some(held) = self.current()? {
             return Ok(held);
         }
-        let _one = self.connecting.lock().await;
-        if let Some(held) = self.current()? {
-            return Ok(held);
-        }
+        let connecting = async {
+            let _one = self.connecting.lock().await;
+            match self.current()? {
+                Some(held) => Ok(held),
+                None => self.connect().await,
+            }
+        };
+        timeout(self.patience.connect, connecting).await.unwrap_or_else(|_| Err(timed_out()))
+    }
+
+    async fn connect(&self) -> Reply<(MultiplexedConnection, u64)> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.patience.connect))
             .set_response_timeout(Some(self.patience.response));
@@ -103,6 +113,10 @@ impl std::fmt::Debug for Link {
             .field("connected", &self.lock().conn.is_some())
             .finish_non_exhaustive()
     }
+}
+
+fn timed_out() -> RedisError {
+    std::io::Error::new(std::io::ErrorKind::TimedOut, "no connection was made in time").into()
 }
 
 /// Whether the next call had better take another connection: it is gone, it hangs, or it leads to a server that no longer takes writes.
