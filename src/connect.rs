@@ -52,12 +52,14 @@ pub async fn connect_with(url: impl AsRef<str>, limits: Limits) -> Result<Client
                 .into(),
         )),
         #[cfg(feature = "redis")]
-        "redis" | "rediss" => {
+        "redis" | "rediss" | "redis+sentinel" | "rediss+sentinel" | "redis+cluster" | "rediss+cluster"
+        | "redis+unix" => {
             let options = windlass_redis::RedisOptions::from_url(url)?.limits(limits);
             Ok(Client::new(Arc::new(windlass_redis::RedisBackend::open(options).await?)))
         }
         #[cfg(not(feature = "redis"))]
-        "redis" | "rediss" => Err(Error::Config(
+        "redis" | "rediss" | "redis+sentinel" | "rediss+sentinel" | "redis+cluster" | "rediss+cluster"
+        | "redis+unix" => Err(Error::Config(
             "`redis:` is not in this build: enable the feature `redis` of the crate `windlass`"
                 .into(),
         )),
