@@ -21,6 +21,6 @@ mod wake;
 mod wire;
 
 pub use backend::RedisBackend;
-pub use options::RedisOptions;
+pub use options::{Durability, RedisOptions};
 pub use redis::{ConnectionInfo, RedisConnectionInfo};
 pub use storage::RedisStorage;

@@ -37,6 +37,22 @@ pub struct RedisOptions {
     pub(crate) response_timeout: Duration,
     pub(crate) listen: bool,
     pub(crate) copies: Copies,
+    pub(crate) durability: Durability,
+}
+
+/// How much of what was answered must survive a crash of the server. It speaks of one server: what a failover to a replica loses is another matter.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Durability {
+    /// What the server's settings give, with a warning when that is not everything. Only a policy that evicts jobs is refused.
+    #[default]
+    AsConfigured,
+    /// Everything: `appendonly yes` and `appendfsync always`.
+    Always,
+    /// All but the last second or two: `appendonly yes`.
+    Seconds,
+    /// Nothing: jobs may vanish with the server, and be evicted. The settings are not looked at.
+    None,
 }
 
 impl RedisOptions {
@@ -52,6 +68,7 @@ impl RedisOptions {
             response_timeout: Duration::from_secs(30),
             listen: true,
             copies: Copies::default(),
+            durability: Durability::default(),
         }
     }
 
@@ -66,6 +83,7 @@ impl RedisOptions {
     /// `rediss` instead of `redis` asks for TLS (with the cargo feature `tls`); certificates are always verified. Parameters are
     ///
     /// - `namespace=name`, see [`namespace`](Self::namespace);
+    /// - `durability=always`, `seconds`, `as-configured` or `none`, see [`durability`](Self::durability);
     /// - `listen=off`, see [`listen`](Self::listen);
     /// - `ca=path`, a file for [`ca_certificate`](Self::ca_certificate);
     /// - `wait_replicas=1`, `wait_timeout=500ms` (or `2s`) and `wait_on_disk=on`, see [`wait_replicas`](Self::wait_replicas);
@@ -106,6 +124,14 @@ impl RedisOptions {
         self
     }
 
+    /// How much of what was answered must survive a crash of the server. Settings of the server that give less are an error when opening. Default
+    /// [`Durability::AsConfigured`].
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
     /// The namespace: every key of the library begins with it in braces, so that all of them are in one slot of a cluster. Applications that share a
     /// server use different ones. Default `windlass`.
     ///
@@ -137,6 +163,7 @@ impl fmt::Debug for RedisOptions {
             .field("address", &self.places())
             .field("database", &self.connect.redis_settings().db())
             .field("namespace", &self.namespace)
+            .field("durability", &self.durability)
             .field("listen", &self.listen)
             .field("copies", &self.copies)
             .finish_non_exhaustive()

@@ -57,7 +57,7 @@ async fn an_insert_looks_at_its_keys_before_it_writes() {
 async fn the_key_of_a_job_is_looked_at_too() {
     let mut place = Place::open().await;
     let new = job();
-    let key = [format!("{}:j:", place.namespace).as_bytes(), new.id.as_bytes()].concat();
+    let key = place.key(":j:", new.id.as_bytes());
     let mut set = redis::cmd("SET");
     set.arg(&key).arg("something else");
     let () = set.query_async(&mut place.conn).await.unwrap();
@@ -78,7 +78,7 @@ async fn claims_and_settlements_look_at_their_keys_before_they_write() {
         new.timeout = Some(Duration::from_secs(60));
         place.backend.insert(&[new]).await.unwrap();
         if key == ":own:" {
-            let own = [format!("{}{key}", place.namespace).as_bytes(), worker.as_bytes()].concat();
+            let own = place.key(key, worker.as_bytes());
             let mut set = redis::cmd("SET");
             set.arg(&own).arg("something else");
             let () = set.query_async(&mut place.conn).await.unwrap();

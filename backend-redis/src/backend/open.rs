@@ -5,7 +5,7 @@ use std::sync::Arc;
 use redis::{ErrorKind, RedisError};
 use windlass_core::{Backoff, Limits, Result};
 
-use super::Inner;
+use super::{Inner, preflight};
 use crate::RedisBackend;
 use crate::aside::Aside;
 use crate::copies::{Copied, is_unknown_command};
@@ -30,7 +30,7 @@ impl RedisBackend {
     ///
     /// # Errors
     /// [`Error::Config`](windlass_core::Error::Config) naming the way out: a user or password that is refused, a server before version 7.0, a
-    /// namespace with another layout. [`Error::Unavailable`](windlass_core::Error::Unavailable) when the server can't be reached. None shows the password.
+    /// namespace with another layout, settings that give less than the [`durability`](RedisOptions::durability) demanded. [`Error::Unavailable`](windlass_core::Error::Unavailable) when the server can't be reached. None shows the password.
     pub async fn open(options: RedisOptions) -> Result<Self> {
         options.check_wait()?;
         tls::prepare(&options.connect)?;
@@ -103,7 +103,7 @@ async fn check(inner: &Inner) -> Result<()> {
             inner.options.namespace
         )));
     }
-    Ok(())
+    preflight::check(inner, wrong).await
 }
 
 /// Whether the server can wait as the options want it.

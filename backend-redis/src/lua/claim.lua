@@ -52,7 +52,7 @@ local function serve(queue, limit)
     end
     local member = lines[n].take()
     local job = load(sub(member, 9))
-    if not job or job.s[STATE] ~= AVAILABLE or job.s[RANK] ~= unpack_('>I8', member) then
+    if not job or job.s[STATE] ~= AVAILABLE then
       aside('ready', lines[n].key, member, sub(member, 9))
     elseif encodings[job.b[ENCODING]] then
       take(job)

@@ -47,10 +47,10 @@ end
 local function resent(worker, claim, queues)
   local again, places = {}, {}
   for n = 1, #queues do places[queues[n][1]] = places[queues[n][1]] or n end
-  local own = read('own', 'HGETALL', own_key(worker))
-  for n = 1, #own, 2 do
-    local job = sub(own[n + 1], 5, 20) == claim and load(own[n])
-    if job and job.s[STATE] == RUNNING and job.s[CLAIM] == claim then again[#again + 1] = job end
+  local own = read('own', 'HKEYS', own_key(worker))
+  for n = 1, #own do
+    local job = load(own[n])
+    if job and job.s[CLAIM] == claim then again[#again + 1] = job end
   end
   table.sort(again, function(x, y)
     local a, b = places[x.b[QUEUE]] or 0, places[y.b[QUEUE]] or 0

@@ -55,10 +55,10 @@ local function rescue_lost(limit, pauses)
   local late = upto('late', NS .. ':late', now, room + 1)
   for n = 1, math.min(#late, room) do
     local job = load(late[n])
-    if job and job.s[STATE] == RUNNING then
-      rescue(job, not alive(job.s[WORKER]), pauses)
+    if job and rescue(job, not alive(job.s[WORKER]), pauses) then
       rescued[#rescued + 1] = late[n]
-    elseif not job then
+    else
+      -- It was rescued above, or can't be read.
       aside('late', NS .. ':late', late[n], late[n])
     end
   end

@@ -2,11 +2,13 @@ use super::*;
 
 #[test]
 fn a_url_is_read() {
-    let options =
-        RedisOptions::from_url("redis://app:hunter2@db.example:6390/3?namespace=jobs&listen=off")
-            .unwrap();
+    let options = RedisOptions::from_url(
+        "redis://app:hunter2@db.example:6390/3?namespace=jobs&listen=off&durability=always",
+    )
+    .unwrap();
     assert_eq!(place(&options.connect), "db.example:6390");
     assert_eq!((options.namespace_name(), options.listen), ("jobs", false));
+    assert_eq!(options.durability, Durability::Always);
     let redis = options.connect.redis_settings();
     assert_eq!((redis.db(), redis.username(), redis.password()), (3, Some("app"), Some("hunter2")));
 }
@@ -19,6 +21,7 @@ fn f52_no_error_shows_a_password() {
         "redis://app:hun#hunter2@db/0",
         "redis://app:hunter2@db/0?hunter2=1",
         "redis://app:hunter2@db/0?listen=hunter2",
+        "redis://app:hunter2@db/0?durability=hunter2",
         "redis://app:hunter2@db/0?namespace=hunter2!",
         "redis://app:hunter2@db/hunter2",
         "redis://app:hunter2/0@db",

@@ -5,9 +5,9 @@ use std::time::Duration;
 use redis::{ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo};
 use windlass_core::{Error, Result};
 
-use super::{RedisOptions, config};
+use super::{Durability, RedisOptions, config};
 
-const OURS: &str = "`namespace`, `listen`, `ca`, `wait_replicas`, `wait_timeout`, `wait_on_disk`, `sentinel_username` and `sentinel_password`";
+const OURS: &str = "`namespace`, `durability`, `listen`, `ca`, `wait_replicas`, `wait_timeout`, `wait_on_disk`, `sentinel_username` and `sentinel_password`";
 /// Where Sentinels listen unless told otherwise.
 const SENTINEL_PORT: u16 = 26_379;
 
@@ -122,6 +122,13 @@ fn cluster(place: &str, tls: &str) -> Result<RedisOptions> {
 fn apply(options: RedisOptions, name: &str, value: &str) -> Result<RedisOptions> {
     match (name, value) {
         ("namespace", name) => options.namespace(name),
+        ("durability", "always") => Ok(options.durability(Durability::Always)),
+        ("durability", "seconds") => Ok(options.durability(Durability::Seconds)),
+        ("durability", "as-configured") => Ok(options.durability(Durability::AsConfigured)),
+        ("durability", "none") => Ok(options.durability(Durability::None)),
+        ("durability", _) => Err(config(
+            "`durability` in the URL must be `always`, `seconds`, `as-configured` or `none`",
+        )),
         ("listen", "on") => Ok(options.listen(true)),
         ("listen", "off") => Ok(options.listen(false)),
         ("listen", _) => Err(config("`listen` in the URL must be `on` or `off`")),

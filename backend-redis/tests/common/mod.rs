@@ -6,7 +6,7 @@ use std::time::Duration;
 use redis::Value;
 use redis::aio::MultiplexedConnection;
 use windlass_core::{
-    AttemptOutcome, ClaimRequest, Kind, KindSlots, Lease, Limits, NewJob, Payload, Queue,
+    AttemptOutcome, ClaimRequest, JobId, Kind, KindSlots, Lease, Limits, NewJob, Payload, Queue,
     QueueName, QueueSlots, Settlement, Store, Unique, UniqueKey, UniqueUntil, WorkerId, WorkerInfo,
 };
 use windlass_redis::{RedisBackend, RedisOptions};
@@ -59,6 +59,29 @@ impl Place {
             all.push((key, dump));
         }
         all
+    }
+
+    pub(crate) fn key(&self, key: &str, id: &[u8]) -> Vec<u8> {
+        [self.namespace.as_bytes(), key.as_bytes(), id].concat()
+    }
+
+    /// Changes what of a job changes, past the library: a place of the array in `part_jobs.lua`.
+    pub(crate) async fn spoil(&mut self, job: JobId, place: u32, value: i64) {
+        let mut command = redis::cmd("EVAL");
+        command.arg(
+            "local s = cmsgpack.unpack(redis.call('HGET', KEYS[1], 's')) \
+             s[tonumber(ARGV[1])] = tonumber(ARGV[2]) \
+             return redis.call('HSET', KEYS[1], 's', cmsgpack.pack(s))",
+        );
+        command.arg(1).arg(self.key(":j:", job.as_bytes())).arg(place).arg(value);
+        let () = command.query_async(&mut self.conn).await.unwrap();
+    }
+
+    /// Writes a field of a job, past the library.
+    pub(crate) async fn set_field(&mut self, job: JobId, field: &str, value: &[u8]) {
+        let mut command = redis::cmd("HSET");
+        command.arg(self.key(":j:", job.as_bytes())).arg(field).arg(value);
+        let () = command.query_async(&mut self.conn).await.unwrap();
     }
 
     pub(crate) async fn worker(&self) -> WorkerId {
