@@ -5,7 +5,8 @@ use std::sync::Arc;
 use windlass_core::{Client, Error, Limits, MemoryBackend, Result};
 
 /// Opens the backend that the URL names, with the default limits: `memory:` or, each with its
-/// feature, `sqlite:jobs.db`, `postgres://user@host/database` and `redis://host/0` (with `redis-tls` also `rediss://`).
+/// feature, `sqlite:jobs.db`, `postgres://user@host/database` and `redis://host/0` (also `redis+sentinel:`, `redis+cluster:`,
+/// `redis+unix:` and, with `redis-tls`, `rediss:`).
 ///
 /// The memory backend is new and empty at each call; clone the client to share one. For the calls that only some
 /// backends have (enqueuing in the host's transaction), open that backend by its own type.

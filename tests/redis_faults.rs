@@ -182,14 +182,15 @@ async fn f48_kills_of_a_server_that_syncs_always_lose_nothing() {
         server.start().await.unwrap();
     }
     seconds(1.0).await;
-    let (ends, unready) = service.ends("kill -9 and restart, append-only file synced always", producers).await;
+    let (ends, unready) =
+        service.ends("kill -9 and restart, append-only file synced always", producers).await;
     assert_eq!((ends.lost, ends.completed), (0, ends.enqueued));
     assert!(unready > 0, "readiness never turned false");
 }
 
 /// F45: the primary dies while its replica lags, and Sentinel promotes that.
 async fn failover(what: &str, more: &str) -> Ends {
-    let all = RedisSentinels::start(1).await.unwrap();
+    let all = RedisSentinels::start(1, &[]).await.unwrap();
     let [primary, replica] = all.servers() else { panic!("{all:?}") };
     let service = Service::start(&format!("{}{more}", all.url("jobs"))).await;
     let producers = vec![service.producer(10), service.producer(10)];
@@ -258,7 +259,8 @@ async fn a_full_memory_loses_nothing() {
     server.command(&["CONFIG", "SET", "maxmemory", &most]).await.unwrap();
     let error = async {
         loop {
-            if let Err(error) = service.client.enqueue(Effect { padding: "x".repeat(2_000) }).await {
+            if let Err(error) = service.client.enqueue(Effect { padding: "x".repeat(2_000) }).await
+            {
                 return error;
             }
         }

@@ -114,6 +114,12 @@ fn hint(error: &RedisError) -> &'static str {
         Some("CLUSTERDOWN") => "the cluster does not serve the slot of the namespace now",
         Some("MASTERDOWN") => "the server has lost its master",
         Some("UNBLOCKED") => "the server became a replica in mid-call",
+        _ if error
+            .detail()
+            .is_some_and(|told| told.starts_with("The user executing the script")) =>
+        {
+            "the user lacks a right that a script needs: `ACL LOG` on the server names it, and the documentation of the crate lists all"
+        }
         _ if is_left_by_slot(error) => {
             "the slot of the namespace is being moved to another node of the cluster, or the cluster is down"
         }

@@ -105,7 +105,11 @@ impl Moving {
             let before = self.everything().await;
             let done = match what {
                 0 => self.backend.insert(&[job()]).await.map(drop),
-                1 => self.backend.insert(&[later(), unique("b", UniqueUntil::Finished)]).await.map(drop),
+                1 => self
+                    .backend
+                    .insert(&[later(), unique("b", UniqueUntil::Finished)])
+                    .await
+                    .map(drop),
                 2 => self.claim(1).await,
                 3 => self.settle().await,
                 4 => {
@@ -115,7 +119,8 @@ impl Moving {
                 5 => self.backend.maintain(10).await.map(drop),
                 6 => {
                     let found = self.backend.list(&Default::default()).await;
-                    let ids = found.map(|page| page.items.iter().map(|job| job.id).take(2).collect());
+                    let ids =
+                        found.map(|page| page.items.iter().map(|job| job.id).take(2).collect());
                     match ids {
                         Err(error) => Err(error),
                         Ok(ids) => {
@@ -154,10 +159,8 @@ async fn a_slot_that_moves_leaves_nothing_half_written() {
     let other = |node: &&RedisServer| node.port() != from;
     let to = all.cluster.nodes().iter().find(other).unwrap().port();
     let (mut source, mut target) = (connect(node(from)).await, connect(node(to)).await);
-    let (from_id, to_id) = (
-        all.cluster.id(node(from)).await.unwrap(),
-        all.cluster.id(node(to)).await.unwrap(),
-    );
+    let (from_id, to_id) =
+        (all.cluster.id(node(from)).await.unwrap(), all.cluster.id(node(to)).await.unwrap());
     let password = node(to).password();
     let (well, failed) = all.try_everything().await;
     assert_eq!((well, failed), (9, 0));

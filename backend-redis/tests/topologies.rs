@@ -1,7 +1,11 @@
-//! The conformance suite on a cluster of three nodes, and on a server that three Sentinels name.
+//! The conformance suite on a cluster of three nodes, and on a server that three Sentinels name; as users who may do no more than what the README says.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod common;
+
 use std::sync::Arc;
+
+use common::rights::{AS, rights};
 
 use tokio::sync::OnceCell;
 use windlass_core::conformance::{Harness, StorageHarness};
@@ -14,7 +18,7 @@ fn namespace() -> String {
     format!("case-{}", windlass_core::JobId::new())
 }
 
-/// Servers that all cases share.
+/// Servers that all cases share. Nobody can break them, so nothing needs to survive.
 trait Servers: Sized + Send + Sync + 'static {
     fn url(namespace: &str) -> impl Future<Output = String> + Send;
 }
@@ -24,9 +28,15 @@ struct Cluster;
 impl Servers for Cluster {
     async fn url(namespace: &str) -> String {
         static SHARED: OnceCell<RedisCluster> = OnceCell::const_new();
-        // Nobody can break it, so nothing needs to survive.
-        let start = async || RedisCluster::start(0, &[("appendfsync", "no")]).await.unwrap();
-        SHARED.get_or_init(start).await.url(namespace)
+        let rights = rights("case-*").join(" ");
+        let user =
+            format!("app on >secret-word resetkeys {rights} +cluster|slots +cluster|keyslot");
+        // A busy machine is no reason to call a node lost.
+        let settings = [("appendfsync", "no"), ("user", &user), ("cluster-node-timeout", "30000")];
+        let start = async || RedisCluster::start(0, &settings).await.unwrap();
+        let cluster = SHARED.get_or_init(start).await;
+        let own = format!(":{}@", cluster.nodes()[0].password());
+        cluster.url(namespace).replace(&own, AS)
     }
 }
 
@@ -35,8 +45,12 @@ struct Sentinel;
 impl Servers for Sentinel {
     async fn url(namespace: &str) -> String {
         static SHARED: OnceCell<RedisSentinels> = OnceCell::const_new();
-        let start = async || RedisSentinels::start(1).await.unwrap();
-        SHARED.get_or_init(start).await.url(namespace)
+        let user = format!("app on >secret-word resetkeys {}", rights("case-*").join(" "));
+        let settings = [("appendfsync", "no"), ("user", &user)];
+        let start = async || RedisSentinels::start(1, &settings).await.unwrap();
+        let sentinels = SHARED.get_or_init(start).await;
+        let own = format!(":{}@", sentinels.servers()[0].password());
+        sentinels.url(namespace).replace(&own, AS)
     }
 }
 

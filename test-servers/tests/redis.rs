@@ -44,7 +44,7 @@ async fn a_replica_follows_and_a_paused_one_does_not() {
 
 #[tokio::test]
 async fn sentinels_promote_the_replica_of_a_killed_primary() {
-    let all = RedisSentinels::start(1).await.unwrap();
+    let all = RedisSentinels::start(1, &[]).await.unwrap();
     let [primary, replica] = all.servers() else { panic!("{all:?}") };
     assert_eq!(all.primary().await.unwrap(), primary.port());
     primary.kill_9().await.unwrap();

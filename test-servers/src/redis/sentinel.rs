@@ -16,11 +16,14 @@ pub struct RedisSentinels {
 }
 
 impl RedisSentinels {
-    /// Starts a primary with so many replicas, and waits until they follow it and every Sentinel knows everybody.
-    pub async fn start(replicas: usize) -> Result<Self> {
-        let mut servers = vec![RedisServer::builder().start().await?];
+    /// Starts a primary with so many replicas, with more lines of `redis.conf`, and waits until they follow it and every Sentinel knows everybody.
+    pub async fn start(replicas: usize, settings: &[(&str, &str)]) -> Result<Self> {
+        let builder = settings
+            .iter()
+            .fold(RedisServer::builder(), |builder, (name, value)| builder.setting(name, value));
+        let mut servers = vec![builder.clone().start().await?];
         for _ in 0..replicas {
-            servers.push(RedisServer::builder().replica_of(&servers[0]).start().await?);
+            servers.push(builder.clone().replica_of(&servers[0]).start().await?);
         }
         for replica in &servers[1..] {
             replica.until_info("master_link_status", "up").await?;
