@@ -5,7 +5,8 @@ use std::sync::Arc;
 use windlass_core::{Client, Error, Limits, MemoryBackend, Result};
 
 /// Opens the backend that the URL names, with the default limits: `memory:` or, each with its
-/// feature, `sqlite:jobs.db`, `postgres://user@host/database` and `redis://host/0` (with `redis-tls` also `rediss://`).
+/// feature, `sqlite:jobs.db`, `postgres://user@host/database` and `redis://host/0` (also `redis+sentinel:`, `redis+cluster:`,
+/// `redis+unix:` and, with `redis-tls`, `rediss:`).
 ///
 /// The memory backend is new and empty at each call; clone the client to share one. For the calls that only some
 /// backends have (enqueuing in the host's transaction), open that backend by its own type.
@@ -52,12 +53,14 @@ pub async fn connect_with(url: impl AsRef<str>, limits: Limits) -> Result<Client
                 .into(),
         )),
         #[cfg(feature = "redis")]
-        "redis" | "rediss" => {
+        "redis" | "rediss" | "redis+sentinel" | "rediss+sentinel" | "redis+cluster" | "rediss+cluster"
+        | "redis+unix" => {
             let options = windlass_redis::RedisOptions::from_url(url)?.limits(limits);
             Ok(Client::new(Arc::new(windlass_redis::RedisBackend::open(options).await?)))
         }
         #[cfg(not(feature = "redis"))]
-        "redis" | "rediss" => Err(Error::Config(
+        "redis" | "rediss" | "redis+sentinel" | "rediss+sentinel" | "redis+cluster" | "rediss+cluster"
+        | "redis+unix" => Err(Error::Config(
             "`redis:` is not in this build: enable the feature `redis` of the crate `windlass`"
                 .into(),
         )),

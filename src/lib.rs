@@ -36,8 +36,8 @@
 //! | `sqlite` | the SQLite backend, one file and nothing to install: `sqlite:jobs.db` |
 //! | `postgres` | the Postgres backend, in a schema of its own: `postgres://user@host/database` |
 //! | `postgres-tls` | TLS to Postgres, by rustls |
-//! | `redis` | the Redis backend, in a namespace of its own: `redis://user:password@host/0` |
-//! | `redis-tls` | TLS to Redis, by rustls: `rediss://` |
+//! | `redis` | the Redis backend, in a namespace of its own: `redis://user:password@host/0`, `redis+sentinel://host,host/service` or `redis+cluster://host,host` |
+//! | `redis-tls` | TLS to Redis, by rustls: `rediss://`, `rediss+sentinel://`, `rediss+cluster://` |
 //! | `object-store` | blobs in a folder, S3 and its look-alikes, GCS or Azure, through the crate `object_store` |
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]

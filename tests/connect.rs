@@ -26,6 +26,12 @@ async fn a_url_that_names_no_backend_of_this_build_is_told_without_its_secrets()
         ("postgres://user:s3cret@host/jobs", "enable the feature `postgres` of the crate"),
         #[cfg(feature = "redis")]
         ("redis://:s3cret@host/0?listen=s3cret", "`listen`"),
+        #[cfg(feature = "redis")]
+        ("redis+sentinel://:s3cret@host,host", "the service that Sentinel watches over"),
+        #[cfg(feature = "redis")]
+        ("redis+cluster://:s3cret@host,host/1", "a cluster has no database"),
+        #[cfg(not(feature = "redis"))]
+        ("redis+cluster://:s3cret@host,host", "enable the feature `redis` of the crate"),
         #[cfg(not(feature = "redis"))]
         ("redis://:s3cret@host", "enable the feature `redis` of the crate"),
         ("SQLITE:x.db", "schemes are written in lower case"),

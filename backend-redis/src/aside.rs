@@ -6,12 +6,13 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use redis::{Client, Value};
+use redis::Value;
 use tokio::time::{Instant, timeout_at};
 use windlass_core::{Error, Result, WorkerId};
 
 use crate::error::{NAME, translate};
 use crate::link::{Link, Patience};
+use crate::route::Route;
 use crate::script::{Args, Script};
 
 /// How long a call may take: a third of the lease, within these bounds.
@@ -21,7 +22,7 @@ const UNKNOWN: Duration = Duration::from_secs(30);
 
 /// The connections, by worker.
 pub(crate) struct Aside {
-    client: Client,
+    route: Arc<Route>,
     kept: Mutex<HashMap<WorkerId, Kept>>,
 }
 
@@ -32,8 +33,8 @@ struct Kept {
 }
 
 impl Aside {
-    pub(crate) fn new(client: Client) -> Self {
-        Self { client, kept: Mutex::default() }
+    pub(crate) fn new(route: Arc<Route>) -> Self {
+        Self { route, kept: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<WorkerId, Kept>> {
@@ -72,7 +73,7 @@ impl Aside {
 
     fn link(&self, lease: Duration) -> Arc<Link> {
         let bound = bound(lease);
-        Link::new(self.client.clone(), Patience { connect: bound, response: bound })
+        Link::new(self.route.clone(), Patience { connect: bound, response: bound })
     }
 
     /// Runs a script on the worker's connection. When that fails, for whatever reason, it runs once more on a fresh one: repeating it does no harm.
@@ -87,14 +88,14 @@ impl Aside {
         let (link, bound) = self.entry(worker, None);
         let deadline = Instant::now() + bound;
         let half = Instant::now() + bound / 2;
-        if let Ok(Ok(answer)) = timeout_at(half, script.run(&link, namespace, &args)).await {
+        if let Ok(Ok(answer)) = timeout_at(half, script.run(&*link, namespace, &args)).await {
             return Ok(answer);
         }
         let fresh = self.link(bound * 3);
         if let Some(kept) = self.lock().get_mut(&worker) {
             kept.link = fresh.clone();
         }
-        match timeout_at(deadline, script.run(&fresh, namespace, &args)).await {
+        match timeout_at(deadline, script.run(&*fresh, namespace, &args)).await {
             Ok(done) => done.map_err(|error| translate(during, error)),
             Err(_) => Err(Error::Unavailable {
                 backend: NAME,

@@ -10,8 +10,9 @@ use redis::Value;
 use windlass_core::{Backend, Capabilities, Error, Limits, Result, Storage};
 
 use crate::aside::Aside;
+use crate::copies::{Copied, Failed};
 use crate::error::{NAME, translate};
-use crate::link::Link;
+use crate::link::{Line, Link};
 use crate::options::RedisOptions;
 use crate::script::{Args, Script, Scripts};
 use crate::storage::RedisStorage;
@@ -33,6 +34,8 @@ pub(crate) struct Inner {
     pub(crate) main: Arc<Link>,
     /// For what may be long: listings, histories, blobs.
     pub(crate) reads: Arc<Link>,
+    /// For inserts that wait for replicas.
+    pub(crate) copied: Option<Copied>,
     /// Connections for heartbeats.
     pub(crate) aside: Aside,
     pub(crate) hub: Hub,
@@ -51,6 +54,26 @@ impl Inner {
         args: Args,
     ) -> Result<Value> {
         self.call_on(&self.main, during, script, args).await
+    }
+
+    /// Runs a script whose writes replicas must have, if the options want that.
+    pub(crate) async fn call_copied(
+        &self,
+        during: &'static str,
+        script: &Script,
+        args: Args,
+    ) -> Result<Value> {
+        let Some(copied) = &self.copied else { return self.call(during, script, args).await };
+        self.hub.check_open()?;
+        match copied.run(script, &self.namespace, &args).await {
+            Ok(answer) => Ok(answer),
+            Err(Failed::Call(error)) => Err(self.explain(during, error)),
+            Err(failed) => {
+                self.hub.check_open()?;
+                let source = copied.explain(&failed).into();
+                Err(Error::Unavailable { backend: NAME, during, source })
+            }
+        }
     }
 
     /// Runs a script that only reads, and may have much to tell.
@@ -78,7 +101,7 @@ impl Inner {
     /// Sends a command that reads.
     pub(crate) async fn command(&self, during: &'static str, command: redis::Cmd) -> Result<Value> {
         self.hub.check_open()?;
-        self.reads.send(command).await.map_err(|error| self.explain(during, error))
+        self.reads.send(&command).await.map_err(|error| self.explain(during, error))
     }
 
     fn explain(&self, during: &'static str, error: redis::RedisError) -> Error {
@@ -115,7 +138,7 @@ impl Backend for RedisBackend {
         inner.hub.check_open()?;
         let mut role = redis::cmd("INFO");
         role.arg("replication");
-        let told = inner.main.send(role).await.map_err(|error| inner.explain("ping", error))?;
+        let told = inner.main.send(&role).await.map_err(|error| inner.explain("ping", error))?;
         let told = crate::wire::text(told)?;
         if told.lines().any(|line| line.trim() == "role:slave") {
             let source = "the server takes no writes: it is a replica".into();
@@ -129,6 +152,7 @@ impl Backend for RedisBackend {
         self.inner.aside.close();
         self.inner.main.close();
         self.inner.reads.close();
+        self.inner.copied.iter().for_each(Copied::close);
         Ok(())
     }
 }

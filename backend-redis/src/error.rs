@@ -40,9 +40,31 @@ fn own(during: &'static str, detail: &str) -> Error {
     Error::Backend { backend: NAME, during, source: source.into() }
 }
 
+/// Whether a server says that it is not the one for the namespace, or not now: another may be.
+pub(crate) fn is_misled(error: &RedisError) -> bool {
+    use ServerErrorKind as S;
+    matches!(
+        error.kind(),
+        ErrorKind::Server(S::ReadOnly | S::MasterDown | S::Moved | S::ClusterDown)
+    ) || error.code() == Some("UNBLOCKED")
+        || is_left_by_slot(error)
+}
+
+/// Scripts that find out inside that the cluster is down or the slot on its way to another node. They have written nothing: every key is looked at first.
+fn is_left_by_slot(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::ResponseError)
+        && error.detail().is_some_and(|told| {
+            told.starts_with("Script attempted to")
+                && (told.contains("non local key") || told.contains("cluster is down"))
+        })
+}
+
 /// Whether the same call may succeed later without any change by the caller.
 fn is_passing(error: &RedisError) -> bool {
     use ServerErrorKind as S;
+    if is_misled(error) {
+        return true;
+    }
     match error.kind() {
         ErrorKind::Io | ErrorKind::AuthenticationFailed | ErrorKind::ClusterConnectionNotFound => {
             true
@@ -63,6 +85,13 @@ fn is_passing(error: &RedisError) -> bool {
     }
 }
 
+/// What is wrong with the certificate of a server, if that is why there is no connection to it.
+pub(crate) fn certificate_error(error: &RedisError) -> Option<String> {
+    let told = error.to_string();
+    let (_, why) = told.split_once("invalid peer certificate: ")?;
+    Some(why.to_owned())
+}
+
 fn hint(error: &RedisError) -> &'static str {
     match error.code() {
         Some("OOM") => {
@@ -79,6 +108,21 @@ fn hint(error: &RedisError) -> &'static str {
         }
         Some("READONLY") => "the server takes no writes: it is a replica",
         Some("LOADING") => "the server is loading its data",
+        Some("ASK" | "TRYAGAIN" | "MOVED") => {
+            "the slot of the namespace is being moved to another node of the cluster"
+        }
+        Some("CLUSTERDOWN") => "the cluster does not serve the slot of the namespace now",
+        Some("MASTERDOWN") => "the server has lost its master",
+        Some("UNBLOCKED") => "the server became a replica in mid-call",
+        _ if error
+            .detail()
+            .is_some_and(|told| told.starts_with("The user executing the script")) =>
+        {
+            "the user lacks a right that a script needs: `ACL LOG` on the server names it, and the documentation of the crate lists all"
+        }
+        _ if is_left_by_slot(error) => {
+            "the slot of the namespace is being moved to another node of the cluster, or the cluster is down"
+        }
         _ if error.is_timeout() => "the server did not answer in time",
         _ if error.is_io_error() || error.is_connection_dropped() => {
             "the connection to the server failed"

@@ -4,6 +4,7 @@
 
 mod aside;
 mod backend;
+mod copies;
 mod error;
 mod link;
 mod ops;
@@ -12,6 +13,7 @@ mod pack;
 mod queue;
 mod read;
 mod records;
+mod route;
 mod script;
 mod storage;
 mod store;
@@ -20,5 +22,5 @@ mod wire;
 
 pub use backend::RedisBackend;
 pub use options::{Durability, RedisOptions};
-pub use redis::ConnectionInfo;
+pub use redis::{ConnectionInfo, RedisConnectionInfo};
 pub use storage::RedisStorage;

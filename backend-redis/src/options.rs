@@ -1,12 +1,18 @@
 //! How to reach the server.
 
+mod nodes;
+pub(crate) mod tls;
 mod url;
+mod wait;
 
 use std::fmt;
 use std::time::Duration;
 
 use redis::{ConnectionAddr, ConnectionInfo};
 use windlass_core::{Error, Limits, Result};
+
+pub(crate) use nodes::Nodes;
+pub(crate) use wait::Copies;
 
 /// The namespace unless another is chosen.
 pub(crate) const DEFAULT_NAMESPACE: &str = "windlass";
@@ -22,12 +28,15 @@ pub(crate) const DEFAULT_NAMESPACE: &str = "windlass";
 /// ```
 #[derive(Clone)]
 pub struct RedisOptions {
+    /// The login of the servers and how they are reached; with [`Nodes::One`] also where the server is.
     pub(crate) connect: ConnectionInfo,
+    pub(crate) nodes: Nodes,
     pub(crate) namespace: String,
     pub(crate) limits: Limits,
     pub(crate) connect_timeout: Duration,
     pub(crate) response_timeout: Duration,
     pub(crate) listen: bool,
+    pub(crate) copies: Copies,
     pub(crate) durability: Durability,
 }
 
@@ -52,20 +61,33 @@ impl RedisOptions {
     pub fn new(connect: ConnectionInfo) -> Self {
         Self {
             connect,
+            nodes: Nodes::One,
             namespace: DEFAULT_NAMESPACE.to_owned(),
             limits: Limits::default(),
             connect_timeout: Duration::from_secs(5),
             response_timeout: Duration::from_secs(30),
             listen: true,
+            copies: Copies::default(),
             durability: Durability::default(),
         }
     }
 
-    /// Reads `redis://user:password@host:port/database?…`, or `rediss://` for TLS (with the cargo feature `tls`). Parameters are
+    /// Reads one of
+    ///
+    /// - `redis://user:password@host:port/database?…`;
+    /// - `redis+sentinel://user:password@host:port,host:port/service/database?…`, see [`sentinel`](Self::sentinel): the hosts are the Sentinels, which have the
+    ///   port 26379 unless told otherwise, and user and password are those of the servers that they watch over;
+    /// - `redis+cluster://user:password@host:port,host:port?…`, see [`cluster`](Self::cluster);
+    /// - `redis+unix:///path?…` for a socket, with `user`, `pass` and `db` as parameters.
+    ///
+    /// `rediss` instead of `redis` asks for TLS (with the cargo feature `tls`); certificates are always verified. Parameters are
     ///
     /// - `namespace=name`, see [`namespace`](Self::namespace);
     /// - `durability=always`, `seconds`, `as-configured` or `none`, see [`durability`](Self::durability);
-    /// - `listen=off`, see [`listen`](Self::listen).
+    /// - `listen=off`, see [`listen`](Self::listen);
+    /// - `ca=path`, a file for [`ca_certificate`](Self::ca_certificate);
+    /// - `wait_replicas=1`, `wait_timeout=500ms` (or `2s`) and `wait_on_disk=on`, see [`wait_replicas`](Self::wait_replicas);
+    /// - `sentinel_username=name` and `sentinel_password=secret`, the login of Sentinels that want one.
     ///
     /// # Errors
     /// [`Error::Config`] naming the part that is unknown or can't be used, or the missing feature; it never shows the URL or a value.
@@ -138,11 +160,12 @@ impl fmt::Debug for RedisOptions {
     /// Tells no password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisOptions")
-            .field("address", &place(&self.connect))
+            .field("address", &self.places())
             .field("database", &self.connect.redis_settings().db())
             .field("namespace", &self.namespace)
             .field("durability", &self.durability)
             .field("listen", &self.listen)
+            .field("copies", &self.copies)
             .finish_non_exhaustive()
     }
 }

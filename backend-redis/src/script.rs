@@ -2,7 +2,7 @@
 
 use redis::Value;
 
-use crate::link::{Link, Reply};
+use crate::link::{Line, Reply};
 
 /// A script as it is sent.
 #[derive(Debug)]
@@ -23,11 +23,11 @@ impl Script {
     }
 
     /// Runs the script. One that the server doesn't know is sent whole, once.
-    pub(crate) async fn run(&self, link: &Link, namespace: &str, args: &Args) -> Reply<Value> {
-        match link.send(self.command("EVALSHA", &self.sha, namespace, args)).await {
+    pub(crate) async fn run(&self, line: &impl Line, namespace: &str, args: &Args) -> Reply<Value> {
+        match line.send(&self.command("EVALSHA", &self.sha, namespace, args)).await {
             Err(error) if is_unknown(&error) => {
                 tracing::debug!(script = self.name, "the server doesn't know a script: it is sent");
-                link.send(self.command("EVAL", &self.code, namespace, args)).await
+                line.send(&self.command("EVAL", &self.code, namespace, args)).await
             }
             done => done,
         }

@@ -9,18 +9,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use redis::{Client, Msg};
+use redis::Msg;
+use redis::aio::{PubSubSink, PubSubStream};
 use tokio::time::{sleep, timeout};
 use windlass_core::kit::board::Board;
 use windlass_core::{Error, QueueName, Result, Wake};
 
 use crate::error::NAME;
+use crate::link::pause;
+use crate::route::Route;
 use tasks::{Task, Tasks};
 
-/// Pauses before another try to connect: the first and the longest.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(5);
+/// How long it may be silent until the server is asked whether it is there.
+const SILENCE: Duration = Duration::from_secs(30);
 /// How long the news of the feed are heard after the last one who watched it.
 const LINGER: Duration = Duration::from_secs(10);
 
@@ -31,16 +34,16 @@ pub(crate) struct Hub(Arc<Shared>);
 /// What the tasks share with the callers. The tasks hold it, so it outlives the hub until they have ended.
 struct Shared {
     board: Board,
-    client: Client,
+    route: Arc<Route>,
     namespace: String,
     listen: bool,
     tasks: Tasks,
 }
 
 impl Hub {
-    pub(crate) fn new(client: Client, namespace: String, listen: bool) -> Self {
+    pub(crate) fn new(route: Arc<Route>, namespace: String, listen: bool) -> Self {
         let (board, tasks) = (Board::default(), Tasks::default());
-        Self(Arc::new(Shared { board, client, namespace, listen, tasks }))
+        Self(Arc::new(Shared { board, route, namespace, listen, tasks }))
     }
 
     /// An error once the backend was closed.
@@ -96,63 +99,78 @@ impl Drop for Hub {
 
 impl Shared {
     async fn hear_of_jobs(&self) {
-        let mut pause = PAUSES.0;
+        let mut failures = 0;
         loop {
-            if let Some(mut messages) = self.subscribe(":wake").await {
-                pause = PAUSES.0;
+            if let Some(mut channel) = self.subscribe(":wake").await {
+                failures = 0;
                 // What was told before is lost.
                 self.board.ready_anywhere();
-                while let Some(message) = messages.next().await {
+                while let Some(heard) = channel.next(SILENCE).await {
+                    let Some(message) = heard else { continue };
                     match std::str::from_utf8(message.get_payload_bytes()) {
                         Ok(queues) => self.board.ready(queues.split('\n')),
                         Err(_) => self.board.ready_anywhere(),
                     }
                 }
             }
-            sleep(pause).await;
-            pause = (pause * 2).min(PAUSES.1);
+            failures += 1;
+            sleep(pause(failures)).await;
         }
     }
 
     async fn hear_of_events(&self) {
-        let mut pause = PAUSES.0;
+        let mut failures = 0;
         loop {
             self.board.watched().await;
-            if let Some(mut messages) = self.subscribe(":news").await {
-                pause = PAUSES.0;
+            if let Some(mut channel) = self.subscribe(":news").await {
+                failures = 0;
                 self.board.grown();
-                loop {
-                    match timeout(LINGER, messages.next()).await {
-                        Ok(Some(_)) => self.board.grown(),
-                        Ok(None) => break,
-                        Err(_) if self.board.is_watched() => {}
-                        Err(_) => break,
+                while let Some(heard) = channel.next(LINGER).await {
+                    match heard {
+                        Some(_) => self.board.grown(),
+                        None if self.board.is_watched() => {}
+                        None => break,
                     }
                 }
             }
-            sleep(pause).await;
-            pause = (pause * 2).min(PAUSES.1);
+            failures += 1;
+            sleep(pause(failures)).await;
         }
     }
 
-    /// The messages of a channel, as long as its connection lasts.
-    async fn subscribe(
-        &self,
-        channel: &str,
-    ) -> Option<impl futures_util::Stream<Item = Msg> + Unpin> {
+    async fn subscribe(&self, channel: &str) -> Option<Channel> {
         let channel = format!("{}{channel}", self.namespace);
         let connecting = async {
-            let mut conn = self.client.get_async_pubsub().await?;
+            let mut conn = self.route.find(CONNECT).await?.get_async_pubsub().await?;
             conn.subscribe(&channel).await?;
-            Ok::<_, redis::RedisError>(conn.into_on_message())
+            Ok::<_, redis::RedisError>(conn.split())
         };
         match timeout(CONNECT, connecting).await {
-            Ok(Ok(messages)) => Some(messages),
+            Ok(Ok((sink, messages))) => Some(Channel { sink, messages }),
             Ok(Err(error)) => {
                 tracing::debug!(%error, channel, "hints are not heard; polling goes on");
                 None
             }
             Err(_) => None,
+        }
+    }
+}
+
+/// A connection that hears the messages of a channel.
+struct Channel {
+    sink: PubSubSink,
+    messages: PubSubStream,
+}
+
+impl Channel {
+    /// The next message, or none of it when it was silent for so long; nothing more once the connection has ended, or the server no longer answers.
+    async fn next(&mut self, silence: Duration) -> Option<Option<Msg>> {
+        match timeout(silence, self.messages.next()).await {
+            Ok(message) => message.map(Some),
+            Err(_) => {
+                let alive = timeout(CONNECT, self.sink.ping::<redis::Value>()).await;
+                matches!(alive, Ok(Ok(_))).then_some(None)
+            }
         }
     }
 }

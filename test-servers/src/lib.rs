@@ -22,4 +22,4 @@ pub use error::{Error, Result};
 pub use pgbouncer::{PgBouncer, PgBouncerBuilder};
 pub use postgres::{Auth, Postgres, PostgresBuilder, PostgresServer};
 pub use proxy::{Proxy, Stall};
-pub use redis::{Redis, RedisBuilder, RedisServer};
+pub use redis::{Redis, RedisBuilder, RedisCluster, RedisSentinels, RedisServer};

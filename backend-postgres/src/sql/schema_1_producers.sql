@@ -19,7 +19,8 @@ CREATE FUNCTION windlass.lock_holder(holder uuid, held text) RETURNS TABLE (id u
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT j.id, j.state, j.attempt, j.max_attempts, j.snoozes, j.crashes, j.cancelling, j.kind, j.queue, j.priority, j.worker,
         j.unique_key, j.unique_mode, j.unique_until, NULL::text, j.changes, j.notes, j.epoch, NULL::uuid
-    FROM windlass.jobs AS j WHERE j.id = $1 AND j.unique_key = $2 FOR NO KEY UPDATE
+    FROM windlass.jobs AS j WHERE j.id = $1 AND EXISTS (SELECT FROM windlass.unique_keys AS u WHERE u.key = $2 AND u.job = $1)
+    FOR NO KEY UPDATE
 $$;
 
 -- A trail cut to its first change and the last ones, `keep` in all; one that can't be read stays as it is.

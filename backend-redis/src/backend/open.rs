@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use redis::{Client, ErrorKind, RedisError};
+use redis::{ErrorKind, RedisError};
 use windlass_core::{Backoff, Limits, Result};
 
 use super::{Inner, preflight};
 use crate::RedisBackend;
 use crate::aside::Aside;
-use crate::error::translate;
-use crate::link::{Link, Patience};
-use crate::options::{RedisOptions, config, place};
+use crate::copies::{Copied, is_unknown_command};
+use crate::error::{certificate_error, translate};
+use crate::link::{Line, Link, Patience};
+use crate::options::{RedisOptions, config, tls};
 use crate::pack::pack;
+use crate::route::Route;
 use crate::script::Scripts;
 use crate::wake::Hub;
 use crate::wire::{maybe_bytes, text};
@@ -30,16 +32,22 @@ impl RedisBackend {
     /// [`Error::Config`](windlass_core::Error::Config) naming the way out: a user or password that is refused, a server before version 7.0, a
     /// namespace with another layout, settings that give less than the [`durability`](RedisOptions::durability) demanded. [`Error::Unavailable`](windlass_core::Error::Unavailable) when the server can't be reached. None shows the password.
     pub async fn open(options: RedisOptions) -> Result<Self> {
-        let client = Client::open(options.connect.clone()).map_err(|e| explain(&options, e))?;
+        options.check_wait()?;
+        tls::prepare(&options.connect)?;
         let patience =
             Patience { connect: options.connect_timeout, response: options.response_timeout };
         let namespace = format!("{{{}}}", options.namespace);
+        let route = Arc::new(Route::new(&options, namespace.clone()));
+        let copies = options.copies;
+        let copied =
+            copies.is_wanted().then(|| Copied::new(Link::new(route.clone(), patience), copies));
         let inner = Inner {
             scripts: Scripts::new(),
-            main: Link::new(client.clone(), patience),
-            reads: Link::new(client.clone(), patience),
-            aside: Aside::new(client.clone()),
-            hub: Hub::new(client, namespace.clone(), options.listen),
+            main: Link::new(route.clone(), patience),
+            reads: Link::new(route.clone(), patience),
+            copied,
+            aside: Aside::new(route.clone()),
+            hub: Hub::new(route, namespace.clone(), options.listen),
             limits: limits(&options.limits),
             pauses: pauses(),
             namespace,
@@ -73,7 +81,7 @@ async fn check(inner: &Inner) -> Result<()> {
     let wrong = |error| explain(&inner.options, error);
     let mut info = redis::cmd("INFO");
     info.arg("server");
-    let told = text(inner.main.send(info).await.map_err(wrong)?)?;
+    let told = text(inner.main.send(&info).await.map_err(wrong)?)?;
     let version = told.lines().find_map(|line| line.strip_prefix("redis_version:"));
     let major = version.and_then(|version| version.split('.').next()?.parse::<u32>().ok());
     if major.is_some_and(|major| major < OLDEST) {
@@ -82,12 +90,13 @@ async fn check(inner: &Inner) -> Result<()> {
             version.unwrap_or_default().trim()
         )));
     }
+    check_wait(inner).await?;
     let mut layout = redis::cmd("HSETNX");
     layout.arg(&inner.namespace).arg("layout").arg(LAYOUT);
-    inner.main.send(layout).await.map_err(wrong)?;
+    inner.main.send(&layout).await.map_err(wrong)?;
     let mut found = redis::cmd("HGET");
     found.arg(&inner.namespace).arg("layout");
-    let found = maybe_bytes(inner.main.send(found).await.map_err(wrong)?)?;
+    let found = maybe_bytes(inner.main.send(&found).await.map_err(wrong)?)?;
     if found.as_deref() != Some(LAYOUT.as_bytes()) {
         return Err(config(format!(
             "the namespace `{}` holds jobs in a layout that this version of the library doesn't know: use a newer version, or another namespace",
@@ -95,6 +104,22 @@ async fn check(inner: &Inner) -> Result<()> {
         )));
     }
     preflight::check(inner, wrong).await
+}
+
+/// Whether the server can wait as the options want it.
+async fn check_wait(inner: &Inner) -> Result<()> {
+    if !inner.options.copies.on_disk {
+        return Ok(());
+    }
+    let mut wait = redis::cmd("WAITAOF");
+    wait.arg(0).arg(0).arg(1);
+    match inner.main.send(&wait).await {
+        Ok(_) => Ok(()),
+        Err(error) if is_unknown_command(&error) => Err(config(
+            "a wait for disks is asked for (`wait_on_disk`), and the server knows no `WAITAOF`: it must be of version 7.2 or newer",
+        )),
+        Err(error) => Err(explain(&inner.options, error)),
+    }
 }
 
 /// An error while opening.
@@ -109,7 +134,8 @@ fn explain(options: &RedisOptions, error: RedisError) -> windlass_core::Error {
     }
     if error.code() == Some("NOPERM") {
         return config(format!(
-            "the user `{user}` lacks a right: see the list of rights in the documentation of windlass-redis"
+            "the user `{user}` lacks a right, see the list of rights in the documentation of windlass-redis; the server says: {}",
+            error.detail().unwrap_or_default()
         ));
     }
     if error.code() == Some("WRONGTYPE") {
@@ -118,10 +144,22 @@ fn explain(options: &RedisOptions, error: RedisError) -> windlass_core::Error {
             options.namespace
         ));
     }
+    if error.kind() == ErrorKind::MasterNameNotFoundBySentinel {
+        return config(format!(
+            "no Sentinel knows the service: check its name in {}",
+            options.places()
+        ));
+    }
+    if let Some(why) = certificate_error(&error) {
+        return config(format!(
+            "the certificate of {} is not accepted ({why}): name the authority that signed it (`ca` in the URL), and the server as its certificate does",
+            options.places()
+        ));
+    }
     if error.kind() == ErrorKind::InvalidClientConfig {
         return config(format!(
             "the connection to {} can't be made as it is described",
-            place(&options.connect)
+            options.places()
         ));
     }
     translate("open", error)

@@ -4,6 +4,7 @@ use redis::{RedisError, Value};
 use windlass_core::Result;
 
 use super::Inner;
+use crate::link::Line;
 use crate::options::{Durability, config};
 use crate::wire;
 
@@ -27,11 +28,11 @@ pub(super) async fn check(
     }
     let mut info = redis::cmd("INFO");
     info.arg("memory").arg("persistence");
-    let told = wire::text(inner.main.send(info).await.map_err(explain)?)?;
+    let told = wire::text(inner.main.send(&info).await.map_err(explain)?)?;
     let mut sync = redis::cmd("CONFIG");
     sync.arg("GET").arg("appendfsync");
     // Not every user may ask, and not every server answers.
-    let synced = match inner.main.send(sync).await {
+    let synced = match inner.main.send(&sync).await {
         Ok(Value::Array(mut pair)) if pair.len() == 2 => pair.pop().map(wire::text).transpose()?,
         _ => None,
     };

@@ -16,7 +16,7 @@ pub(crate) async fn insert(inner: &Inner, jobs: &[NewJob]) -> Result<Vec<Inserte
     }
     let mut args = Args::new().bytes(&inner.limits);
     push_jobs(&mut args, jobs)?;
-    match inner.call("insert", &inner.scripts.insert, args).await? {
+    match inner.call_copied("insert", &inner.scripts.insert, args).await? {
         Value::Array(refusal) => Err(refused(inner, refusal)?),
         answers => read(&wire::bytes(answers)?, jobs),
     }

@@ -1,6 +1,8 @@
 //! What the tests of this crate share.
 #![allow(dead_code, reason = "each test target uses a part of it")]
 
+pub(crate) mod rights;
+
 use std::time::Duration;
 
 use redis::Value;

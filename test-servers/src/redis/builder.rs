@@ -14,6 +14,7 @@ use crate::postgres::tls;
 pub struct RedisBuilder {
     settings: Vec<(String, String)>,
     tls: bool,
+    sentinel: bool,
 }
 
 impl RedisBuilder {
@@ -38,6 +39,19 @@ impl RedisBuilder {
         self.setting("user", &format!("{name} {rules}"))
     }
 
+    /// A copy of another server, which follows it.
+    #[must_use]
+    pub fn replica_of(self, primary: &RedisServer) -> Self {
+        self.setting("replicaof", &format!("127.0.0.1 {}", primary.port()))
+            .setting("repl-diskless-sync-delay", "0")
+    }
+
+    /// A Sentinel instead of a server of data; the settings are all it has.
+    pub(super) fn sentinel(mut self) -> Self {
+        self.sentinel = true;
+        self
+    }
+
     /// Starts the server and waits until it takes connections.
     pub async fn start(self) -> Result<RedisServer> {
         blocking(move || self.start_now()).await
@@ -48,7 +62,13 @@ impl RedisBuilder {
         if self.tls {
             tls::make(&home)?;
         }
-        let mut running = Running { home, port: 0, tls: self.tls, child: Mutex::new(None) };
+        let mut running = Running {
+            home,
+            port: 0,
+            tls: self.tls,
+            sentinel: self.sentinel,
+            child: Mutex::new(None),
+        };
         for again in (0..5).rev() {
             running.port = port::free()?;
             running.home.write("redis.conf", &self.conf(running.port))?;
@@ -72,12 +92,18 @@ impl RedisBuilder {
             ("requirepass", PASSWORD.to_owned()),
             ("daemonize", "no".to_owned()),
             ("logfile", "log".to_owned()),
+        ];
+        let data = [
+            ("masterauth", PASSWORD.to_owned()),
             ("save", "\"\"".to_owned()),
             ("appendonly", "yes".to_owned()),
             ("appendfsync", "always".to_owned()),
             ("maxmemory-policy", "noeviction".to_owned()),
             ("enable-debug-command", "local".to_owned()),
         ];
+        if !self.sentinel {
+            lines.extend(data);
+        }
         if self.tls {
             lines.push(("port", "0".to_owned()));
             lines.push(("tls-port", port.to_string()));

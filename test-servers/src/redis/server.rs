@@ -7,6 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::{builder::RedisBuilder, shared};
 use crate::binaries;
 use crate::error::{Context, Error, Result, blocking};
@@ -123,10 +125,37 @@ impl RedisServer {
         blocking(move || running.kill()).await
     }
 
+    /// Stops the server in the middle of what it does (SIGSTOP): connections stay, and nothing is answered.
+    pub async fn pause(&self) -> Result<()> {
+        self.running.signal(Signal::STOP)
+    }
+
+    /// Lets it go on after a pause.
+    pub async fn resume(&self) -> Result<()> {
+        self.running.signal(Signal::CONT)
+    }
+
     /// Starts the server after a kill, and waits until it has loaded its data and takes connections.
     pub async fn start(&self) -> Result<()> {
         let running = Arc::clone(&self.running);
         blocking(move || running.start()).await
+    }
+}
+
+impl RedisServer {
+    /// Asks again and again until a figure of `INFO` has a value.
+    pub async fn until_info(&self, name: &str, value: &str) -> Result<()> {
+        let since = Instant::now();
+        loop {
+            let found = self.info(name).await;
+            if found.as_ref().is_ok_and(|found| found == value) {
+                return Ok(());
+            }
+            if since.elapsed() > PATIENCE {
+                return Err(Error::new(format!("`{name}` did not become `{value}`: {found:?}")));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 }
 
@@ -135,6 +164,7 @@ pub(super) struct Running {
     pub(super) home: Home,
     pub(super) port: u16,
     pub(super) tls: bool,
+    pub(super) sentinel: bool,
     pub(super) child: Mutex<Option<Child>>,
 }
 
@@ -145,7 +175,11 @@ impl Running {
         let output =
             File::create(self.home.path().join("output")).context(|| "its output".to_owned())?;
         let errors = output.try_clone().context(|| "its output".to_owned())?;
-        let child = server.arg("redis.conf").stdout(output).stderr(errors).spawn();
+        server.arg("redis.conf");
+        if self.sentinel {
+            server.arg("--sentinel");
+        }
+        let child = server.stdout(output).stderr(errors).spawn();
         let child = child.context(|| "can't start `redis-server`".to_owned())?;
         *self.child.lock().unwrap_or_else(PoisonError::into_inner) = Some(child);
         let since = Instant::now();
@@ -168,20 +202,28 @@ impl Running {
         Ok(child.try_wait().context(|| "`redis-server`".to_owned())?.is_some())
     }
 
-    fn command(&self, args: &[String]) -> Result<String> {
+    pub(super) fn command(&self, args: &[String]) -> Result<String> {
         let mut cli = Command::new(binaries::program("redis-cli", "redis-tools")?);
-        cli.args(["-h", "127.0.0.1", "-p"]).arg(self.port.to_string()).stdin(Stdio::null());
+        // With `-e` an error of the server is one of the command.
+        cli.args(["-e", "-h", "127.0.0.1", "-p"]).arg(self.port.to_string()).stdin(Stdio::null());
         cli.env("REDISCLI_AUTH", PASSWORD);
         if self.tls {
             cli.args(["--tls", "--cacert"]).arg(self.home.path().join("ca.crt"));
         }
         let output = cli.args(args).output().context(|| "can't start `redis-cli`".to_owned())?;
         let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        if output.status.success() && !said.starts_with("(error)") {
+        if output.status.success() {
             return Ok(said);
         }
         let errors = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         Err(Error::new(format!("`redis-cli` failed: {said}{errors}")))
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        let pid = child.as_ref().and_then(|child| Pid::from_raw(child.id().try_into().ok()?));
+        let pid = pid.ok_or_else(|| Error::new("the server does not run"))?;
+        kill_process(pid, signal).context(|| "`redis-server`".to_owned())
     }
 
     pub(super) fn kill(&self) -> Result<()> {

@@ -1,0 +1,244 @@
+//! A cluster whose slots move and whose nodes die.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{completion, job, queue, request, unique};
+use redis::Value;
+use redis::aio::MultiplexedConnection;
+use windlass_core::{
+    Backend, BlobKey, Change, ChangeRequest, Error, Lease, NewJob, Queue, Result, Retention,
+    Selector, Start, State, StatsQuery, Store, UniqueUntil, WorkerId, WorkerInfo,
+};
+use windlass_redis::RedisBackend;
+use windlass_test_servers::{RedisCluster, RedisServer};
+
+const NAMESPACE: &str = "moving";
+
+/// A namespace on one node, which is about to go to another.
+struct Moving {
+    cluster: RedisCluster,
+    backend: RedisBackend,
+    worker: WorkerId,
+    leases: Vec<Lease>,
+    slot: String,
+}
+
+async fn connect(node: &RedisServer) -> MultiplexedConnection {
+    let client = redis::Client::open(node.base_url()).unwrap();
+    client.get_multiplexed_async_connection().await.unwrap()
+}
+
+/// What an error and its causes say.
+fn said(error: &Error) -> String {
+    let source = std::error::Error::source(error).map(ToString::to_string);
+    format!("{error}: {}", source.unwrap_or_default())
+}
+
+fn later() -> NewJob {
+    let mut job = job();
+    job.start = Start::In(Duration::from_secs(3_600));
+    job
+}
+
+impl Moving {
+    async fn start() -> Self {
+        let cluster = RedisCluster::start(0, &[("appendfsync", "no")]).await.unwrap();
+        let backend = RedisBackend::connect(&cluster.url(NAMESPACE)).await.unwrap();
+        let info = WorkerInfo::new("test", Duration::from_secs(3_600), vec![queue()]);
+        let worker = backend.register(&info).await.unwrap().worker;
+        let slot = cluster.slot(NAMESPACE).await.unwrap().to_string();
+        let mut all = Self { cluster, backend, worker, leases: Vec::new(), slot };
+        for _ in 0..6 {
+            all.backend.insert(&[job(), later()]).await.unwrap();
+        }
+        all.claim(6).await.unwrap();
+        for _ in 0..2 {
+            all.settle().await.unwrap();
+        }
+        let mut owner = unique("held", UniqueUntil::Finished);
+        owner.blobs = vec![BlobKey::new("blobs/a").unwrap()];
+        all.backend.insert(&[job(), job(), job(), owner]).await.unwrap();
+        all
+    }
+
+    async fn claim(&mut self, limit: u32) -> Result<()> {
+        let mut wanted = request(self.worker);
+        wanted.queues[0].limit = limit;
+        self.leases.extend(self.backend.claim(&wanted).await?.leases);
+        Ok(())
+    }
+
+    async fn settle(&mut self) -> Result<()> {
+        let Some(lease) = self.leases.last() else { return Ok(()) };
+        self.backend.settle(&[completion(lease)]).await?;
+        self.leases.pop();
+        Ok(())
+    }
+
+    /// Every key of the namespace, on whichever node it is.
+    async fn everything(&self) -> Vec<(Vec<u8>, Value)> {
+        let mut all = Vec::new();
+        for node in self.cluster.nodes() {
+            let mut conn = connect(node).await;
+            let mut keys = redis::cmd("KEYS");
+            keys.arg(format!("{{{NAMESPACE}}}*"));
+            let keys: Vec<Vec<u8>> = keys.query_async(&mut conn).await.unwrap();
+            for key in keys {
+                // The node that a key is moved to tells of it only to who asks for it.
+                let mut asking = redis::pipe();
+                asking.cmd("ASKING").ignore().cmd("DUMP").arg(&key);
+                let (dump,): (Value,) = asking.query_async(&mut conn).await.unwrap();
+                all.push((key, dump));
+            }
+        }
+        all.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        all
+    }
+
+    /// Tries one of everything. What fails is transient, and has written nothing. Answers how much went well, and how much failed.
+    async fn try_everything(&mut self) -> (u32, u32) {
+        let mut counts = (0, 0);
+        for what in 0..9 {
+            let before = self.everything().await;
+            let done = match what {
+                0 => self.backend.insert(&[job()]).await.map(drop),
+                1 => self
+                    .backend
+                    .insert(&[later(), unique("b", UniqueUntil::Finished)])
+                    .await
+                    .map(drop),
+                2 => self.claim(1).await,
+                3 => self.settle().await,
+                4 => {
+                    let keys: Vec<_> = self.leases.iter().map(|lease| lease.key).collect();
+                    self.backend.heartbeat(self.worker, &keys).await.map(drop)
+                }
+                5 => self.backend.maintain(10).await.map(drop),
+                6 => {
+                    let found = self.backend.list(&Default::default()).await;
+                    let ids =
+                        found.map(|page| page.items.iter().map(|job| job.id).take(2).collect());
+                    match ids {
+                        Err(error) => Err(error),
+                        Ok(ids) => {
+                            let cancel = Change::Cancel;
+                            let cancel = ChangeRequest::new(Selector::Ids(ids), cancel);
+                            self.backend.change(&cancel).await.map(drop)
+                        }
+                    }
+                }
+                7 => {
+                    let mut retention = Retention::default();
+                    retention.completed = Some(Duration::ZERO);
+                    self.backend.prune(&retention, 1).await.map(drop)
+                }
+                _ => self.backend.stats(&StatsQuery::default()).await.map(drop),
+            };
+            match done {
+                Ok(()) => counts.0 += 1,
+                Err(error) => {
+                    counts.1 += 1;
+                    assert!(error.is_transient(), "{what}: {}", said(&error));
+                    assert!(self.everything().await == before, "{what} wrote: {}", said(&error));
+                }
+            }
+        }
+        counts
+    }
+}
+
+/// The slot of a namespace is moved key by key: at no point is anything half-written, and when it has arrived all goes on there.
+#[tokio::test]
+async fn a_slot_that_moves_leaves_nothing_half_written() {
+    let mut all = Moving::start().await;
+    let from = all.cluster.owner(NAMESPACE).await.unwrap().port();
+    let node = |port| all.cluster.nodes().iter().find(move |node| (node.port() == port)).unwrap();
+    let other = |node: &&RedisServer| node.port() != from;
+    let to = all.cluster.nodes().iter().find(other).unwrap().port();
+    let (mut source, mut target) = (connect(node(from)).await, connect(node(to)).await);
+    let (from_id, to_id) =
+        (all.cluster.id(node(from)).await.unwrap(), all.cluster.id(node(to)).await.unwrap());
+    let password = node(to).password();
+    let (well, failed) = all.try_everything().await;
+    assert_eq!((well, failed), (9, 0));
+
+    let mut set = redis::cmd("CLUSTER");
+    set.arg("SETSLOT").arg(&all.slot).arg("IMPORTING").arg(&from_id);
+    let () = set.query_async(&mut target).await.unwrap();
+    let mut set = redis::cmd("CLUSTER");
+    set.arg("SETSLOT").arg(&all.slot).arg("MIGRATING").arg(&to_id);
+    let () = set.query_async(&mut source).await.unwrap();
+    let (mut well, mut failed) = (0, 0);
+    loop {
+        let tried = all.try_everything().await;
+        (well, failed) = (well + tried.0, failed + tried.1);
+        let mut keys = redis::cmd("CLUSTER");
+        keys.arg("GETKEYSINSLOT").arg(&all.slot).arg(1_000);
+        let keys: Vec<Vec<u8>> = keys.query_async(&mut source).await.unwrap();
+        // The key that scripts name comes late, so that most of the way the old node is asked.
+        let base = format!("{{{NAMESPACE}}}").into_bytes();
+        let Some(key) = keys.iter().find(|key| **key != base).or(keys.first()) else { break };
+        let mut migrate = redis::cmd("MIGRATE");
+        migrate.arg("127.0.0.1").arg(to).arg("").arg(0).arg(5_000);
+        migrate.arg("AUTH").arg(password).arg("KEYS").arg(key);
+        let () = migrate.query_async(&mut source).await.unwrap();
+    }
+    println!("while the slot moved: {well} calls went well, {failed} failed");
+    assert!(failed > 0);
+    for conn in [&mut target, &mut source] {
+        let mut set = redis::cmd("CLUSTER");
+        set.arg("SETSLOT").arg(&all.slot).arg("NODE").arg(&to_id);
+        let () = set.query_async(conn).await.unwrap();
+    }
+    assert_eq!(all.try_everything().await, (9, 0));
+    assert_eq!(all.cluster.owner(NAMESPACE).await.unwrap().port(), to);
+    while !all.leases.is_empty() {
+        all.settle().await.unwrap();
+    }
+    all.claim(1_000).await.unwrap();
+    while !all.leases.is_empty() {
+        all.settle().await.unwrap();
+    }
+    // The counts that were kept along the way are those of the jobs.
+    let stats = all.backend.stats(&StatsQuery::default()).await.unwrap();
+    let listed = all.backend.list(&Default::default()).await.unwrap().items;
+    for state in [State::Scheduled, State::Available, State::Running, State::Completed] {
+        let found = listed.iter().filter(|job| job.state == state).count();
+        assert_eq!(stats.in_state(state), found as u64, "{state:?}");
+    }
+}
+
+/// F48: the owner of the slot dies, its replica takes over, and later it comes back as a replica itself.
+#[tokio::test]
+async fn f48_the_replica_of_a_lost_owner_is_found() {
+    let cluster = RedisCluster::start(1, &[]).await.unwrap();
+    let backend = RedisBackend::connect(&cluster.url(NAMESPACE)).await.unwrap();
+    let owner = cluster.owner(NAMESPACE).await.unwrap();
+    let before = job();
+    backend.insert(std::slice::from_ref(&before)).await.unwrap();
+    owner.command(&["WAIT", "1", "10000"]).await.unwrap();
+    owner.kill_9().await.unwrap();
+    let error = backend.insert(&[job()]).await.unwrap_err();
+    assert!(error.is_transient(), "{error:?}");
+    let found_again = async || {
+        loop {
+            match backend.insert(&[job()]).await {
+                Ok(_) => break,
+                Err(error) => assert!(error.is_transient(), "{}", said(&error)),
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), found_again()).await.unwrap();
+    assert!(backend.get(before.id).await.unwrap().is_some());
+    backend.ping().await.unwrap();
+    // A handover back: the old owner is told to take over again.
+    owner.start().await.unwrap();
+    owner.until_info("master_link_status", "up").await.unwrap();
+    owner.command(&["CLUSTER", "FAILOVER"]).await.unwrap();
+    owner.until_info("role", "master").await.unwrap();
+    tokio::time::timeout(Duration::from_secs(60), found_again()).await.unwrap();
+    backend.ping().await.unwrap();
+}

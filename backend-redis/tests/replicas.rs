@@ -1,0 +1,118 @@
+//! Inserts that wait for replicas.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{job, unique};
+use windlass_core::{Error, Inserted, State, Store, UniqueUntil};
+use windlass_redis::{RedisBackend, RedisOptions};
+use windlass_test_servers::RedisServer;
+
+async fn pair() -> (RedisServer, RedisServer) {
+    let primary = RedisServer::builder().start().await.unwrap();
+    let replica = RedisServer::builder().replica_of(&primary).start().await.unwrap();
+    replica.until_info("master_link_status", "up").await.unwrap();
+    (primary, replica)
+}
+
+async fn open(server: &RedisServer, more: &str) -> RedisBackend {
+    RedisBackend::connect(&format!("{}{more}", server.url("jobs"))).await.unwrap()
+}
+
+/// How many waits the server has seen.
+async fn waits(server: &RedisServer) -> u64 {
+    let told = server.info("cmdstat_wait").await.unwrap();
+    let calls = told.strip_prefix("calls=").and_then(|rest| rest.split(',').next());
+    calls.unwrap().parse().unwrap()
+}
+
+fn short(error: &Error) -> String {
+    let Error::Unavailable { source, .. } = error else { panic!("{error:?}") };
+    assert!(source.to_string().contains("the jobs are stored and will run"), "{source}");
+    source.to_string()
+}
+
+/// F45: with a replica that follows, an insert that was answered is on it.
+#[tokio::test]
+async fn f45_an_insert_that_waited_is_on_the_replica() {
+    let (primary, replica) = pair().await;
+    let backend = open(&primary, "&wait_replicas=1&wait_timeout=20s").await;
+    let jobs: Vec<_> = (0..20).map(|_| job()).collect();
+    let inserts = jobs.iter().map(|job| backend.insert(std::slice::from_ref(job)));
+    for inserted in futures_util::future::join_all(inserts).await {
+        assert!(inserted.unwrap()[0].is_new());
+    }
+    primary.kill_9().await.unwrap();
+    replica.command(&["REPLICAOF", "NO", "ONE"]).await.unwrap();
+    let promoted = open(&replica, "").await;
+    for job in &jobs {
+        assert!(promoted.get(job.id).await.unwrap().is_some());
+    }
+}
+
+/// F45: without one that does, the call says that the jobs are there and may be lost; it may be repeated.
+#[tokio::test]
+async fn f45_a_replica_that_hangs_is_told_and_the_repeat_waits_again() {
+    let (primary, replica) = pair().await;
+    let backend = open(&primary, "&wait_replicas=1&wait_timeout=300ms").await;
+    let patient = open(&primary, "&wait_replicas=1&wait_timeout=20s").await;
+    replica.pause().await.unwrap();
+    let new = [job(), unique("a", UniqueUntil::Finished)];
+    let text = short(&backend.insert(&new).await.unwrap_err());
+    assert!(text.contains("0 of 1 replicas"), "{text}");
+    let stored = open(&primary, "").await.get(new[0].id).await.unwrap().unwrap();
+    assert_eq!(stored.state, State::Available);
+    // What the repeat finds there is no more on the replica than before.
+    short(&backend.insert(&new).await.unwrap_err());
+    // Nor does a connection that wrote nothing see it there.
+    short(
+        &open(&primary, "&wait_replicas=1&wait_timeout=300ms")
+            .await
+            .insert(&new)
+            .await
+            .unwrap_err(),
+    );
+    // Others share their waits: ten take no ten times as long. Nobody is shown what another's wait found before.
+    let before = waits(&primary).await;
+    let singles: Vec<_> = (0..10).map(|_| [job()]).collect();
+    let all = singles.iter().map(|one| backend.insert(one));
+    for inserted in futures_util::future::join_all(all).await {
+        short(&inserted.unwrap_err());
+    }
+    let sent = waits(&primary).await - before;
+    assert!(sent < 5, "{sent} waits for ten inserts");
+    // Who does not ask for it does not wait.
+    open(&primary, "").await.insert(&[job()]).await.unwrap();
+
+    let repeat = tokio::spawn(async move { patient.insert(&new).await });
+    replica.resume().await.unwrap();
+    for inserted in repeat.await.unwrap().unwrap() {
+        assert!(matches!(inserted, Inserted::Duplicate { .. }), "{inserted:?}");
+    }
+}
+
+#[tokio::test]
+async fn more_replicas_than_there_are_are_never_enough() {
+    let (primary, _replica) = pair().await;
+    let backend = open(&primary, "&wait_replicas=2&wait_timeout=200ms").await;
+    let text = short(&backend.insert(&[job()]).await.unwrap_err());
+    assert!(text.contains("1 of 2 replicas"), "{text}");
+}
+
+/// A wait for disks takes a command of newer servers.
+#[tokio::test]
+async fn a_server_that_knows_no_wait_for_disks_is_refused() {
+    let server = RedisServer::builder().start().await.unwrap();
+    let url = format!("{}&wait_on_disk=on", server.url("jobs"));
+    match RedisBackend::connect(&url).await {
+        Err(Error::Config(told)) => assert!(told.contains("`WAITAOF`"), "{told}"),
+        Ok(backend) => drop(backend.insert(&[job()]).await.unwrap()),
+        Err(error) => panic!("{error:?}"),
+    }
+    let options = RedisOptions::from_url(&server.url("jobs")).unwrap().wait_replicas(1);
+    let options = options.wait_timeout(Duration::from_secs(60));
+    let error = RedisBackend::open(options).await.unwrap_err();
+    assert!(error.to_string().contains("shorter than"), "{error}");
+}

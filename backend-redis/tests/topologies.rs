@@ -1,0 +1,119 @@
+//! The conformance suite on a cluster of three nodes, and on a server that three Sentinels name; as users who may do no more than what the README says.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::sync::Arc;
+
+use common::rights::{AS, rights};
+
+use tokio::sync::OnceCell;
+use windlass_core::conformance::{Harness, StorageHarness};
+use windlass_core::{Backend, Limits, Storage};
+use windlass_redis::{RedisBackend, RedisOptions};
+use windlass_test_servers::{RedisCluster, RedisSentinels};
+
+/// A name that no other case has; in the cluster each is on some node.
+fn namespace() -> String {
+    format!("case-{}", windlass_core::JobId::new())
+}
+
+/// Servers that all cases share. Nobody can break them, so nothing needs to survive.
+trait Servers: Sized + Send + Sync + 'static {
+    fn url(namespace: &str) -> impl Future<Output = String> + Send;
+}
+
+struct Cluster;
+
+impl Servers for Cluster {
+    async fn url(namespace: &str) -> String {
+        static SHARED: OnceCell<RedisCluster> = OnceCell::const_new();
+        let rights = rights("case-*").join(" ");
+        let user =
+            format!("app on >secret-word resetkeys {rights} +cluster|slots +cluster|keyslot");
+        // A busy machine is no reason to call a node lost.
+        let settings = [("appendfsync", "no"), ("user", &user), ("cluster-node-timeout", "30000")];
+        let start = async || RedisCluster::start(0, &settings).await.unwrap();
+        let cluster = SHARED.get_or_init(start).await;
+        let own = format!(":{}@", cluster.nodes()[0].password());
+        cluster.url(namespace).replace(&own, AS)
+    }
+}
+
+struct Sentinel;
+
+impl Servers for Sentinel {
+    async fn url(namespace: &str) -> String {
+        static SHARED: OnceCell<RedisSentinels> = OnceCell::const_new();
+        let user = format!("app on >secret-word resetkeys {}", rights("case-*").join(" "));
+        let settings = [("appendfsync", "no"), ("user", &user)];
+        let start = async || RedisSentinels::start(1, &settings).await.unwrap();
+        let sentinels = SHARED.get_or_init(start).await;
+        let own = format!(":{}@", sentinels.servers()[0].password());
+        sentinels.url(namespace).replace(&own, AS)
+    }
+}
+
+/// A namespace of its own.
+struct Case<S> {
+    options: RedisOptions,
+    backend: Arc<RedisBackend>,
+    on: std::marker::PhantomData<S>,
+}
+
+async fn open<S: Servers>(limits: Limits) -> Case<S> {
+    let url = S::url(&namespace()).await;
+    let options = RedisOptions::from_url(&url).unwrap().limits(limits);
+    let backend = Arc::new(RedisBackend::open(options.clone()).await.unwrap());
+    Case { options, backend, on: std::marker::PhantomData }
+}
+
+impl<S: Servers> Harness for Case<S> {
+    type Backend = RedisBackend;
+
+    async fn open(limits: Limits) -> Self {
+        open(limits).await
+    }
+
+    fn backend(&self) -> Arc<RedisBackend> {
+        self.backend.clone()
+    }
+
+    async fn second(&self) -> Option<Arc<RedisBackend>> {
+        Some(Arc::new(RedisBackend::open(self.options.clone()).await.unwrap()))
+    }
+}
+
+impl<S: Servers> StorageHarness for Case<S> {
+    async fn open() -> Self {
+        open(Limits::default()).await
+    }
+
+    fn storage(&self) -> Arc<dyn Storage> {
+        self.backend.storage()
+    }
+}
+
+mod cluster {
+    use super::*;
+
+    windlass_core::conformance!(Case<Cluster>);
+
+    mod storage {
+        use super::*;
+
+        windlass_core::conformance_storage!(Case<Cluster>);
+    }
+}
+
+mod sentinel {
+    use super::*;
+
+    windlass_core::conformance!(Case<Sentinel>);
+
+    mod storage {
+        use super::*;
+
+        windlass_core::conformance_storage!(Case<Sentinel>);
+    }
+}
