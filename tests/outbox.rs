@@ -340,7 +340,16 @@ async fn killed_relays_lose_and_double_nothing() {
     support::kill_relays("sqlite to sqlite", &format!("sqlite:{}", path.display())).await;
 }
 
-/// The relay of the test above, in a process of its own.
+/// The same with jobs that run on Redis.
+#[cfg(feature = "redis")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_relays_to_redis_lose_and_double_nothing() {
+    let server = windlass_test_servers::RedisServer::shared().await.unwrap();
+    let url = server.url(&format!("outbox-{}", windlass::JobId::new()));
+    support::kill_relays("sqlite to redis", &url).await;
+}
+
+/// The relay of the tests above, in a process of its own.
 #[tokio::test]
 #[ignore = "the body of the child processes"]
 async fn relay_process() {

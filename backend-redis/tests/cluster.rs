@@ -124,7 +124,7 @@ impl Moving {
                     match ids {
                         Err(error) => Err(error),
                         Ok(ids) => {
-                            let cancel = Change::Cancel;
+                            let cancel = Change::Cancel { reason: None };
                             let cancel = ChangeRequest::new(Selector::Ids(ids), cancel);
                             self.backend.change(&cancel).await.map(drop)
                         }
@@ -155,7 +155,7 @@ impl Moving {
 async fn a_slot_that_moves_leaves_nothing_half_written() {
     let mut all = Moving::start().await;
     let from = all.cluster.owner(NAMESPACE).await.unwrap().port();
-    let node = |port| all.cluster.nodes().iter().find(move |node| (node.port() == port)).unwrap();
+    let node = |port| all.cluster.nodes().iter().find(move |node| node.port() == port).unwrap();
     let other = |node: &&RedisServer| node.port() != from;
     let to = all.cluster.nodes().iter().find(other).unwrap().port();
     let (mut source, mut target) = (connect(node(from)).await, connect(node(to)).await);

@@ -12,7 +12,7 @@ use windlass_core::{Cause, Error, Inserted, JobId, NewJob, OnConflict, Result, S
 use super::apply::stored_until;
 use super::blobs::References;
 use super::plain::STATEMENT_BYTES;
-use super::stored::lock_holder;
+use super::stored::{Locked, lock_holder};
 use super::unique::{self, Holder, Wanted};
 use crate::sql::query;
 use crate::txn::{Txn, uuids};
@@ -326,9 +326,11 @@ async fn replace(
     let Some(key) = job.unique.as_ref().map(|unique| unique.key.as_str().to_owned()) else {
         return Ok(false);
     };
-    let Some(before) = lock_holder(txn, holder, &key).await? else {
+    let before = match lock_holder(txn, holder, &key).await? {
+        Locked::Job(job) => *job,
+        Locked::Damaged => return Ok(false),
         // It has ended meanwhile, and its key is free or somebody else's.
-        return Err(txn.changed_meanwhile());
+        Locked::Gone => return Err(txn.changed_meanwhile()),
     };
     if before.facts.state == State::Running {
         return match before.unique.as_ref().map(|unique| unique.mode) {

@@ -154,16 +154,26 @@ pub(crate) async fn lock_any(txn: &mut Txn<'_>, ids: &[JobId]) -> Result<Vec<Sto
     Ok(jobs)
 }
 
+/// The job that holds a unique key.
+pub(crate) enum Locked {
+    Job(Box<Stored>),
+    /// Its row can't be read, or says that it holds another key.
+    Damaged,
+    /// It holds the key no longer.
+    Gone,
+}
+
 /// Locks the job that holds a unique key; its errors are not read.
-pub(crate) async fn lock_holder(
-    txn: &mut Txn<'_>,
-    holder: JobId,
-    key: &str,
-) -> Result<Option<Stored>> {
+pub(crate) async fn lock_holder(txn: &mut Txn<'_>, holder: JobId, key: &str) -> Result<Locked> {
     let statement =
         query(&txn.sql.insert_replace_lock).bind(*holder.as_uuid()).bind(key.to_owned());
     let rows = txn.fetch(statement).await?;
-    Ok(Stored::readable(txn.during, &rows).into_iter().next())
+    if rows.is_empty() {
+        return Ok(Locked::Gone);
+    }
+    let job = Stored::readable(txn.during, &rows).into_iter().next();
+    let holds = |job: &Stored| job.unique.as_ref().is_some_and(|unique| unique.key == key);
+    Ok(job.filter(holds).map_or(Locked::Damaged, |job| Locked::Job(Box::new(job))))
 }
 
 /// Locks jobs that wait or run.
