@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::{completion, job, queue, request, unique};
@@ -19,7 +20,7 @@ const NAMESPACE: &str = "moving";
 
 /// A namespace on one node, which is about to go to another.
 struct Moving {
-    cluster: RedisCluster,
+    cluster: Arc<RedisCluster>,
     backend: RedisBackend,
     worker: WorkerId,
     leases: Vec<Lease>,
@@ -50,6 +51,7 @@ impl Moving {
         let info = WorkerInfo::new("test", Duration::from_secs(3_600), vec![queue()]);
         let worker = backend.register(&info).await.unwrap().worker;
         let slot = cluster.slot(NAMESPACE).await.unwrap().to_string();
+        let cluster = Arc::new(cluster);
         let mut all = Self { cluster, backend, worker, leases: Vec::new(), slot };
         for _ in 0..6 {
             all.backend.insert(&[job(), later()]).await.unwrap();
@@ -124,7 +126,7 @@ impl Moving {
                     match ids {
                         Err(error) => Err(error),
                         Ok(ids) => {
-                            let cancel = Change::Cancel;
+                            let cancel = Change::Cancel { reason: None };
                             let cancel = ChangeRequest::new(Selector::Ids(ids), cancel);
                             self.backend.change(&cancel).await.map(drop)
                         }
@@ -154,14 +156,11 @@ impl Moving {
 #[tokio::test]
 async fn a_slot_that_moves_leaves_nothing_half_written() {
     let mut all = Moving::start().await;
-    let from = all.cluster.owner(NAMESPACE).await.unwrap().port();
-    let node = |port| all.cluster.nodes().iter().find(move |node| (node.port() == port)).unwrap();
-    let other = |node: &&RedisServer| node.port() != from;
-    let to = all.cluster.nodes().iter().find(other).unwrap().port();
-    let (mut source, mut target) = (connect(node(from)).await, connect(node(to)).await);
-    let (from_id, to_id) =
-        (all.cluster.id(node(from)).await.unwrap(), all.cluster.id(node(to)).await.unwrap());
-    let password = node(to).password();
+    let cluster = all.cluster.clone();
+    let from = cluster.owner(NAMESPACE).await.unwrap();
+    let to = cluster.nodes().iter().find(|node| node.port() != from.port()).unwrap();
+    let (mut source, mut target) = (connect(from).await, connect(to).await);
+    let (from_id, to_id) = (cluster.id(from).await.unwrap(), cluster.id(to).await.unwrap());
     let (well, failed) = all.try_everything().await;
     assert_eq!((well, failed), (9, 0));
 
@@ -182,8 +181,8 @@ async fn a_slot_that_moves_leaves_nothing_half_written() {
         let base = format!("{{{NAMESPACE}}}").into_bytes();
         let Some(key) = keys.iter().find(|key| **key != base).or(keys.first()) else { break };
         let mut migrate = redis::cmd("MIGRATE");
-        migrate.arg("127.0.0.1").arg(to).arg("").arg(0).arg(5_000);
-        migrate.arg("AUTH").arg(password).arg("KEYS").arg(key);
+        migrate.arg("127.0.0.1").arg(to.port()).arg("").arg(0).arg(5_000);
+        migrate.arg("AUTH").arg(to.password()).arg("KEYS").arg(key);
         let () = migrate.query_async(&mut source).await.unwrap();
     }
     println!("while the slot moved: {well} calls went well, {failed} failed");
@@ -194,7 +193,7 @@ async fn a_slot_that_moves_leaves_nothing_half_written() {
         let () = set.query_async(conn).await.unwrap();
     }
     assert_eq!(all.try_everything().await, (9, 0));
-    assert_eq!(all.cluster.owner(NAMESPACE).await.unwrap().port(), to);
+    assert_eq!(cluster.owner(NAMESPACE).await.unwrap().port(), to.port());
     while !all.leases.is_empty() {
         all.settle().await.unwrap();
     }
