@@ -19,7 +19,7 @@ use crate::script::Args;
 use crate::wire;
 
 /// Jobs that one script looks at for a listing: about a millisecond of the server's time.
-const LOOK: usize = 500;
+const LOOK: usize = 250;
 /// Bytes of args and results that one script answers.
 const BYTES: usize = 4 << 20;
 

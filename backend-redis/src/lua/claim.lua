@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Takes available jobs for a worker, at most a few hundred.
+-- Takes available jobs for a worker, a bounded number.
 -- KEYS: the namespace.
 -- ARGV: the limits; the worker; the claim id; 1 for the quarantine lane, else 0; 1 when the request was sent before, else 0; the most jobs; the most
 -- bytes of args; queues as a msgpack array of {name, limit}; kinds as one of {name, limit}, -1 for none; known encodings as a msgpack array.

@@ -16,7 +16,7 @@ use crate::script::Args;
 use crate::wire;
 
 /// Jobs that one script looks at: some milliseconds of the server's time.
-const AT_ONCE: usize = 250;
+const AT_ONCE: usize = 100;
 
 pub(crate) async fn change(inner: &Inner, request: &ChangeRequest) -> Result<Changed> {
     let batch = inner.options.limits.batch;

@@ -16,7 +16,7 @@ use crate::script::Args;
 use crate::wire;
 
 /// Jobs that one script takes: some milliseconds of the server's time. A larger claim takes several, under one claim id.
-const AT_ONCE: usize = 250;
+const AT_ONCE: usize = 100;
 /// Bytes of args that one script answers.
 const BYTES: usize = 8 << 20;
 

@@ -9,7 +9,7 @@ use crate::script::Args;
 use crate::wire;
 
 /// Jobs of each kind of work in one script: some milliseconds of the server's time.
-const AT_ONCE: u64 = 250;
+const AT_ONCE: u64 = 100;
 
 /// Runs scripts until each kind of work is done or has reached the limit.
 pub(crate) async fn maintain(inner: &Inner, limit: u32) -> Result<Maintained> {

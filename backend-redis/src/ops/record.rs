@@ -10,7 +10,7 @@ use crate::script::Args;
 use crate::wire;
 
 /// Records in one script.
-const AT_ONCE: usize = 500;
+const AT_ONCE: usize = 100;
 
 /// Adds records; each is applied whole, or not at all and the answer says so.
 pub(crate) async fn record(inner: &Inner, records: &[Record]) -> Result<Vec<Recorded>> {

@@ -13,7 +13,7 @@ use crate::script::Args;
 use crate::wire;
 
 /// Settlements in one script: some milliseconds of the server's time.
-const AT_ONCE: usize = 500;
+const AT_ONCE: usize = 100;
 
 pub(crate) async fn settle(inner: &Inner, settlements: &[Settlement]) -> Result<Vec<Settled>> {
     let mut settled = Vec::with_capacity(settlements.len());
