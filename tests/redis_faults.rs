@@ -195,7 +195,9 @@ async fn failover(what: &str, more: &str) -> Ends {
     let service = Service::start(&format!("{}{more}", all.url("jobs"))).await;
     let producers = vec![service.producer(10), service.producer(10)];
     seconds(1.5).await;
+    // What the primary answers from now on never leaves it.
     replica.pause().await.unwrap();
+    primary.command(&["CLIENT", "KILL", "TYPE", "replica"]).await.unwrap();
     seconds(0.3).await;
     primary.kill_9().await.unwrap();
     replica.resume().await.unwrap();

@@ -5,12 +5,16 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::future::join;
 use redis::{ErrorKind, RedisError, ServerErrorKind, Value};
 
 use crate::link::{Line, Link, Reply};
 use crate::options::Copies;
 use crate::script::{Args, Script};
 use crate::wire::{int, items};
+
+/// The field of the namespace's counters that is written before a wait.
+const MARK: &str = "waited";
 
 /// The connection, and who waits on it.
 pub(crate) struct Copied {
@@ -55,8 +59,7 @@ impl Copied {
         self.link.close();
     }
 
-    /// Runs a script, and waits for the copies of what it wrote. One that found its work done before waits for the copies of that: the server waits for all
-    /// that was written, by whomever, before the last command of the connection.
+    /// Runs a script, and waits for the copies of what it wrote. One that found its work done before waits for the copies of that.
     pub(crate) async fn run(
         &self,
         script: &Script,
@@ -77,7 +80,7 @@ impl Copied {
                     waits.sent += 1;
                     waits.sent
                 };
-                let found = self.wait(&pinned).await;
+                let found = self.wait(&pinned, namespace).await;
                 self.lock().ended = Some((number, pinned.number(), found.clone()));
                 found
             }
@@ -93,21 +96,28 @@ impl Copied {
         self.waits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn wait(&self, line: &impl Line) -> Reply<Found> {
+    /// A wait is for the last write of its connection, and so for all that anybody wrote before it. A script that found its work done wrote nothing: hence
+    /// a write, sent together with the wait.
+    async fn wait(&self, line: &impl Line, namespace: &str) -> Reply<Found> {
         let Copies { replicas, timeout, on_disk } = self.copies;
         let millis = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+        let mut mark = redis::cmd("HSET");
+        mark.arg(namespace).arg(MARK).arg(1);
+        let mut wait = redis::cmd(if on_disk { "WAITAOF" } else { "WAIT" });
+        if on_disk {
+            wait.arg(1);
+        }
+        wait.arg(replicas).arg(millis);
+        let (marked, answer) = join(line.send(&mark), line.send(&wait)).await;
+        marked?;
         let odd =
             |_| RedisError::from((ErrorKind::Parse, "the answer to a wait has another shape"));
         let count = |value: &Value| int(value).map(|n| u32::try_from(n).unwrap_or(0)).map_err(odd);
         if on_disk {
-            let mut wait = redis::cmd("WAITAOF");
-            wait.arg(1).arg(replicas).arg(millis);
-            let [primary, replicas] = items(line.send(&wait).await?).map_err(odd)?;
+            let [primary, replicas] = items(answer?).map_err(odd)?;
             return Ok(Found { primary: count(&primary)? > 0, replicas: count(&replicas)? });
         }
-        let mut wait = redis::cmd("WAIT");
-        wait.arg(replicas).arg(millis);
-        Ok(Found { primary: true, replicas: count(&line.send(&wait).await?)? })
+        Ok(Found { primary: true, replicas: count(&answer?)? })
     }
 }
 
