@@ -47,7 +47,8 @@ impl Queue for PostgresBackend {
         }
         for slots in &request.queues {
             let found = taken.leases.iter().filter(|lease| lease.queue == slots.queue).count();
-            if found < slots.limit as usize {
+            // News stay news until somebody has looked for what came in below.
+            if found < slots.limit as usize && !taken.unswept.contains(&slots.queue) {
                 self.hub.seen(&slots.queue, version);
             }
         }

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use common::blocks::{Counted, server};
 use common::{HOUR, completed};
+use sqlx::{Connection as _, PgConnection};
 use windlass_core::{
     ClaimRequest, Heartbeat, Kind, KindSlots, Lease, LeaseKey, NewJob, Payload, Queue, QueueName,
-    QueueSlots, Retention, Start, Store, WorkerId, WorkerInfo,
+    QueueSlots, Retention, Start, Store, Transactional, Wake, WorkerId, WorkerInfo,
 };
 
 /// Jobs that go through while the snapshot is held.
@@ -19,6 +20,8 @@ const JOBS: u32 = 20_000;
 const BATCH: u32 = 500;
 /// Calls of which the one that reads the least counts: some are sweeps, which are dear and seldom.
 const CALLS: u32 = 10;
+/// Jobs that come late, one after the other.
+const ROUNDS: u32 = 10;
 /// How much more a call may read at the end.
 const SLACK: i64 = 100;
 
@@ -124,6 +127,46 @@ async fn f32_a_claim_of_three_kinds_reads_the_same_under_a_held_snapshot() {
 #[tokio::test(flavor = "multi_thread")]
 async fn f32_a_claim_from_three_queues_reads_the_same_under_a_held_snapshot() {
     claims_stay_the_same(queues(3), kinds(2)).await;
+}
+
+/// A job that is committed after later ones were claimed is found without waiting for the next poll, though nobody may look for it at any time.
+async fn what_comes_late_is_found(queues: Vec<QueueName>) {
+    let (mut working, _held) = Working::new(queues, kinds(1)).await;
+    working.work(JOBS).await;
+    let backend = working.counted.backend.clone();
+    // The costs of looks from the head are known.
+    working.least().await;
+    let last = working.queues.last().unwrap().clone();
+    for round in 0..ROUNDS {
+        let mut host = PgConnection::connect(&working.counted.url).await.unwrap();
+        let mut transaction = host.begin().await.unwrap();
+        let late = NewJob::new(kinds(1)[0].clone(), last.clone(), Payload::json(&1).unwrap());
+        backend.insert_in(&mut transaction, std::slice::from_ref(&late)).await.unwrap();
+        working.insert(&last, 1).await;
+        let mut found = false;
+        let mut claim = async || {
+            let leases = backend.claim(&working.request(20)).await.unwrap().leases;
+            found |= leases.iter().any(|lease| lease.key.job == late.id);
+            working.settle(&leases).await;
+            (found, leases.len())
+        };
+        while claim().await.1 == 0 {}
+        transaction.commit().await.unwrap();
+        while !claim().await.0 {
+            let wake = backend.wait(&working.queues, HOUR / 60).await.unwrap();
+            assert_eq!(wake, Wake::Hint, "round {round}: it waits for a poll");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f32_what_comes_late_to_one_queue_waits_for_no_poll() {
+    what_comes_late_is_found(queues(1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f32_what_comes_late_to_the_last_of_three_queues_waits_for_no_poll() {
+    what_comes_late_is_found(queues(3)).await;
 }
 
 /// Rows that went through everything long ago: they waited for their time, became available, ran under a worker and past their deadline, and were

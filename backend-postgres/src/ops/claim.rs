@@ -87,6 +87,8 @@ pub(crate) struct Taken {
     pub(crate) damaged: Vec<(LeaseKey, Error)>,
     /// Jobs whose trail has become too long.
     pub(crate) long: Vec<JobId>,
+    /// Queues that gave less than they were asked for, and in which a sweep may bring more once it is time for one.
+    pub(crate) unswept: Vec<QueueName>,
 }
 
 /// Takes available jobs for a worker. An error after something was taken is not told: what was taken counts.
@@ -102,7 +104,7 @@ async fn take(backend: &PostgresBackend, request: &ClaimRequest) -> Result<Taken
         room.insert(slots.kind.clone(), slots.limit.unwrap_or(u32::MAX));
     }
     let mut taken = Taken::default();
-    for slots in worth_a_look(backend, request).await? {
+    for slots in worth_a_look(backend, request, &mut taken.unswept).await? {
         match from_queue(backend, request, slots, &room).await {
             Ok(found) => taken.add(found, &mut room),
             Err(error) if taken.is_empty() => return Err(error),
@@ -129,6 +131,7 @@ impl Taken {
         self.leases.extend(found.leases);
         self.damaged.extend(found.damaged);
         self.long.extend(found.long);
+        self.unswept.extend(found.unswept);
     }
 }
 
@@ -157,7 +160,10 @@ async fn from_queue(
     let count =
         |taken: &Taken| u32::try_from(taken.leases.len() + taken.damaged.len()).unwrap_or(u32::MAX);
     let mut short = count(&taken) < slots.limit;
-    if short && first == Look::Above && bounds.sweep_now(queue, request.lane) {
+    let above = short && first == Look::Above;
+    if above && !bounds.sweep_now(queue, request.lane) {
+        taken.unswept.push(queue.clone());
+    } else if above {
         let mut room = room.clone();
         let left = slots.limit - count(&taken);
         let mut sum = Taken::default();

@@ -11,10 +11,12 @@ use super::claim::{column, lane};
 use crate::PostgresBackend;
 use crate::sql::query;
 
-/// The queues to claim from. Of several, only those in which something is seen; one is looked at in any case, to check the worker's lease.
+/// The queues to claim from. Of several, only those in which something is seen; one is looked at in any case, to check the worker's lease. Tells
+/// which others were not looked at from the head.
 pub(super) async fn worth_a_look<'r>(
     backend: &PostgresBackend,
     request: &'r ClaimRequest,
+    unswept: &mut Vec<QueueName>,
 ) -> Result<Vec<&'r QueueSlots>> {
     let wanted: Vec<&QueueSlots> = request.queues.iter().filter(|slots| slots.limit > 0).collect();
     if wanted.len() < 2 {
@@ -28,6 +30,8 @@ pub(super) async fn worth_a_look<'r>(
         }
     }
     heads(backend, request, &glances, &mut found).await?;
+    let above = glances.iter().filter(|(_, look)| *look == Look::Above).map(|(queue, _)| *queue);
+    unswept.extend(above.filter(|queue| !found.contains(queue)).cloned());
     let first = wanted[0];
     let seen: Vec<_> = wanted.into_iter().filter(|slots| found.contains(&slots.queue)).collect();
     Ok(if seen.is_empty() { vec![first] } else { seen })
