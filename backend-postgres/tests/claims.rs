@@ -37,18 +37,24 @@ async fn claim(backend: &PostgresBackend, request: &ClaimRequest) -> Vec<JobId> 
     backend.claim(request).await.unwrap().leases.iter().map(|lease| lease.key.job).collect()
 }
 
-/// Runs the statement of a claim in the open transaction: how many jobs it took.
-async fn claim_in(host: &mut PgConnection, worker: WorkerId, kinds: usize, limit: i32) -> usize {
-    let names: Vec<String> = (0..kinds).map(|n| kind(n).as_str().to_owned()).collect();
+/// Runs the statement of a claim in the open transaction, with ranges of kinds to look at: how many jobs it took.
+async fn claim_in(
+    host: &mut PgConnection,
+    worker: WorkerId,
+    ranges: &[(usize, i64, i64)],
+    most: i32,
+    limit: i32,
+) -> usize {
+    let names = ranges.iter().map(|range| kind(range.0).as_str().to_owned());
     let rows = sqlx::query(AssertSqlSafe(statement("claim")))
         .bind(*worker.as_uuid())
         .bind(Uuid::new_v4())
         .bind(queue().as_str().to_owned())
         .bind(0_i16)
-        .bind(names)
-        .bind(vec![i64::MIN; kinds])
-        .bind(vec![i64::MAX; kinds])
-        .bind(vec![i32::MAX; kinds])
+        .bind(names.collect::<Vec<_>>())
+        .bind(ranges.iter().map(|range| range.1).collect::<Vec<_>>())
+        .bind(ranges.iter().map(|range| range.2).collect::<Vec<_>>())
+        .bind(vec![most; ranges.len()])
         .bind(limit)
         .bind(vec![1_i16])
         .fetch_all(host)
@@ -73,11 +79,25 @@ async fn a_claim_locks_what_it_takes_and_nothing_else() {
     let backend = place.open().await;
     let w = worker(&backend).await;
     insert(&backend, 200).await;
-    for kinds in [1, KINDS] {
+    // The fifth job of a kind.
+    let middle =
+        "SELECT rank FROM windlass.jobs WHERE kind = 'kind-0' ORDER BY rank OFFSET 4 LIMIT 1";
+    let middle: i64 = place.value(middle).await.parse().unwrap();
+    let one = [(0, i64::MIN, i64::MAX)];
+    let two_ranges = [(0, i64::MIN, middle), (0, middle, i64::MAX)];
+    let all: Vec<_> = (0..KINDS).map(|n| (n, i64::MIN, i64::MAX)).collect();
+    for (ranges, most, taken) in [
+        (&one[..], i32::MAX, 10),
+        (&one, 3, 3),
+        (&two_ranges, i32::MAX, 10),
+        (&two_ranges, 7, 7),
+        (&all, i32::MAX, 10),
+        (&all, 1, KINDS),
+    ] {
         let mut host = place.host().await;
         let mut transaction = host.begin().await.unwrap();
-        assert_eq!(claim_in(&mut transaction, w, kinds, 10).await, 10);
-        assert_eq!(place.value(FREE).await, "190", "{kinds} kinds");
+        assert_eq!(claim_in(&mut transaction, w, ranges, most, 10).await, taken, "{ranges:?}");
+        assert_eq!(place.value(FREE).await, (200 - taken).to_string(), "{ranges:?}, {most}");
         transaction.rollback().await.unwrap();
     }
 }
