@@ -3,8 +3,12 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::{Place, completion, job};
-use windlass_core::{Backend, Error, Heartbeat, Queue, Retention, Settled, State, Store};
+use windlass_core::{
+    Backend, Error, Heartbeat, Queue, Retention, Settled, State, StatsQuery, Store, WorkerOptions,
+};
 use windlass_test_servers::RedisServer;
 
 /// A server that was restarted, or flushed, has forgotten the scripts.
@@ -83,4 +87,58 @@ async fn f48_a_server_that_comes_back_is_found_again() {
     assert!(matches!(beat, Heartbeat::Alive { .. }), "{beat:?}");
     let settled = place.backend.settle(&[completion(&lease)]).await.unwrap();
     assert_eq!(settled, [Settled::Applied { state: State::Completed }]);
+}
+
+/// What is past its retention goes with all that belongs to it, and no script prunes more than a hundred jobs: each holds up the server for
+/// some milliseconds only.
+#[tokio::test]
+async fn f47_finished_jobs_leave_nothing_behind_and_go_in_short_scripts() {
+    assert_eq!(WorkerOptions::default().retention, Some(Retention::default()), "workers prune");
+    assert!(Retention::default().completed.is_some() && Retention::default().events.is_some());
+    let server = RedisServer::builder().start().await.unwrap();
+    let mut place = Place::on(&server).await;
+    let worker = place.worker().await;
+    let keys = |all: Vec<(Vec<u8>, redis::Value)>| -> Vec<Vec<u8>> {
+        all.into_iter().map(|(key, _)| key).collect()
+    };
+    let before = keys(place.everything().await);
+    let total = 1_000;
+    let new: Vec<_> = (0..total).map(|_| job()).collect();
+    place.backend.insert(&new).await.unwrap();
+    loop {
+        let leases = place.claim(worker).await.unwrap();
+        if leases.is_empty() {
+            break;
+        }
+        let ends: Vec<_> = leases.iter().map(completion).collect();
+        place.backend.settle(&ends).await.unwrap();
+    }
+    let scripts = async || -> u64 {
+        let told = server.command(&["INFO", "commandstats"]).await.unwrap();
+        let line = told.lines().find(|line| line.starts_with("cmdstat_evalsha:calls=")).unwrap();
+        line["cmdstat_evalsha:calls=".len()..].split(',').next().unwrap().parse().unwrap()
+    };
+    let mut retention = Retention::default();
+    (retention.completed, retention.events) = (Some(Duration::ZERO), Some(Duration::ZERO));
+    let start = scripts().await;
+    let mut pruned = 0;
+    loop {
+        let done = place.backend.prune(&retention, 10_000).await.unwrap();
+        pruned += done.jobs;
+        if !done.more {
+            break;
+        }
+    }
+    assert_eq!(pruned, total);
+    let most = scripts().await - start;
+    assert!(most >= total / 100, "{most} scripts pruned {total} jobs");
+    // What is left does not grow with the jobs that were: counters, the worker, the end of the feed.
+    let left = keys(place.everything().await);
+    let more: Vec<_> = left.iter().filter(|key| !before.contains(key)).collect();
+    assert!(
+        more.len() <= 4,
+        "left behind: {:?}",
+        more.iter().map(|k| String::from_utf8_lossy(k)).collect::<Vec<_>>()
+    );
+    assert_eq!(place.backend.stats(&StatsQuery::default()).await.unwrap().counts, []);
 }
