@@ -29,6 +29,8 @@ impl Place {
         let server = builder.start().await.unwrap();
         let url = server.url("postgres");
         let options = PostgresOptions::from_url(&url).unwrap().listen(false).notify(false);
+        // Else who waits gives up before it is found to be in a deadlock.
+        let options = options.lock_timeout(ms(20_000));
         let backend = Arc::new(PostgresBackend::open(options).await.unwrap());
         Self { server, backend }
     }
