@@ -1,6 +1,8 @@
 //! What opening says about the server, its settings and its users.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod common;
+
 use windlass_core::{Backend, Error, Kind, NewJob, Payload, QueueName, Store};
 use windlass_redis::{Durability, RedisBackend, RedisOptions};
 use windlass_test_servers::RedisServer;
@@ -57,10 +59,7 @@ async fn f52_a_wrong_password_is_told_without_it() {
 /// The rights that the crate's page names are enough, and no less is.
 #[tokio::test]
 async fn a_user_with_the_rights_of_the_documentation_can_do_everything() {
-    let page = include_str!("../README.md");
-    let rights = page.lines().find_map(|line| line.strip_prefix("`~{namespace}*")).unwrap();
-    let rights = format!("~{{namespace}}*{}", rights.split('`').next().unwrap());
-    let rights = rights.replace("{namespace}", "{acl}");
+    let rights = common::rights::rights("acl").join(" ");
     let builder = RedisServer::builder().user("app", &format!("on >secret {rights}"));
     let server = builder.user("poor", "on >secret ~other* +@all").start().await.unwrap();
     let url = |user: &str| {
