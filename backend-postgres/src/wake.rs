@@ -3,7 +3,6 @@
 //! What this process commits is told at once. Other processes are told by `NOTIFY`, from a connection that is in nobody's transaction;
 //! growth of the feed is looked for while somebody watches it. All of that runs in tasks that begin when they are first needed.
 
-mod board;
 mod commits;
 mod feed;
 mod line;
@@ -15,10 +14,11 @@ mod tasks;
 use std::sync::Arc;
 use std::time::Duration;
 
-use windlass_core::{QueueName, Result, Wake};
+use windlass_core::kit::board::Board;
+use windlass_core::{Error, QueueName, Result, Wake};
 
+use crate::error::NAME;
 use crate::txn::News;
-use board::Board;
 use commits::Pending;
 pub(crate) use line::Line;
 use notifier::Outbox;
@@ -44,7 +44,10 @@ struct Shared {
 impl Shared {
     /// Tells what a commit did, here and elsewhere.
     fn committed(self: &Arc<Self>, news: &News) {
-        self.board.committed(news);
+        self.board.ready(news.queues.iter().map(String::as_str));
+        if news.events {
+            self.board.grown();
+        }
         if self.line.notify && !news.queues.is_empty() {
             self.outbox.put(&news.queues);
             let shared = self.clone();
@@ -83,7 +86,7 @@ impl Hub {
 
     /// An error once the backend was closed.
     pub(crate) fn check_open(&self) -> Result<()> {
-        self.0.board.check_open()
+        if self.0.board.is_closed() { Err(Error::Closed(NAME)) } else { Ok(()) }
     }
 
     /// The version of now, for [`seen`](Self::seen).
@@ -107,7 +110,7 @@ impl Hub {
 
     /// How often the feed was seen to grow, for [`watch`](Self::watch).
     pub(crate) fn seq(&self) -> u64 {
-        self.0.board.seq()
+        self.0.board.growth()
     }
 
     /// Waits until the feed was seen to grow after `seq` was read.

@@ -51,7 +51,8 @@ impl Board {
     /// There may be jobs in these queues.
     pub fn ready<'a>(&self, queues: impl IntoIterator<Item = &'a str>) {
         let mut state = self.lock();
-        let version = state.version + 1;
+        let before = state.version;
+        let version = before + 1;
         for queue in queues {
             state.version = version;
             match state.queues.get_mut(queue) {
@@ -59,8 +60,11 @@ impl Board {
                 None => drop(state.queues.insert(queue.to_owned(), version)),
             }
         }
-        drop(state);
-        self.ready.notify_waiters();
+        // Who waits for jobs is not woken by commits that only tell of others.
+        if state.version > before {
+            drop(state);
+            self.ready.notify_waiters();
+        }
     }
 
     /// There may be jobs in any queue.
