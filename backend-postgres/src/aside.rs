@@ -9,14 +9,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
-use sqlx::{Connection as _, Row as _};
+use sqlx::{ConnectOptions as _, Connection as _, Row as _};
 use tokio::time::{Instant, timeout, timeout_at};
 use uuid::Uuid;
 use windlass_core::kit::micros;
 use windlass_core::{Error, Heartbeat, JobId, LeaseKey, Result, WorkerId, WorkerInfo, WorkerLease};
 
+use crate::PostgresOptions;
 use crate::error::{map, translate};
-use crate::ops::pace::{HEAD, Passed};
+use crate::ops::pace::{Budget, HEAD, Passed};
 use crate::session::{self, Begin, timed_out};
 use crate::sql::{Query, Statements, query};
 
@@ -34,6 +35,7 @@ pub(crate) struct Aside {
     /// How to connect, tried in this order.
     ways: Vec<Way>,
     begin: Begin,
+    sweeps: Budget,
     sql: Arc<Statements>,
     kept: Mutex<HashMap<WorkerId, Kept>>,
 }
@@ -67,13 +69,14 @@ struct Kept {
 }
 
 impl Kept {
-    fn new() -> Self {
-        Self { conn: None, lease: UNKNOWN, used: Instant::now(), looks: Arc::default() }
+    fn new(sweeps: Budget) -> Self {
+        let looks = Looks { claimed: Passed::new(sweeps), held: Mutex::default() };
+        Self { conn: None, lease: UNKNOWN, used: Instant::now(), looks: Arc::new(looks) }
     }
 }
 
 /// What the heartbeats of a worker have looked at.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Looks {
     /// The times of claims up to which no job runs but those of `held`.
     claimed: Passed,
@@ -92,24 +95,23 @@ impl Looks {
 }
 
 impl Aside {
-    /// `direct` is a way past any pooler.
+    /// `connect` is the way that everything else takes.
     pub(crate) fn new(
-        direct: Option<&PgConnectOptions>,
+        options: &PostgresOptions,
         connect: &PgConnectOptions,
-        pooled: bool,
         sql: Arc<Statements>,
     ) -> Self {
-        let mut ways = vec![Way::new(connect, pooled)];
-        if let Some(direct) = direct {
-            ways.insert(0, Way::new(direct, false));
+        let mut ways = vec![Way::new(connect, options.pooled)];
+        if let Some(direct) = options.direct.clone() {
+            ways.insert(0, Way::new(&direct.disable_statement_logging(), false));
         }
         let begin = Begin::new(false, BOUNDS.1, BOUNDS.1);
-        Self { ways, begin, sql, kept: Mutex::default() }
+        Self { ways, begin, sweeps: options.sweeps, sql, kept: Mutex::default() }
     }
 
     /// Grants a lease, or extends one that has not run out.
     pub(crate) async fn register(&self, info: &WorkerInfo) -> Result<WorkerLease> {
-        self.lock().entry(info.id).or_insert_with(Kept::new).lease = info.lease;
+        self.lock().entry(info.id).or_insert_with(|| Kept::new(self.sweeps)).lease = info.lease;
         let queues: Vec<String> =
             info.queues.iter().map(|queue| queue.as_str().to_owned()).collect();
         let build = || {
@@ -234,13 +236,13 @@ impl Aside {
     fn take(&self, worker: WorkerId) -> (Option<Link>, Duration) {
         let mut kept = self.lock();
         kept.retain(|id, kept| *id == worker || kept.used.elapsed() < kept.lease.max(BOUNDS.1));
-        let known = kept.entry(worker).or_insert_with(Kept::new);
+        let known = kept.entry(worker).or_insert_with(|| Kept::new(self.sweeps));
         known.used = Instant::now();
         (known.conn.take(), (known.lease / 3).clamp(BOUNDS.0, BOUNDS.1))
     }
 
     fn looks(&self, worker: WorkerId) -> Arc<Looks> {
-        self.lock().entry(worker).or_insert_with(Kept::new).looks.clone()
+        self.lock().entry(worker).or_insert_with(|| Kept::new(self.sweeps)).looks.clone()
     }
 
     fn keep(&self, worker: WorkerId, link: Link) {

@@ -8,6 +8,8 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use windlass_core::{Error, Limits, Result};
 
+use crate::ops::pace::Budget;
+
 /// The schema's name unless another is chosen.
 pub(crate) const DEFAULT_SCHEMA: &str = "windlass";
 
@@ -34,6 +36,7 @@ pub struct PostgresOptions {
     pub(crate) acquire_timeout: Duration,
     pub(crate) statement_timeout: Duration,
     pub(crate) lock_timeout: Duration,
+    pub(crate) sweeps: Budget,
 }
 
 /// How long settling waits for a job that somebody else is changing.
@@ -56,6 +59,7 @@ impl PostgresOptions {
             acquire_timeout: Duration::from_secs(10),
             statement_timeout: Duration::from_secs(60),
             lock_timeout: LOCK_TIMEOUT,
+            sweeps: Budget::default(),
         }
     }
 
@@ -116,6 +120,24 @@ impl PostgresOptions {
     #[must_use]
     pub fn lock_timeout(mut self, timeout: Duration) -> Self {
         self.lock_timeout = timeout;
+        self
+    }
+
+    /// What a look from the head of an index may cost and still be made at any time. Claims, heartbeats, maintenance and pruning begin their looks behind what
+    /// they have dealt with; what came in late below that (a transaction that was open for long) is found from the head, which is dear while somebody holds
+    /// an old snapshot and vacuum can't remove dead rows. What costs more takes its [share](Self::sweep_share) of the time. It is time on the server for
+    /// claims, and 10 ms more for the rest, which are measured with the way there and back. Zero: none is cheap. Default 300 µs.
+    #[must_use]
+    pub fn cheap_sweep(mut self, cost: Duration) -> Self {
+        self.sweeps.cheap = cost;
+        self
+    }
+
+    /// Looks from the head that are not [cheap](Self::cheap_sweep) take at most one part in so many of the time, at least 1: one that costs 20 ms is made again after
+    /// 200 ms by default. A job that is committed late, below what was claimed meanwhile, may wait so long. Default 10.
+    #[must_use]
+    pub fn sweep_share(mut self, parts: u32) -> Self {
+        self.sweeps.share = parts.max(1);
         self
     }
 

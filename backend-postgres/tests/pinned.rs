@@ -13,6 +13,7 @@ use windlass_core::{
     ClaimRequest, Heartbeat, Kind, KindSlots, Lease, LeaseKey, NewJob, Payload, Queue, QueueName,
     QueueSlots, Retention, Start, Store, Transactional, Wake, WorkerId, WorkerInfo,
 };
+use windlass_postgres::PostgresOptions;
 
 /// Jobs that go through while the snapshot is held.
 const JOBS: u32 = 20_000;
@@ -22,6 +23,8 @@ const BATCH: u32 = 500;
 const CALLS: u32 = 10;
 /// Jobs that come late, one after the other.
 const ROUNDS: u32 = 10;
+/// A share of the time in which no look from the head is made any more, once it is known what one costs.
+const NONE: u32 = u32::MAX;
 /// How much more a call may read at the end.
 const SLACK: i64 = 100;
 
@@ -42,9 +45,12 @@ struct Working {
 }
 
 impl Working {
-    async fn new(queues: Vec<QueueName>, kinds: Vec<Kind>) -> (Self, impl Sized) {
+    /// `share` is that of looks from the head, of which none is cheap, however fast the machine.
+    async fn new(queues: Vec<QueueName>, kinds: Vec<Kind>, share: u32) -> (Self, impl Sized) {
         let server = server().await;
-        let counted = Counted::open(&server).await;
+        let sweeps =
+            |options: PostgresOptions| options.cheap_sweep(Duration::ZERO).sweep_share(share);
+        let counted = Counted::open_with(&server, sweeps).await;
         let info = WorkerInfo::new("test", HOUR, queues.clone());
         let worker = counted.backend.register(&info).await.unwrap().worker;
         let pin = counted.pin().await;
@@ -105,7 +111,7 @@ impl Working {
 
 /// Claims at the start and at the end of many jobs under a held snapshot.
 async fn claims_stay_the_same(queues: Vec<QueueName>, kinds: Vec<Kind>) {
-    let (mut working, _held) = Working::new(queues, kinds).await;
+    let (mut working, _held) = Working::new(queues, kinds, NONE).await;
     working.work(2 * BATCH).await;
     let before = working.least().await;
     working.work(JOBS).await;
@@ -131,7 +137,7 @@ async fn f32_a_claim_from_three_queues_reads_the_same_under_a_held_snapshot() {
 
 /// A job that is committed after later ones were claimed is found without waiting for the next poll, though nobody may look for it at any time.
 async fn what_comes_late_is_found(queues: Vec<QueueName>) {
-    let (mut working, _held) = Working::new(queues, kinds(1)).await;
+    let (mut working, _held) = Working::new(queues, kinds(1), 10).await;
     working.work(JOBS).await;
     let backend = working.counted.backend.clone();
     // The costs of looks from the head are known.
@@ -204,7 +210,7 @@ async fn least<T>(counted: &mut Counted, what: &str, call: impl AsyncFn() -> T) 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn f32_heartbeats_and_upkeep_read_the_same_under_a_held_snapshot() {
-    let (mut working, _held) = Working::new(queues(1), kinds(1)).await;
+    let (mut working, _held) = Working::new(queues(1), kinds(1), NONE).await;
     let (backend, w) = (working.counted.backend.clone(), working.worker);
     working.insert(&queues(1)[0], 20).await;
     let keys: Vec<LeaseKey> =

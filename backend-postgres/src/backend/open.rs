@@ -12,6 +12,7 @@ use super::explain::explain;
 use crate::PostgresBackend;
 use crate::aside::Aside;
 use crate::ops::bounds::Bounds;
+use crate::ops::maintain::Upkeep;
 use crate::options::{PostgresOptions, check_tls};
 use crate::schema;
 use crate::session::{self, Begin, Session, SessionState, timed_out};
@@ -92,15 +93,14 @@ impl PostgresBackend {
             state: Arc::new(SessionState::default()),
         };
         let connect = options.connect.clone().disable_statement_logging();
-        let direct = options.direct.clone().map(|direct| direct.disable_statement_logging());
         let line = Line::new(&options, &connect, session.clone(), sql.clone());
         Self {
-            aside: Arc::new(Aside::new(direct.as_ref(), &connect, options.pooled, sql.clone())),
+            aside: Arc::new(Aside::new(&options, &connect, sql.clone())),
             hub: Arc::new(Hub::new(line)),
-            bounds: Arc::new(Bounds::default()),
+            bounds: Arc::new(Bounds::new(options.sweeps)),
             outbox: Arc::default(),
             claims: Arc::default(),
-            upkeep: Arc::default(),
+            upkeep: Arc::new(Upkeep::new(options.sweeps)),
             options: Arc::new(options),
             session,
             sql,

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use windlass_core::{Kind, Lane, QueueName};
 
-use super::pace::Pace;
+use super::pace::{Budget, Pace};
 
 /// A sweep at least so often while jobs keep coming.
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
@@ -85,21 +85,24 @@ struct Place {
     idle: bool,
 }
 
-impl Default for Place {
-    fn default() -> Self {
+impl Place {
+    fn new(budget: Budget) -> Self {
         Self {
             kinds: HashMap::new(),
             common: BTreeSet::from([0]),
             mark: None,
-            sweeps: Pace::default(),
+            sweeps: Pace::new(budget),
             idle: false,
         }
     }
 }
 
 /// What is remembered.
-#[derive(Debug, Default)]
-pub(crate) struct Bounds(Mutex<HashMap<(QueueName, bool), Place>>);
+#[derive(Debug)]
+pub(crate) struct Bounds {
+    budget: Budget,
+    places: Mutex<HashMap<(QueueName, bool), Place>>,
+}
 
 /// A job that a look brought.
 #[derive(Debug, Clone)]
@@ -119,14 +122,18 @@ pub(crate) struct Brought<'a> {
 }
 
 impl Bounds {
+    pub(crate) fn new(budget: Budget) -> Self {
+        Self { budget, places: Mutex::default() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<(QueueName, bool), Place>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How the next look at a queue should begin.
     pub(crate) fn first(&self, queue: &QueueName, lane: Lane) -> Look {
         let mut places = self.lock();
-        let place = places.entry(key(queue, lane)).or_default();
+        let place = places.entry(key(queue, lane)).or_insert_with(|| Place::new(self.budget));
         if place.idle && place.sweeps.is_cheap() || place.sweeps.is_due(SWEEP_EVERY) {
             Look::Sweep
         } else {
@@ -178,7 +185,7 @@ impl Bounds {
         full: impl Fn(&Kind) -> bool,
     ) {
         let mut places = self.lock();
-        let place = places.entry(key(queue, lane)).or_default();
+        let place = places.entry(key(queue, lane)).or_insert_with(|| Place::new(self.budget));
         let mut highest: HashMap<&Kind, BTreeMap<i16, i64>> = HashMap::new();
         for Seen { kind, rank } in brought.jobs {
             let priority = i16::try_from(*rank >> TURN_BITS).unwrap_or(i16::MAX);
@@ -223,6 +230,15 @@ impl Bounds {
         }
     }
 
+    /// Notes that a glance found something, after so long a time. What lies behind was not looked at.
+    pub(crate) fn glimpsed(&self, queue: &QueueName, lane: Lane, look: Look, cost: Duration) {
+        let mut places = self.lock();
+        let place = places.entry(key(queue, lane)).or_insert_with(|| Place::new(self.budget));
+        if look == Look::Sweep {
+            place.sweeps.learn(cost);
+        }
+    }
+
     /// Notes whether a claim got less than it asked for.
     pub(crate) fn ended(&self, queue: &QueueName, lane: Lane, short: bool) {
         if let Some(place) = self.lock().get_mut(&key(queue, lane)) {
@@ -238,7 +254,9 @@ fn key(queue: &QueueName, lane: Lane) -> (QueueName, bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::pace::{CHEAP, SAMPLES};
+    use crate::ops::pace::SAMPLES;
+
+    const CHEAP: Duration = Duration::from_micros(300);
 
     fn rank(priority: i16, turn: i64) -> i64 {
         (i64::from(priority) << TURN_BITS) + turn
@@ -255,7 +273,7 @@ mod tests {
     #[test]
     fn only_what_was_passed_is_left_out() {
         let (bounds, queue, kind) =
-            (Bounds::default(), QueueName::new("q").unwrap(), Kind::new("k").unwrap());
+            (Bounds::new(Budget::default()), QueueName::new("q").unwrap(), Kind::new("k").unwrap());
         let ranges = |look| bounds.ranges(&queue, Lane::Normal, &kind, look);
         assert_eq!(ranges(Look::Above), [(i64::MIN, i64::MAX)]);
         let found = seen(&kind, &[rank(0, 5), rank(0, 9), rank(-3, 20), rank(7, 1)]);
@@ -277,7 +295,7 @@ mod tests {
     #[test]
     fn a_full_sweep_opens_what_lies_behind_it() {
         let (bounds, queue, kind) =
-            (Bounds::default(), QueueName::new("q").unwrap(), Kind::new("k").unwrap());
+            (Bounds::new(Budget::default()), QueueName::new("q").unwrap(), Kind::new("k").unwrap());
         let looked = |look, ranks: &[i64], full: bool| {
             let jobs = seen(&kind, ranks);
             let brought = Brought { jobs: &jobs, cost: CHEAP, turn: Some(100) };
@@ -296,7 +314,7 @@ mod tests {
 
     #[test]
     fn a_dear_sweep_is_made_seldom() {
-        let (bounds, queue) = (Bounds::default(), QueueName::new("q").unwrap());
+        let (bounds, queue) = (Bounds::new(Budget::default()), QueueName::new("q").unwrap());
         assert_eq!(bounds.first(&queue, Lane::Normal), Look::Sweep, "nothing is known");
         assert_eq!(bounds.glance(&queue, Lane::Normal), Some(Look::Sweep));
         let sweep = |cost| {
@@ -325,11 +343,25 @@ mod tests {
         assert_eq!(bounds.first(&queue, Lane::Quarantine), Look::Sweep, "lanes are apart");
     }
 
+    #[test]
+    fn glances_that_find_something_tell_what_a_sweep_costs() {
+        let (bounds, queue) = (Bounds::new(Budget::default()), QueueName::new("q").unwrap());
+        let dear = Duration::from_secs(60);
+        for _ in 0..SAMPLES {
+            assert_eq!(bounds.glance(&queue, Lane::Normal), Some(Look::Sweep));
+            bounds.glimpsed(&queue, Lane::Normal, Look::Above, dear);
+            bounds.glimpsed(&queue, Lane::Normal, Look::Sweep, dear);
+        }
+        // None has been made, so one may be made at once.
+        assert_eq!(bounds.glance(&queue, Lane::Normal), None);
+        assert!(bounds.sweep_now(&queue, Lane::Normal));
+    }
+
     /// Where others took everything, there is nothing of one's own to look above.
     #[test]
     fn what_was_settled_when_nothing_was_left_is_passed() {
         let (bounds, queue, kind) =
-            (Bounds::default(), QueueName::new("q").unwrap(), Kind::new("k").unwrap());
+            (Bounds::new(Budget::default()), QueueName::new("q").unwrap(), Kind::new("k").unwrap());
         let looked = |look, ranks: &[i64], turn, full: bool| {
             let jobs = seen(&kind, ranks);
             let brought = Brought { jobs: &jobs, cost: CHEAP, turn };

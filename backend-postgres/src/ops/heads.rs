@@ -73,6 +73,7 @@ async fn heads<'r>(
         };
         if any {
             found.insert(queue);
+            bounds.glimpsed(queue, request.lane, *look, cost);
             continue;
         }
         let nothing = Brought { jobs: &[], cost, turn };

@@ -11,7 +11,7 @@ use windlass_core::machine::Rescue;
 use windlass_core::{Cause, DEADLINE_GRACE, Error, JobId, Maintained, Result};
 
 use super::apply::apply;
-use super::pace::{HEAD, Passed};
+use super::pace::{Budget, HEAD, Passed};
 use super::stored::Stored;
 use super::unique::rescue_steps;
 use crate::PostgresBackend;
@@ -27,12 +27,18 @@ const COUNTS_KEPT: i64 = 1_000;
 const COUNTS_FOLDED: i64 = 10_000;
 
 /// What upkeep has dealt with.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Upkeep {
     /// The time up to which jobs were promoted and rescued, and windows freed.
     time: Passed,
     /// By final state, and of the feed: how far was pruned.
     pub(crate) pruned: [Passed; 4],
+}
+
+impl Upkeep {
+    pub(crate) fn new(budget: Budget) -> Self {
+        Self { time: Passed::new(budget), pruned: std::array::from_fn(|_| Passed::new(budget)) }
+    }
 }
 
 /// Does at most `limit` of each kind of work.

@@ -4,46 +4,57 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What costs the server no more is done whenever it may bring something.
-pub(crate) const CHEAP: Duration = Duration::from_micros(300);
-/// The same for what is measured from here, with the way there and back.
-const CHEAP_FROM_HERE: Duration = Duration::from_millis(10);
+/// The way there and back, for what is measured from here and not by the server.
+const ROUND_TRIP: Duration = Duration::from_millis(10);
 /// Of so many the shortest tells what one costs: a busy machine makes single ones look dear.
 pub(crate) const SAMPLES: usize = 5;
-/// What is dear takes at most one part in so many of the time.
-const SHARE: u32 = 10;
+/// Clocks are not finer than this: nothing that was done costs nothing.
+const LEAST: Duration = Duration::from_micros(1);
+
+/// What may be done at any time, and what share of the time the rest may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Budget {
+    /// What costs the server no more is done whenever it may bring something.
+    pub(crate) cheap: Duration,
+    /// What is dear takes at most one part in so many of the time.
+    pub(crate) share: u32,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { cheap: Duration::from_micros(300), share: 10 }
+    }
+}
 
 /// When something was done last, and what it cost.
 #[derive(Debug)]
 pub(crate) struct Pace {
-    cheap: Duration,
+    budget: Budget,
     done: Option<Instant>,
     costs: VecDeque<Duration>,
 }
 
-impl Default for Pace {
-    fn default() -> Self {
-        Self { cheap: CHEAP, done: None, costs: VecDeque::new() }
-    }
-}
-
 impl Pace {
+    pub(crate) fn new(budget: Budget) -> Self {
+        Self { budget, done: None, costs: VecDeque::new() }
+    }
+
     /// What it costs; nothing until that is known.
     fn cost(&self) -> Duration {
         if self.costs.len() < SAMPLES {
             return Duration::ZERO;
         }
-        self.costs.iter().min().copied().unwrap_or_default()
+        self.costs.iter().min().copied().unwrap_or_default().max(LEAST)
     }
 
     /// Whether it may be done at any time.
     pub(crate) fn is_cheap(&self) -> bool {
-        self.cost() <= self.cheap
+        self.cost() <= self.budget.cheap
     }
 
     /// Whether it is time: not before `every`, nor before its share of the time allows it.
     pub(crate) fn is_due(&self, every: Duration) -> bool {
-        let after = every.max(self.cost().saturating_mul(SHARE));
+        let after = every.max(self.cost().saturating_mul(self.budget.share));
         self.done.is_none_or(|done| done.elapsed() >= after)
     }
 
@@ -55,6 +66,11 @@ impl Pace {
     /// Notes that it was done.
     pub(crate) fn note(&mut self, cost: Duration) {
         self.done = Some(Instant::now());
+        self.learn(cost);
+    }
+
+    /// Notes what it cost to begin with it.
+    pub(crate) fn learn(&mut self, cost: Duration) {
         self.costs.push_back(cost);
         if self.costs.len() > SAMPLES {
             self.costs.pop_front();
@@ -70,13 +86,14 @@ pub(crate) const HEAD: i64 = i64::MIN / 2;
 #[derive(Debug)]
 pub(crate) struct Passed(Mutex<(i64, Pace)>);
 
-impl Default for Passed {
-    fn default() -> Self {
-        Self(Mutex::new((HEAD, Pace { cheap: CHEAP_FROM_HERE, ..Pace::default() })))
-    }
-}
-
 impl Passed {
+    pub(crate) fn new(mut budget: Budget) -> Self {
+        if !budget.cheap.is_zero() {
+            budget.cheap += ROUND_TRIP;
+        }
+        Self(Mutex::new((HEAD, Pace::new(budget))))
+    }
+
     fn lock(&self) -> MutexGuard<'_, (i64, Pace)> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -105,7 +122,7 @@ mod tests {
 
     #[test]
     fn looks_begin_where_nothing_was_left() {
-        let passed = Passed::default();
+        let passed = Passed::new(Budget::default());
         let dear = Duration::from_secs(60);
         for _ in 0..SAMPLES {
             assert_eq!(passed.from(), HEAD);
@@ -121,13 +138,14 @@ mod tests {
         assert_eq!(passed.from(), 200, "what is left below comes with the next look from the head");
         passed.looked(HEAD, dear, Some(50));
         assert_eq!(passed.from(), 50, "a clock that was set back");
-        passed.looked(HEAD, CHEAP_FROM_HERE, Some(300));
+        passed.looked(HEAD, ROUND_TRIP, Some(300));
         assert_eq!(passed.from(), HEAD, "cheap again");
     }
 
     #[test]
     fn what_is_dear_takes_its_share_and_what_is_cheap_is_always_allowed() {
-        let mut pace = Pace::default();
+        let budget = Budget::default();
+        let mut pace = Pace::new(budget);
         assert!(pace.allows() && pace.is_due(Duration::MAX), "it was never done");
         let dear = Duration::from_secs(60);
         for _ in 1..SAMPLES {
@@ -136,11 +154,11 @@ mod tests {
         }
         pace.note(dear);
         assert!(!pace.allows() && !pace.is_due(Duration::ZERO));
-        pace.note(CHEAP);
+        pace.note(budget.cheap);
         assert!(pace.allows() && !pace.is_due(dear));
         (0..SAMPLES).for_each(|_| pace.note(dear));
         assert!(!pace.allows());
-        pace.done = Instant::now().checked_sub(dear * SHARE);
+        pace.done = Instant::now().checked_sub(dear * budget.share);
         assert!(pace.allows(), "its share of the time has passed");
     }
 }

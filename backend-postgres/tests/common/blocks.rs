@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use sqlx::{Connection, PgConnection, Row};
-use windlass_postgres::PostgresBackend;
+use windlass_postgres::{PostgresBackend, PostgresOptions};
 use windlass_test_servers::PostgresServer;
 
 /// A server that counts, and on which nothing is cleaned up meanwhile.
@@ -27,8 +27,16 @@ pub(crate) struct Counted {
 
 impl Counted {
     pub(crate) async fn open(server: &PostgresServer) -> Self {
+        Self::open_with(server, |options| options).await
+    }
+
+    pub(crate) async fn open_with(
+        server: &PostgresServer,
+        change: impl FnOnce(PostgresOptions) -> PostgresOptions,
+    ) -> Self {
         let url = server.url(&server.create_database().await.unwrap());
-        let backend = PostgresBackend::connect(&url).await.unwrap();
+        let options = change(PostgresOptions::from_url(&url).unwrap());
+        let backend = PostgresBackend::open(options).await.unwrap();
         let mut admin = PgConnection::connect(&url).await.unwrap();
         run(&mut admin, "CREATE EXTENSION pg_stat_statements").await;
         Self { backend, admin, url }
