@@ -85,12 +85,15 @@ async fn a_claim_locks_what_it_takes_and_nothing_else() {
     let middle: i64 = place.value(middle).await.parse().unwrap();
     let one = [(0, i64::MIN, i64::MAX)];
     let two_ranges = [(0, i64::MIN, middle), (0, middle, i64::MAX)];
+    let mixed = [(0, i64::MIN, middle), (0, middle, i64::MAX), (1, i64::MIN, i64::MAX)];
     let all: Vec<_> = (0..KINDS).map(|n| (n, i64::MIN, i64::MAX)).collect();
     for (ranges, most, taken) in [
         (&one[..], i32::MAX, 10),
         (&one, 3, 3),
         (&two_ranges, i32::MAX, 10),
         (&two_ranges, 7, 7),
+        // A kind gives no more for being looked for in two stretches.
+        (&mixed, 2, 4),
         (&all, i32::MAX, 10),
         (&all, 1, KINDS),
     ] {
@@ -124,6 +127,24 @@ async fn what_others_have_locked_is_passed_over_in_order() {
     let mut rest = claim(&backend, &request(w, 40, None)).await;
     rest.sort_unstable();
     assert_eq!(rest, [&jobs[20..30], &jobs[40..]].concat());
+}
+
+#[tokio::test]
+async fn what_others_leave_gives_no_kind_more_than_it_may() {
+    let place = Place::new().await;
+    let backend = place.open().await;
+    let w = worker(&backend).await;
+    let jobs = insert(&backend, 60).await;
+    let middle =
+        "SELECT rank FROM windlass.jobs WHERE kind = 'kind-0' ORDER BY rank OFFSET 5 LIMIT 1";
+    let middle: i64 = place.value(middle).await.parse().unwrap();
+    let ranges = [(0, i64::MIN, middle), (0, middle, i64::MAX), (1, i64::MIN, i64::MAX)];
+    let (mut other, mut host) = (place.host().await, place.host().await);
+    let mut other = other.begin().await.unwrap();
+    // The first two of a kind: four were seen and two could be locked.
+    lock(&mut other, &[jobs[0], jobs[KINDS]]).await;
+    let mut transaction = host.begin().await.unwrap();
+    assert_eq!(claim_in(&mut transaction, w, &ranges, 2, 10).await, 4);
 }
 
 /// Nobody takes what another took, nobody takes more than was asked for, and together they take everything.

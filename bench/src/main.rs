@@ -1,10 +1,13 @@
-//! Measures Windlass: `cargo run --release --manifest-path bench/Cargo.toml -- --backend sqlite|postgres|memory [--quick] [--json FILE]`.
+//! Measures Windlass: `cargo run --release --manifest-path bench/Cargo.toml -- --backend sqlite|postgres|redis|memory [--quick] [--json FILE]`.
 //!
 //! Every workload starts on a fresh database; figures are medians of several runs with their minimum and maximum. A Postgres server is
-//! started for the run, with the settings that the packages give it and no others that weaken a commit.
+//! started for the run, with the settings that the packages give it and no others that weaken a commit; a Redis server with an append-only
+//! file synced every second.
 
+mod calls;
 mod place;
 mod postgres;
+mod redis;
 mod report;
 mod work;
 
@@ -20,7 +23,7 @@ use work::{Result, Sizes};
 #[derive(Parser)]
 struct Args {
     /// What to measure on.
-    #[arg(long, default_value = "sqlite", value_parser = ["sqlite", "postgres", "memory"])]
+    #[arg(long, default_value = "sqlite", value_parser = ["sqlite", "postgres", "redis", "memory"])]
     backend: String,
     /// One small run of each, to see that all works.
     #[arg(long)]
@@ -76,6 +79,19 @@ async fn main() -> Result<()> {
         }
         place.remove(database).await?;
     }
+    let memory_wanted = args.only.as_ref().is_none_or(|text| "memory".contains(text.as_str()));
+    if let Place::Redis(server) = &place
+        && memory_wanted
+    {
+        let database = place.create().await?;
+        let config = format!("{} jobs", sizes.kept);
+        for (name, value, unit) in
+            redis::memory_and_pruning(server, &database.url, sizes.kept).await?
+        {
+            report.add(Row::new(&args.backend, &name, &config, unit, vec![value]));
+        }
+        place.remove(database).await?;
+    }
     report.print();
     if let Some(path) = args.json {
         std::fs::write(path, report.json()?)?;
@@ -99,8 +115,8 @@ const PINNED: &[(&str, &str)] = &[
     (", claimed and settled", "jobs/s"),
     (", longest wait of a job committed late", "ms"),
 ];
-const ALL: &[&str] = &["sqlite", "postgres", "memory"];
-const FILES: &[&str] = &["sqlite", "postgres"];
+const ALL: &[&str] = &["sqlite", "postgres", "redis", "memory"];
+const SHARED: &[&str] = &["sqlite", "postgres", "redis"];
 
 const WORKLOADS: &[Workload] = &[
     of("enqueue 1 at once", "default", RATE, ALL),
@@ -109,7 +125,7 @@ const WORKLOADS: &[Workload] = &[
     of("enqueue in bulks of 1,000", "default", RATE, ALL),
     of("drain of no-op jobs", "concurrency 100", RATE, ALL),
     of("latency, same process", "idle queue", LATENCY, ALL),
-    of("latency, other process", "idle queue", LATENCY, FILES),
+    of("latency, other process", "idle queue", LATENCY, SHARED),
     of("pinned xmin", "calls of the backend by 500", PINNED, &["postgres"]),
 ];
 

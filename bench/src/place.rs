@@ -1,7 +1,7 @@
 //! Where the databases are that are measured.
 
 use tempfile::TempDir;
-use windlass_test_servers::PostgresServer;
+use windlass_test_servers::{PostgresServer, RedisServer};
 
 use crate::work::Result;
 
@@ -11,6 +11,8 @@ pub enum Place {
     Sqlite,
     /// A server of the program's own, gone with it.
     Postgres(PostgresServer),
+    /// The same.
+    Redis(RedisServer),
 }
 
 /// A fresh database.
@@ -27,6 +29,9 @@ impl Place {
         Ok(match backend {
             "memory" => Self::Memory,
             "postgres" => Self::Postgres(PostgresServer::builder().start().await?),
+            "redis" => Self::Redis(
+                RedisServer::builder().setting("appendfsync", "everysec").start().await?,
+            ),
             _ => Self::Sqlite,
         })
     }
@@ -44,12 +49,16 @@ impl Place {
                 let name = server.create_database().await?;
                 database(server.url(&name), Some(name), None)
             }
+            Self::Redis(server) => database(server.url("bench"), None, None),
         })
     }
 
     pub async fn remove(&self, database: Database) -> Result<()> {
         if let (Self::Postgres(server), Some(name)) = (self, &database.name) {
             server.execute("postgres", &format!("DROP DATABASE {name} WITH (FORCE)")).await?;
+        }
+        if let Self::Redis(server) = self {
+            server.command(&["FLUSHALL"]).await?;
         }
         Ok(())
     }

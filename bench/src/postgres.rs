@@ -1,69 +1,20 @@
-//! What is measured on Postgres alone, through calls of the backend without a worker.
+//! What is measured on Postgres alone.
 
 use std::time::{Duration, Instant};
 
 use sqlx::{Connection, PgConnection, Row};
 use windlass::postgres::PostgresBackend;
-use windlass::{
-    AttemptOutcome, Backend, ClaimRequest, JobId, Kind, KindSlots, NewJob, Payload, Queue,
-    QueueName, QueueSlots, Settlement, Store, Transactional, WorkerInfo,
-};
+use windlass::{Backend, Transactional};
 
+use crate::calls::{BATCH, Drain, fill, job};
 use crate::work::Result;
 
-/// Jobs per claim and per settle call.
-const BATCH: u32 = 500;
 /// Bytes from which a table or an index is worth showing.
 const LEAST: f64 = 40_960.0;
 /// How long a late job is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Jobs that are committed late, in the course of a drain.
 const LATE: u64 = 8;
-
-fn job() -> Result<NewJob> {
-    let args = Payload::json(&serde_json::json!({ "number": 1, "padding": "x".repeat(64) }))?;
-    Ok(NewJob::new(Kind::new("noop")?, QueueName::new("default")?, args))
-}
-
-async fn fill(backend: &PostgresBackend, jobs: u64) -> Result<()> {
-    for _ in 0..jobs / 1_000 {
-        let new: Result<Vec<NewJob>> = (0..1_000).map(|_| job()).collect();
-        backend.insert(&new?).await?;
-    }
-    Ok(())
-}
-
-/// Takes jobs batch by batch and completes them.
-struct Drain {
-    backend: PostgresBackend,
-    request: ClaimRequest,
-}
-
-/// One batch: its jobs, and how long the claim and the settlement took.
-type Batch = (Vec<JobId>, Duration, Duration);
-
-impl Drain {
-    async fn new(backend: PostgresBackend) -> Result<Self> {
-        let (queue, kind) = (QueueName::new("default")?, Kind::new("noop")?);
-        let info = WorkerInfo::new("bench", Duration::from_secs(600), vec![queue.clone()]);
-        let worker = backend.register(&info).await?.worker;
-        let queues = vec![QueueSlots { queue, limit: BATCH }];
-        let kinds = vec![KindSlots { kind, limit: None }];
-        Ok(Self { backend, request: ClaimRequest::new(worker, queues, kinds) })
-    }
-
-    async fn batch(&self) -> Result<Batch> {
-        let (ask, begun) = (&self.request, Instant::now());
-        let request = ClaimRequest::new(ask.worker, ask.queues.clone(), ask.kinds.clone());
-        let leases = self.backend.claim(&request).await?.leases;
-        let claimed = begun.elapsed();
-        let outcome = || AttemptOutcome::Completed { result: None, blobs: Vec::new() };
-        let outcomes: Vec<_> = leases.iter().map(|l| Settlement::new(l.key, outcome())).collect();
-        let settling = Instant::now();
-        self.backend.settle(&outcomes).await?;
-        Ok((leases.iter().map(|l| l.key.job).collect(), claimed, settling.elapsed()))
-    }
-}
 
 /// Drains jobs while a snapshot from before them is held open elsewhere, so that vacuum can remove nothing. Now and then a transaction commits that
 /// drew its turn before all of them. Answers how the rates of the last tenth compare to those of the first (claims; claims and
