@@ -147,6 +147,41 @@ async fn what_others_leave_gives_no_kind_more_than_it_may() {
     assert_eq!(claim_in(&mut transaction, w, &ranges, 2, 10).await, 4);
 }
 
+/// A claim that has seen a job, and stands still while the job is changed, does not take it for what it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn f19_what_was_moved_after_it_was_seen_is_not_taken() {
+    const STOP: &str =
+        "CREATE OR REPLACE FUNCTION windlass.now() RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN
+        PERFORM pg_advisory_xact_lock_shared(1);
+        RETURN (extract(epoch FROM clock_timestamp()) * 1000000)::bigint; END $$";
+    const WAITING: &str =
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 1 AND NOT granted
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    for kinds in [1, 2] {
+        for change in ["queue = 'other'", "lane = 1", "kind = 'other'", "encoding = 99"] {
+            let place = Place::new().await;
+            let backend = place.open().await;
+            let w = worker(&backend).await;
+            let jobs = insert(&backend, 2 * KINDS).await;
+            place.execute(STOP).await;
+            let mut host = place.host().await;
+            let mut transaction = host.begin().await.unwrap();
+            let lock = sqlx::query("SELECT pg_advisory_xact_lock(1)");
+            lock.execute(&mut *transaction).await.unwrap();
+            let (claimer, mut ask) = (backend.clone(), request(w, 3, None));
+            ask.kinds.truncate(kinds);
+            let taken = tokio::spawn(async move { claim(&claimer, &ask).await });
+            place.until(WAITING, "1").await;
+            let change = format!("UPDATE windlass.jobs SET {change} WHERE id = $1");
+            let change = sqlx::query(AssertSqlSafe(change)).bind(*jobs[0].as_uuid());
+            change.execute(&mut *transaction).await.unwrap();
+            transaction.commit().await.unwrap();
+            let taken = taken.await.unwrap();
+            assert!(!taken.is_empty() && !taken.contains(&jobs[0]), "{taken:?}");
+        }
+    }
+}
+
 /// Nobody takes what another took, nobody takes more than was asked for, and together they take everything.
 #[tokio::test(flavor = "multi_thread")]
 async fn eight_claimers_at_once_take_every_job_once() {

@@ -17,10 +17,10 @@ one AS MATERIALIZED (
         ORDER BY j.queue, j.lane, j.kind, j.rank LIMIT least(r.most, $9)
         FOR NO KEY UPDATE SKIP LOCKED) AS p
     WHERE $5[1] = ALL ($5) LIMIT least($8[1], $9)),
--- Of several kinds: first what there is, in order, with nothing locked; then one after the other until there are enough.
+-- Of several kinds: first what there is, in order, with nothing locked; then one after the other, if it is still what was seen, until there are enough.
 seen AS MATERIALIZED (
-    SELECT f.id FROM (
-        SELECT p.id, p.rank, r.most, row_number() OVER (PARTITION BY r.kind ORDER BY p.rank) AS place
+    SELECT f.id, f.kind FROM (
+        SELECT p.id, p.rank, r.kind, r.most, row_number() OVER (PARTITION BY r.kind ORDER BY p.rank) AS place
         FROM open, unnest($5::text[], $6::bigint[], $7::bigint[], $8::integer[]) AS r (kind, above, upto, most)
         CROSS JOIN LATERAL (
             SELECT j.id, j.rank FROM windlass.jobs AS j
@@ -31,7 +31,9 @@ seen AS MATERIALIZED (
     WHERE f.place <= f.most ORDER BY f.rank),
 several AS MATERIALIZED (
     SELECT l.id FROM seen AS s CROSS JOIN LATERAL (
-        SELECT j.id FROM windlass.jobs AS j WHERE j.id = s.id AND j.state + 0 = 2 FOR NO KEY UPDATE SKIP LOCKED) AS l
+        SELECT j.id FROM windlass.jobs AS j
+        WHERE j.id = s.id AND j.state + 0 = 2 AND j.queue = $3 AND j.lane = $4 AND j.kind = s.kind AND j.encoding = ANY ($10::smallint[])
+        FOR NO KEY UPDATE SKIP LOCKED) AS l
     LIMIT $9),
 -- Others were at the same rows: what they leave, kind by kind, though more is locked than taken.
 rest AS MATERIALIZED (
