@@ -207,6 +207,18 @@ pub(crate) fn own(options: &PgConnectOptions, pooled: bool) -> PgConnectOptions 
     }
 }
 
+/// Whether the settings of a connection of the library's own have arrived.
+pub(crate) async fn check(conn: &mut PgConnection) -> sqlx::Result<bool> {
+    let query = "SELECT bool_and(current_setting(s.name) = s.value) FROM unnest($1::text[], $2::text[]) AS s (name, value)";
+    let query = sqlx::query_scalar(query);
+    let arrived: Option<bool> = query
+        .bind(SETTINGS.map(|(name, _)| name))
+        .bind(SETTINGS.map(|(_, value)| value))
+        .fetch_one(conn)
+        .await?;
+    Ok(arrived.unwrap_or(false))
+}
+
 /// [`own`] with the server's own bound on how long a statement may take.
 pub(crate) fn bounded(
     options: &PgConnectOptions,

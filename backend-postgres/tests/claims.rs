@@ -5,7 +5,7 @@ mod common;
 
 use std::collections::BTreeSet;
 
-use common::{Place, queue, statement, worker};
+use common::{Clock, Place, queue, statement, worker};
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _};
 use uuid::Uuid;
@@ -150,28 +150,20 @@ async fn what_others_leave_gives_no_kind_more_than_it_may() {
 /// A claim that has seen a job, and stands still while the job is changed, does not take it for what it was.
 #[tokio::test(flavor = "multi_thread")]
 async fn f19_what_was_moved_after_it_was_seen_is_not_taken() {
-    const STOP: &str =
-        "CREATE OR REPLACE FUNCTION windlass.now() RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN
-        PERFORM pg_advisory_xact_lock_shared(1);
-        RETURN (extract(epoch FROM clock_timestamp()) * 1000000)::bigint; END $$";
-    const WAITING: &str =
-        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 1 AND NOT granted
-        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
     for kinds in [1, 2] {
         for change in ["queue = 'other'", "lane = 1", "kind = 'other'", "encoding = 99"] {
             let place = Place::new().await;
             let backend = place.open().await;
             let w = worker(&backend).await;
             let jobs = insert(&backend, 2 * KINDS).await;
-            place.execute(STOP).await;
+            let clock = Clock::new(&place, "-- Takes the first available jobs of one queue").await;
             let mut host = place.host().await;
             let mut transaction = host.begin().await.unwrap();
-            let lock = sqlx::query("SELECT pg_advisory_xact_lock(1)");
-            lock.execute(&mut *transaction).await.unwrap();
+            clock.stop(&mut transaction).await;
             let (claimer, mut ask) = (backend.clone(), request(w, 3, None));
             ask.kinds.truncate(kinds);
             let taken = tokio::spawn(async move { claim(&claimer, &ask).await });
-            place.until(WAITING, "1").await;
+            clock.until_met().await;
             let change = format!("UPDATE windlass.jobs SET {change} WHERE id = $1");
             let change = sqlx::query(AssertSqlSafe(change)).bind(*jobs[0].as_uuid());
             change.execute(&mut *transaction).await.unwrap();

@@ -206,6 +206,27 @@ async fn f41_a_pooler_in_transaction_mode_needs_nothing_set() {
 }
 
 /// F52: what the server says of a failed statement may quote values in its detail; no error of ours does, however it is printed.
+/// Poolers drop what connections begin with: without it, statements would go by other plans and isolation levels.
+#[tokio::test]
+async fn f41_a_pooler_that_drops_settings_is_noticed() {
+    let place = Place::new().await;
+    let pooler = PgBouncer::builder(place.server)
+        .setting("pool_mode", "session")
+        .setting("ignore_startup_parameters", "extra_float_digits,options")
+        .start()
+        .await
+        .unwrap();
+    let options = || PostgresOptions::from_url(&pooler.url(&place.database)).unwrap();
+    let error = refused(options()).await;
+    assert!(error.to_string().contains("`pooler=transaction`"), "{error}");
+    // As it says, and its address serves as the direct one.
+    let options = options().pooled(true).direct_url(&pooler.url(&place.database)).unwrap();
+    let backend = PostgresBackend::open(options).await.unwrap();
+    let w = worker(&backend).await;
+    backend.insert(&[job()]).await.unwrap();
+    assert_eq!(common::claim(&backend, w, 9).await.len(), 1);
+}
+
 #[tokio::test]
 async fn f52_errors_leave_out_the_servers_detail() {
     let place = Place::new().await;

@@ -78,6 +78,19 @@ async fn a_certificate_of_an_unknown_authority_is_not() {
 
 #[cfg(feature = "tls")]
 #[tokio::test]
+async fn a_certificate_for_another_host_is_trusted_only_when_the_host_does_not_matter() {
+    let server = PostgresServer::builder().ssl().setting("listen_addresses", "*").start();
+    let server = server.await.unwrap();
+    let ca = server.ca_certificate().unwrap().display().to_string();
+    // The certificate names 127.0.0.1 and localhost.
+    let url = server.url("postgres").replace("127.0.0.1", "127.0.0.2");
+    let url = |mode: &str| format!("{url}?sslmode={mode}&sslrootcert={ca}");
+    PostgresBackend::connect(&url("verify-ca")).await.unwrap();
+    refused(&url("verify-full")).await;
+}
+
+#[cfg(feature = "tls")]
+#[tokio::test]
 async fn a_server_without_encryption_is_named_as_such() {
     let server = PostgresServer::shared().await.unwrap();
     let error = refused(&format!("{}?sslmode=require", server.url("postgres"))).await;

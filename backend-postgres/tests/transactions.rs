@@ -8,8 +8,8 @@ use std::time::Duration;
 use common::{Place, claim, completed, job, ms, worker};
 use sqlx::Connection;
 use windlass_core::{
-    Error, Inserted, NewJob, Queue, State, Store, Transactional, Unique, UniqueKey, UniqueUntil,
-    WorkerInfo,
+    Error, Inserted, NewJob, Queue, Settled, State, Store, Transactional, Unique, UniqueKey,
+    UniqueUntil, WorkerInfo,
 };
 
 fn unique_job() -> NewJob {
@@ -81,6 +81,36 @@ async fn f01_a_holder_that_was_taken_up_again_is_left_to_its_worker() {
     assert_eq!(inserting.await.unwrap(), [Inserted::Duplicate { existing: holder.id }]);
     let kept = backend.get(holder.id).await.unwrap().unwrap();
     assert_eq!((kept.state, kept.worker, kept.crashes), (State::Running, Some(live), 0));
+}
+
+/// What a host takes back with a savepoint of its own never was, whatever it commits around it.
+#[tokio::test]
+async fn f01_a_savepoint_that_is_taken_back_leaves_nothing() {
+    let place = Place::new().await;
+    let backend = place.open().await;
+    let w = worker(&backend).await;
+    backend.insert(&[job()]).await.unwrap();
+    let lease = claim(&backend, w, 1).await.remove(0);
+    let mut host = place.host().await;
+    let mut outer = host.begin().await.unwrap();
+    let (kept, dropped) = (job(), unique_job());
+    backend.insert_in(&mut outer, std::slice::from_ref(&kept)).await.unwrap();
+    let mut inner = outer.begin().await.unwrap();
+    let inserted = backend.insert_in(&mut inner, std::slice::from_ref(&dropped)).await.unwrap();
+    assert_eq!(inserted, [Inserted::New(dropped.id)]);
+    let settled = backend.settle_in(&mut inner, &completed(&lease)).await.unwrap();
+    assert_eq!(settled, Settled::Applied { state: State::Completed });
+    inner.rollback().await.unwrap();
+    outer.commit().await.unwrap();
+    assert_eq!(backend.get(kept.id).await.unwrap().unwrap().state, State::Available);
+    assert_eq!(backend.get(dropped.id).await.unwrap(), None);
+    assert_eq!(backend.get(lease.key.job).await.unwrap().unwrap().state, State::Running);
+    // The key is free, and the job is still its worker's to complete.
+    let again = unique_job();
+    let inserted = backend.insert(std::slice::from_ref(&again)).await.unwrap();
+    assert_eq!(inserted, [Inserted::New(again.id)]);
+    let settled = backend.settle(&[completed(&lease)]).await.unwrap();
+    assert_eq!(settled, [Settled::Applied { state: State::Completed }]);
 }
 
 /// Whether nothing was claimed.

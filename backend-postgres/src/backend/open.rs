@@ -13,9 +13,9 @@ use crate::PostgresBackend;
 use crate::aside::Aside;
 use crate::ops::bounds::Bounds;
 use crate::ops::maintain::Upkeep;
-use crate::options::{PostgresOptions, check_tls};
+use crate::options::{PostgresOptions, check_tls, config};
 use crate::schema;
-use crate::session::{self, Begin, Session, SessionState, timed_out};
+use crate::session::{self, Begin, Held, Session, SessionState, timed_out};
 use crate::sql::Statements;
 use crate::wake::{Hub, Line};
 
@@ -42,6 +42,16 @@ impl PostgresBackend {
         // Migrations take the time that they take.
         let connect = session::own(&options.connect, options.pooled).disable_statement_logging();
         let mut conn = first(&options, &connect).await?;
+        if !options.pooled {
+            let checked = timeout(options.statement_timeout, session::check(&mut conn)).await;
+            let arrived = checked.unwrap_or_else(|_| Err(timed_out()));
+            if !arrived.map_err(|error| explain(&options, error))? {
+                return Err(config(
+                    "the settings that connections begin with do not arrive at the server: a pooler in between drops them (`ignore_startup_parameters`); \
+                     say `pooler=transaction`, whatever its mode is",
+                ));
+            }
+        }
         migrate(&mut conn, &options).await?;
         // It has done its work; a failure to part is the server's.
         let _ = timeout(TRY, conn.close()).await;
@@ -70,13 +80,12 @@ impl PostgresBackend {
     /// Those of [`open`](Self::open).
     pub async fn with_pool(pool: PgPool, mut options: PostgresOptions) -> Result<Self> {
         options.connect = PgConnectOptions::clone(&pool.connect_options());
-        let mut conn = pool.acquire().await.map_err(|error| explain(&options, error))?;
-        if let Err(error) = migrate(&mut conn, &options).await {
-            // It may still be in the failed transaction.
-            conn.close_on_drop();
-            return Err(error);
-        }
-        drop(conn);
+        let conn = pool.acquire().await.map_err(|error| explain(&options, error))?;
+        // One that failed, or was given up, may still be in a transaction: it goes back to no pool.
+        let mut held = Held { conn, ended: false };
+        migrate(&mut held.conn, &options).await?;
+        held.ended = true;
+        drop(held);
         Ok(Self::assemble(options, pool, true))
     }
 

@@ -1,7 +1,8 @@
 //! What users change: cancel, retry, reschedule, delete.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
+use sqlx::Row as _;
 use uuid::Uuid;
 use windlass_core::kit::feed::{self, Fact};
 use windlass_core::kit::timestamp;
@@ -16,6 +17,7 @@ use super::blobs;
 use super::insert::check_start;
 use super::stored::{Stored, lock_any};
 use super::unique::{self, Holder, Keys};
+use crate::error::map;
 use crate::sql::{Query, query, size};
 use crate::txn::{Txn, uuids};
 
@@ -69,19 +71,16 @@ async fn by_filter(
     }
     ids.sort_unstable();
     let mut jobs = lock_any(txn, &ids).await?;
-    // What others changed between the look and the lock may pass no longer.
-    jobs.retain(|job| still_passes(filter, job));
+    if !jobs.is_empty() {
+        // What others changed between the look and the lock may pass no longer.
+        let statement = query(&txn.sql.change_still).bind(uuids(jobs.iter().map(|job| &job.id)));
+        let rows = txn.fetch(bind_filter(statement, filter)).await?;
+        let passing: sqlx::Result<HashSet<Uuid>> = rows.iter().map(|row| row.try_get(0)).collect();
+        let passing = passing.map_err(map(txn.during))?;
+        jobs.retain(|job| passing.contains(job.id.as_uuid()));
+    }
     jobs.sort_unstable_by_key(|job| job.id);
     Ok((jobs, next))
-}
-
-fn still_passes(filter: &JobFilter, job: &Stored) -> bool {
-    let has = |list: &[String], item: &str| list.is_empty() || list.iter().any(|one| one == item);
-    let queues: Vec<String> = filter.queues.iter().map(|q| q.as_str().to_owned()).collect();
-    let kinds: Vec<String> = filter.kinds.iter().map(|k| k.as_str().to_owned()).collect();
-    (filter.states.is_empty() || filter.states.contains(&job.facts.state))
-        && has(&queues, &job.queue)
-        && has(&kinds, &job.kind)
 }
 
 /// Binds states, queues, kinds, tags and unique key, in this order.

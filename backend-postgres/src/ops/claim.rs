@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::pin::pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -49,9 +49,16 @@ impl UnderWay {
 }
 
 /// A claim under way, for as long as it lives.
-struct Entry<'a>(&'a UnderWay, ClaimId);
+struct Entry(Arc<UnderWay>, ClaimId);
 
-impl Drop for Entry<'_> {
+impl Entry {
+    fn new(claims: Arc<UnderWay>, id: ClaimId) -> Self {
+        claims.lock().insert(id);
+        Self(claims, id)
+    }
+}
+
+impl Drop for Entry {
     fn drop(&mut self) {
         self.0.lock().remove(&self.1);
         self.0.ended.notify_waiters();
@@ -64,10 +71,9 @@ pub(crate) async fn claim(backend: &PostgresBackend, request: &ClaimRequest) -> 
         backend.claims.clear(request.claim_id).await;
     }
     let (backend, request) = (backend.clone(), request.clone());
-    let claims = backend.claims.clone();
-    claims.lock().insert(request.claim_id);
+    let under_way = Entry::new(backend.claims.clone(), request.claim_id);
     let task = tokio::spawn(async move {
-        let _under_way = Entry(&claims, request.claim_id);
+        let _under_way = under_way;
         take(&backend, &request).await
     });
     match task.await {
@@ -87,7 +93,7 @@ pub(crate) struct Taken {
     pub(crate) damaged: Vec<(LeaseKey, Error)>,
     /// Jobs whose trail has become too long.
     pub(crate) long: Vec<JobId>,
-    /// Queues that gave less than they were asked for, and in which a sweep may bring more once it is time for one.
+    /// Queues that gave less than they were asked for, and in which another look may bring more: a sweep once it is time for one, or what failed.
     pub(crate) unswept: Vec<QueueName>,
 }
 
@@ -104,12 +110,15 @@ async fn take(backend: &PostgresBackend, request: &ClaimRequest) -> Result<Taken
         room.insert(slots.kind.clone(), slots.limit.unwrap_or(u32::MAX));
     }
     let mut taken = Taken::default();
-    for slots in worth_a_look(backend, request, &mut taken.unswept).await? {
+    let mut queues = worth_a_look(backend, request, &mut taken.unswept).await?.into_iter();
+    while let Some(slots) = queues.next() {
         match from_queue(backend, request, slots, &room).await {
             Ok(found) => taken.add(found, &mut room),
             Err(error) if taken.is_empty() => return Err(error),
             Err(error) => {
                 tracing::warn!(queue = %slots.queue, %error, "a claim brings less than there is");
+                let rest = queues.map(|slots| &slots.queue);
+                taken.unswept.extend(std::iter::once(&slots.queue).chain(rest).cloned());
                 break;
             }
         }
@@ -173,7 +182,10 @@ async fn from_queue(
         match look(backend, request, &rest, &room, Look::Sweep).await {
             Ok(found) => taken.add(found, &mut room),
             Err(error) if taken.is_empty() => return Err(error),
-            Err(error) => tracing::warn!(%queue, %error, "a claim brings less than there is"),
+            Err(error) => {
+                tracing::warn!(%queue, %error, "a claim brings less than there is");
+                taken.unswept.push(queue.clone());
+            }
         }
         short = count(&taken) < slots.limit;
         taken.leases.sort_by_key(|lease| lease.priority);

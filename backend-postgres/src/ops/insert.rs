@@ -373,7 +373,10 @@ async fn replace(
         .bind(txn.now);
     let rows = txn.fetch(statement).await?;
     let changed: i64 = rows.first().map_or(Ok(0), |row| txn.get(row, 0))?;
-    txn.expect("jobs replaced", changed.unsigned_abs(), 1)?;
+    if changed == 0 {
+        // Between the look and the lock it started, freed its key, and waits again without it.
+        return Err(txn.changed_meanwhile());
+    }
     if to == State::Available {
         txn.wake(job.queue.as_str());
     }

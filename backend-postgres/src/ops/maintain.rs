@@ -218,7 +218,17 @@ pub(crate) async fn rescue_locked(
         .bind(why == Rescue::WorkerLost)
         .bind(micros(DEADLINE_GRACE));
     let rows = txn.fetch(statement).await?;
-    let steps = rescue_steps(txn.now, Stored::readable(txn.during, &rows), why);
+    let mut jobs = Stored::readable(txn.during, &rows);
+    if why == Rescue::WorkerLost && !jobs.is_empty() {
+        // Where the lock met a newer row, the workers were those of the look: another may have rescued a job meanwhile, and a worker that came
+        // later may run it.
+        let statement = query(&txn.sql.rescue_alive).bind(uuids(jobs.iter().map(|job| &job.id)));
+        for row in txn.fetch(statement).await? {
+            let alive = JobId::from_uuid(txn.get(&row, 0)?);
+            jobs.retain(|job| job.id != alive);
+        }
+    }
+    let steps = rescue_steps(txn.now, jobs, why);
     apply(txn, Cause::Rescued, &steps).await?;
     Ok(steps.into_iter().map(|step| step.job.id).collect())
 }

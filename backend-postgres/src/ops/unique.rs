@@ -7,12 +7,13 @@ use std::collections::HashMap;
 use uuid::Uuid;
 use windlass_core::kit::timestamp;
 use windlass_core::machine::{self, Rescue};
-use windlass_core::{AttemptError, Cause, FailureKind, JobId, Result, State};
+use windlass_core::{AttemptError, FailureKind, JobId, Result, State};
 
-use super::apply::{Step, apply};
+use super::apply::Step;
+use super::maintain::rescue_locked;
 use super::stored::{Stored, StoredUnique};
 use crate::sql::query;
-use crate::txn::{Txn, uuids};
+use crate::txn::Txn;
 
 /// Stored modes of a unique key.
 pub(crate) const STARTED: i16 = 0;
@@ -149,21 +150,12 @@ pub(crate) async fn live_holders(
         if lost.is_empty() {
             return Ok(live);
         }
-        if rescue(txn, &lost).await? == 0 {
+        if rescue_locked(txn, &lost, Rescue::WorkerLost).await?.is_empty() {
             // Somebody else is rescuing them, or they can't be read.
             return Ok(live);
         }
     }
     Err(txn.changed_meanwhile())
-}
-
-/// Rescues those that are lost still, now that they are locked: meanwhile another may have rescued one, and a live worker may run it.
-async fn rescue(txn: &mut Txn<'_>, jobs: &[JobId]) -> Result<usize> {
-    let statement = query(&txn.sql.rescue_lock).bind(uuids(jobs)).bind(true).bind(0_i64);
-    let rows = txn.fetch(statement).await?;
-    let steps = rescue_steps(txn.now, Stored::readable(txn.during, &rows), Rescue::WorkerLost);
-    apply(txn, Cause::Rescued, &steps).await?;
-    Ok(steps.len())
 }
 
 /// The steps that take running jobs from their owners.

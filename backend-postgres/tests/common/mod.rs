@@ -95,6 +95,33 @@ impl Place {
     }
 }
 
+/// Statements with a certain text stand still where they ask for the time, after they have taken their snapshot, until the transaction that called
+/// [`stop`](Self::stop) ends.
+pub(crate) struct Clock<'a>(&'a Place);
+
+impl<'a> Clock<'a> {
+    pub(crate) async fn new(place: &'a Place, text: &str) -> Self {
+        let now = format!(
+            "CREATE OR REPLACE FUNCTION windlass.now() RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN
+                IF strpos(current_query(), '{text}') > 0 THEN PERFORM pg_advisory_xact_lock_shared(1); END IF;
+                RETURN (extract(epoch FROM clock_timestamp()) * 1000000)::bigint; END $$"
+        );
+        place.execute(&now).await;
+        Self(place)
+    }
+
+    pub(crate) async fn stop(&self, transaction: &mut PgConnection) {
+        sqlx::query("SELECT pg_advisory_xact_lock(1)").execute(transaction).await.unwrap();
+    }
+
+    /// Waits until a statement stands still.
+    pub(crate) async fn until_met(&self) {
+        let waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 1 AND NOT granted
+            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+        self.0.until(waiting, "1").await;
+    }
+}
+
 /// Waits until something holds.
 pub(crate) async fn until<F: Future<Output = bool>>(mut holds: impl FnMut() -> F) {
     let wait = async {

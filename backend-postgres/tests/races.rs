@@ -1,0 +1,102 @@
+//! What others change while a call is under way, between its look and its lock, and what fails in the middle of one.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Clock, HOUR, Place, claim, job, kind, until, worker};
+use sqlx::Connection as _;
+use windlass_core::{
+    Change, ChangeRequest, ClaimRequest, JobFilter, KindSlots, NewJob, Payload, Queue, QueueName,
+    QueueSlots, Selector, State, Store, Tag, Wake, WorkerInfo,
+};
+
+/// Another process rescues the job, and a worker that registered after the look claims it, before the lock is had.
+#[tokio::test(flavor = "multi_thread")]
+async fn f02_a_worker_that_came_after_the_look_keeps_its_job() {
+    let place = Place::new().await;
+    let (backend, other) = (place.open().await, place.open().await);
+    let lost = worker(&backend).await;
+    backend.insert(&[job()]).await.unwrap();
+    let lease = claim(&backend, lost, 1).await.remove(0);
+    place.execute("UPDATE windlass.workers SET expires_at = 1").await;
+    let clock =
+        Clock::new(&place, "-- Locks those of some jobs that are still to be rescued").await;
+    let mut host = place.host().await;
+    let mut transaction = host.begin().await.unwrap();
+    clock.stop(&mut transaction).await;
+    let rescue = tokio::spawn(async move { backend.maintain(10).await.unwrap() });
+    clock.until_met().await;
+    let live = worker(&other).await;
+    let taken =
+        "UPDATE windlass.jobs SET worker = $1, epoch = epoch + 1, claim_id = gen_random_uuid()";
+    let taken = sqlx::query(taken).bind(*live.as_uuid());
+    taken.execute(&mut *transaction).await.unwrap();
+    transaction.commit().await.unwrap();
+    assert_eq!(rescue.await.unwrap().rescued, []);
+    let kept = other.get(lease.key.job).await.unwrap().unwrap();
+    assert_eq!((kept.state, kept.worker, kept.crashes), (State::Running, Some(live), 0));
+}
+
+/// A change of all jobs that pass a filter leaves one alone that passes no longer when it can be locked.
+#[tokio::test(flavor = "multi_thread")]
+async fn f19_a_job_that_passes_a_filter_no_longer_is_left_alone() {
+    for change in ["tags = '{new}'", "kind = 'other'", "queue = 'other'", "unique_key = 'new'"] {
+        let place = Place::new().await;
+        let backend = place.open().await;
+        let mut stays = job();
+        stays.tags = vec![Tag::new("old").unwrap()];
+        backend.insert(std::slice::from_ref(&stays)).await.unwrap();
+        place.execute("UPDATE windlass.jobs SET unique_key = 'old', unique_mode = 1").await;
+        let mut filter = JobFilter::default();
+        filter.tags = stays.tags.clone();
+        (filter.kinds, filter.queues) = (vec![kind()], vec![common::queue()]);
+        filter.unique_key = Some(windlass_core::UniqueKey::new("old").unwrap());
+        let mut host = place.host().await;
+        let mut transaction = host.begin().await.unwrap();
+        let change = sqlx::AssertSqlSafe(format!("UPDATE windlass.jobs SET {change}"));
+        sqlx::raw_sql(change).execute(&mut *transaction).await.unwrap();
+        let delete = tokio::spawn({
+            let backend = backend.clone();
+            let request = ChangeRequest::new(Selector::Filter(filter), Change::Delete);
+            async move { backend.change(&request).await.unwrap() }
+        });
+        let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        place.until(waits, "1").await;
+        transaction.commit().await.unwrap();
+        assert_eq!(delete.await.unwrap().count, 0);
+        assert!(backend.get(stays.id).await.unwrap().is_some());
+    }
+}
+
+/// A claim from two queues takes something from the first, and fails in the second: the news of the second stay news.
+#[tokio::test]
+async fn f33_a_queue_in_which_a_claim_failed_is_looked_at_again() {
+    let place = Place::new().await;
+    let backend = place.open().await;
+    let names = ["a", "b"].map(|name| QueueName::new(name).unwrap());
+    place
+        .execute(
+            "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                IF OLD.queue = 'b' THEN RAISE EXCEPTION 'no'; END IF; RETURN NEW; END $$;
+            CREATE TRIGGER fail BEFORE UPDATE ON windlass.jobs FOR EACH ROW EXECUTE FUNCTION fail()",
+        )
+        .await;
+    let info = WorkerInfo::new("test", HOUR, names.to_vec());
+    let w = backend.register(&info).await.unwrap().worker;
+    let new = |queue: &QueueName| NewJob::new(kind(), queue.clone(), Payload::json(&1).unwrap());
+    backend.insert(&[new(&names[0]), new(&names[1])]).await.unwrap();
+    let slots = names.iter().map(|queue| QueueSlots { queue: queue.clone(), limit: 5 });
+    let kinds = vec![KindSlots { kind: kind(), limit: None }];
+    let request = ClaimRequest::new(w, slots.collect(), kinds);
+    assert_eq!(backend.claim(&request).await.unwrap().leases.len(), 1);
+    let wake = backend.wait(&names[1..], Duration::from_secs(30)).await.unwrap();
+    assert_eq!(wake, Wake::Hint);
+    place.execute("DROP TRIGGER fail ON windlass.jobs").await;
+    let claim = async || {
+        let again = ClaimRequest::new(w, request.queues.clone(), request.kinds.clone());
+        backend.claim(&again).await.unwrap().leases.len() == 1
+    };
+    until(claim).await;
+}
