@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 use common::blocks::{Counted, run, server};
 use common::{claim, completed, job, kind, queue, worker};
 use sqlx::{Connection, PgConnection};
+use windlass_core::outbox::{OutboxStore, PutBack};
 use windlass_core::{
     AttemptOutcome, Change, ChangeRequest, ClaimRequest, Failure, FailureKind, Inserted, JobFilter,
-    JobQuery, Kind, KindSlots, Lease, NewJob, OnConflict, Payload, Queue, QueueName, QueueSlots,
-    Retention, Selector, Settled, Settlement, Start, State, Store, Transactional, Unique,
-    UniqueKey, UniqueUntil, WorkerId,
+    JobQuery, Kind, KindSlots, Lease, LogLevel, NewJob, Note, OnConflict, Payload, Queue,
+    QueueName, QueueSlots, Record, Retention, Selector, Settled, Settlement, Start, State, Store,
+    Transactional, Unique, UniqueKey, UniqueUntil, WorkerId,
 };
 use windlass_postgres::{PostgresBackend, PostgresOptions};
 use windlass_test_servers::{PgBouncer, PostgresServer};
@@ -129,6 +130,8 @@ async fn everything(analyzed: &str) {
     assert_eq!(bench.at_most("claim 100", 4_000, claim(b, w, 100)).await.len(), 100);
     several(&mut bench, w).await;
     unique(&mut bench).await;
+    changes(&mut bench, w).await;
+    outbox(&mut bench).await;
     overdue(&mut bench, w).await;
     on_the_hosts_connection(&mut bench, w).await;
     through_a_pooler(&server, &mut bench).await;
@@ -173,6 +176,71 @@ async fn unique(bench: &mut Counted) {
     bench.at_most("insert 100 unique", 5_000, b.insert(&jobs())).await.unwrap();
     let again = bench.at_most("insert 100 held", 5_000, b.insert(&jobs())).await.unwrap();
     assert!(again.iter().all(|one| matches!(one, Inserted::Duplicate { .. })));
+}
+
+/// What users do to single jobs, and what is read of them.
+async fn changes(bench: &mut Counted, w: WorkerId) {
+    let b = &bench.backend.clone();
+    let job = |n: usize| {
+        let mut job = later();
+        job.start = Start::In(DAY);
+        job.unique = Some(Unique {
+            key: UniqueKey::new(format!("replaced-{n}")).unwrap(),
+            until: UniqueUntil::Finished,
+            on_conflict: OnConflict::Replace,
+        });
+        job
+    };
+    let jobs: Vec<_> = (0..20).map(job).collect();
+    b.insert(&jobs).await.unwrap();
+    for n in 0..3 {
+        let replaced = bench.at_most("replace", 300, b.insert(&[job(n)])).await.unwrap();
+        assert_eq!(replaced, [Inserted::Replaced { existing: jobs[n].id }]);
+    }
+    let ids: Vec<_> = jobs.iter().map(|job| job.id).collect();
+    let all = |change| ChangeRequest::new(Selector::Ids(ids.clone()), change);
+    let start = Start::In(2 * DAY);
+    for (what, change) in [
+        ("reschedule 20", Change::Reschedule { start }),
+        ("cancel 20", Change::Cancel { reason: None }),
+        ("retry 20", Change::Retry),
+        ("cancel 20", Change::Cancel { reason: Some("why".into()) }),
+        ("delete 20", Change::Delete),
+    ] {
+        let changed = bench.at_most(what, 2_500, b.change(&all(change))).await.unwrap();
+        assert_eq!(changed.count, 20, "{what}");
+    }
+    let request = common::request(w, 20);
+    let leases = b.claim(&request).await.unwrap().leases;
+    let mut again = request.clone();
+    again.resend = true;
+    let resent = bench.at_most("claim again", 1_000, b.claim(&again)).await.unwrap().leases;
+    assert_eq!(resent.len(), leases.len());
+    let line = || Note::Log { level: LogLevel::Info, message: "line".into() };
+    let records: Vec<_> = leases.iter().map(|l| Record::new(l.key, vec![line(), line()])).collect();
+    bench.at_most("record 40 notes", 2_500, b.record(&records)).await.unwrap();
+    let id = leases[0].key.job;
+    let page = bench.at_most("history", 200, b.history(id, None, 100)).await.unwrap();
+    assert!(page.events.len() >= 4);
+    bench.at_most("append", 200, b.append(id, &[line()])).await.unwrap();
+}
+
+/// Jobs on their way to another backend, with many that wait their turn.
+async fn outbox(bench: &mut Counted) {
+    const LOAD: &str = "INSERT INTO windlass.outbox (id, posted_at, free_at, refusals, body)
+        SELECT gen_random_uuid(), windlass.now(), windlass.now() + 3600000000 * (n % 2), 0, '\x7b7d' FROM generate_series(1, 100000) AS n";
+    run(&mut bench.admin, LOAD).await;
+    let b = &bench.backend.clone();
+    for _ in 0..3 {
+        let taken = bench.at_most("take 100", 2_500, b.take(100, DAY)).await.unwrap();
+        let (first, rest) = taken.split_at(50);
+        let ids: Vec<_> = first.iter().map(|entry| entry.entry.id).collect();
+        bench.at_most("delivered 50", 1_500, b.delivered(&ids)).await.unwrap();
+        let back: Vec<_> =
+            rest.iter().map(|e| PutBack::new(e.entry.id, DAY, Some("no".into()))).collect();
+        bench.at_most("put back 50", 1_500, b.put_back(&back)).await.unwrap();
+    }
+    bench.at_most("refused", 500, b.refused(50)).await.unwrap();
 }
 
 /// Jobs past their deadline are rescued.
