@@ -2,6 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::sync::SemaphorePermit;
@@ -16,8 +17,12 @@ use super::notes::Notes;
 use super::outcome::{ended, error_text, failed, panic_text, stopped};
 use super::settle::Item;
 use super::shared::{Held, Shared};
+use super::slots::Place;
 use super::{lock, payloads};
 use crate::{AttemptOutcome, FailureKind, Lease, Payload, Settlement, Stop, WorkerId};
+
+/// How long a job that was claimed ahead waits for a slot before others may have it.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Takes over what a claim gave. `lane` is held until the first of its attempts is settled.
 pub(crate) fn admit(
@@ -44,18 +49,15 @@ pub(crate) fn admit(
             lock(&shared.stats).lost += 1;
             continue;
         }
+        let place = shared.slots.enter(&attempt.lease.queue, &attempt.lease.kind);
         let held = Held::new(shared.clone(), attempt, lane.take());
         let shared = shared.clone();
         tokio::spawn(async move {
             match handler {
-                // Claimed while the worker was told to stop: nobody else should wait for it.
-                _ if shared.stop.is_cancelled() => {
-                    settle(&shared, held, AttemptOutcome::Released).await;
-                }
-                Some(handler) => supervise(&shared, worker, held, handler, args).await,
+                Some(handler) => begin(&shared, worker, held, place, handler, args).await,
                 None => {
                     tracing::error!(kind = %held.attempt.lease.kind, "the backend gave a job of a kind that was not asked for");
-                    settle(&shared, held, AttemptOutcome::Released).await;
+                    settle(&shared, held, place, AttemptOutcome::Released).await;
                 }
             }
         });
@@ -67,11 +69,42 @@ fn take_args(lease: &mut Lease) -> Payload {
     std::mem::replace(&mut lease.args, empty)
 }
 
+/// Waits for a slot and runs one attempt to its end.
+async fn begin(
+    shared: &Arc<Shared>,
+    worker: WorkerId,
+    held: Held,
+    mut place: Place,
+    handler: Arc<dyn Erased>,
+    args: Payload,
+) {
+    let attempt = held.attempt.clone();
+    // Nobody else should wait for a job that a stopping worker has claimed.
+    let mut begins = !shared.stop.is_cancelled();
+    if begins && !place.is_granted() {
+        begins = tokio::select! {
+            biased;
+            () = place.granted() => true,
+            () = attempt.token.cancelled() => false,
+            () = shared.stop.cancelled() => false,
+            () = tokio::time::sleep(PATIENCE) => false,
+        };
+    }
+    if begins {
+        supervise(shared, worker, held, place, handler, args).await;
+    } else if attempt.begin_settling() {
+        settle(shared, held, place, ended(&attempt)).await;
+    } else {
+        lock(&shared.stats).lost += 1;
+    }
+}
+
 /// Runs one attempt to its end.
 async fn supervise(
     shared: &Arc<Shared>,
     worker: WorkerId,
     held: Held,
+    place: Place,
     handler: Arc<dyn Erased>,
     args: Payload,
 ) {
@@ -105,7 +138,7 @@ async fn supervise(
             tracing::warn!("the lease was lost: the attempt was aborted and is not settled");
             return;
         };
-        settle(shared, held, outcome).await;
+        settle(shared, held, place, outcome).await;
     }
     .instrument(span)
     .await;
@@ -201,7 +234,7 @@ async fn completed(
 }
 
 /// Hands an outcome to the settler, with all that belongs to it.
-async fn settle(shared: &Arc<Shared>, held: Held, outcome: AttemptOutcome) {
+async fn settle(shared: &Arc<Shared>, held: Held, place: Place, outcome: AttemptOutcome) {
     let attempt = held.attempt.clone();
     let mut settlement = Settlement::new(attempt.key(), outcome);
     if matches!(settlement.outcome, AttemptOutcome::Completed { .. }) {
@@ -216,6 +249,7 @@ async fn settle(shared: &Arc<Shared>, held: Held, outcome: AttemptOutcome) {
     settlement.notes = attempt.notes.take(shared.options.flush / 2).await;
     // Waits while the buffer is full, with the slot taken. Fails only when the worker has ended.
     let _ = shared.settlements.send(Item::new(settlement, Some(held))).await;
+    drop(place);
 }
 
 /// Runs a part of the worker; a panic in it is an error that ends the worker, not a silent loss.

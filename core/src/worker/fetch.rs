@@ -184,7 +184,7 @@ async fn wait(shared: &Shared, short: bool, time: Duration) -> Why {
     tokio::select! {
         () = shared.stop.cancelled() => Why::Other,
         () = shared.look.notified() => Why::Other,
-        () = shared.slots.freed.notified(), if short => Why::Other,
+        () = shared.slots.freed(), if short => Why::Other,
         () = shared.hint.notified(), if !full => {
             shared.hint_taken.notify_one();
             Why::Hint

@@ -38,7 +38,7 @@ async fn pass_on(shared: &Shared) {
                 let early = (&mut waiting).now_or_never();
                 shared.hint.notify_one();
                 shared.settings_hint.notify_one();
-                if shared.slots.busy() > 0 {
+                if shared.slots.held() > 0 {
                     shared.beat_hint.notify_one();
                 }
                 if let Some(answer) = early {

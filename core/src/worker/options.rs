@@ -28,6 +28,11 @@ pub struct WorkerOptions {
     pub grace: Duration,
     /// How long the last settlements of a shutdown may take. Default 10 s.
     pub flush: Duration,
+    /// How much work is claimed before there is a slot for it: as many jobs as have run within this time of late, up to 1,000 per queue,
+    /// so that short jobs are claimed in good portions. A job that finds no slot for long after all, because those before it are
+    /// long ones, is given back. Jobs of kinds with a limit of their own, and those for the blocking pool, are never claimed ahead. Zero: none
+    /// is. Default 20 ms.
+    pub ahead: Duration,
     /// Outcomes that wait to be settled; when full, nothing more is claimed. Default 1,024.
     pub settle_buffer: usize,
     /// Most outcomes in one settle call. Default 500.
@@ -75,6 +80,7 @@ impl Default for WorkerOptions {
             drain: Duration::from_secs(30),
             grace: Duration::from_secs(2),
             flush: Duration::from_secs(10),
+            ahead: Duration::from_millis(20),
             settle_buffer: 1_024,
             settle_batch: 500,
             settle_gather: Duration::ZERO,

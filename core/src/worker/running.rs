@@ -114,7 +114,7 @@ pub(super) fn start<S>(worker: Worker<S>) -> Result<RunningWorker> {
         let kinds = handlers.iter().map(|(kind, known)| {
             (kind.clone(), kinds.get(kind).copied(), known.handler.blocking())
         });
-        Slots::new(&queues, kinds)
+        Slots::new(&queues, kinds, options.ahead)
     };
     let (settlements, items) = mpsc::channel(options.settle_buffer);
     let name = options.name.clone().unwrap_or_else(default_name);
@@ -203,7 +203,7 @@ async fn main(
 /// Waits for the stop, then ends what runs. Every step is bounded in time.
 async fn shut_down(shared: &Shared, claims: &tokio_util::sync::CancellationToken) {
     shared.stop.cancelled().await;
-    tracing::info!(running = shared.slots.busy(), "the worker shuts down");
+    tracing::info!(running = shared.slots.held(), "the worker shuts down");
     let idle = async {
         claims.cancelled().await; // the last claim may still bring jobs
         shared.slots.idle().await;
@@ -223,7 +223,7 @@ async fn shut_down(shared: &Shared, claims: &tokio_util::sync::CancellationToken
     }
     if !done {
         tracing::warn!(
-            running = shared.slots.busy(),
+            running = shared.slots.held(),
             "not everything could be settled in time: other workers will rescue it"
         );
     }

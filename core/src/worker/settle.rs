@@ -24,7 +24,7 @@ const TRIES: u32 = 8;
 /// An outcome on its way.
 pub(crate) struct Item {
     settlement: Settlement,
-    /// The slots of the attempt; none for a job that this worker only gives back.
+    /// The attempt; none for a job that this worker only gives back.
     held: Option<Held>,
     refusals: u32,
 }
@@ -95,6 +95,10 @@ pub(crate) async fn run(shared: Arc<Shared>, mut items: mpsc::Receiver<Item>) {
         let Some(first) = first else { return };
         let mut batch = vec![first];
         gather(&shared, &mut items, &mut batch).await;
+        if batch.len() >= shared.options.settle_batch.min(shared.options.settle_buffer) {
+            // The buffer may have been full, which holds back claims.
+            shared.slots.look_again();
+        }
         for item in settle(&shared, batch).await {
             aside.put(&shared, item);
         }

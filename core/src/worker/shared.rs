@@ -199,14 +199,14 @@ impl Shared {
 
     pub(crate) fn stats(&self) -> WorkerStats {
         WorkerStats {
-            running: self.slots.busy(),
+            running: self.slots.held(),
             oldest_running: self.registry.oldest(),
             ..lock(&self.stats).clone()
         }
     }
 }
 
-/// A job in the hands of this worker, with the slots that it takes: gives them back when dropped.
+/// A job in the hands of this worker, until it is dropped.
 pub(crate) struct Held {
     shared: Arc<Shared>,
     pub(crate) attempt: Arc<Attempt>,
@@ -214,13 +214,13 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// The slots of an attempt that the registry has admitted.
+    /// An attempt that the registry has admitted.
     pub(crate) fn new(
         shared: Arc<Shared>,
         attempt: Arc<Attempt>,
         lane: Option<SemaphorePermit<'static>>,
     ) -> Self {
-        shared.slots.take(&attempt.lease.queue, &attempt.lease.kind);
+        shared.slots.hold();
         Self { shared, attempt, _lane: lane }
     }
 
@@ -234,6 +234,6 @@ impl Drop for Held {
     fn drop(&mut self) {
         self.attempt.leave_thread();
         self.shared.registry.remove(&self.attempt.key());
-        self.shared.slots.give_back(&self.attempt.lease.queue, &self.attempt.lease.kind);
+        self.shared.slots.let_go();
     }
 }
