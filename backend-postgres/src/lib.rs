@@ -6,6 +6,7 @@ mod aside;
 mod backend;
 mod calls;
 mod error;
+mod gather;
 mod ops;
 mod options;
 mod outbox;

@@ -14,6 +14,7 @@ use crate::calls::{
     Append, BlobsDeleted, ChangeJobs, ConfigureQueue, Insert, Prune, StageBlobs, needs_long_path,
 };
 use crate::error::map;
+use crate::gather::{self, Short};
 use crate::ops::pace::Passed;
 use crate::ops::plain;
 use crate::read;
@@ -27,6 +28,14 @@ impl Store for PostgresBackend {
             return Ok(Vec::new());
         }
         if plain::is_plain(jobs) {
+            if let [job] = jobs
+                && gather::is_fit(job)
+            {
+                match gather::insert(self, job.clone()).await? {
+                    Short::Stored => return Ok(plain::inserted(jobs)),
+                    Short::Long => return self.call(&Insert { jobs: jobs.to_vec() }).await,
+                }
+            }
             match self.try_short(|| plain::insert(&self.sql, jobs)).await {
                 Ok(_) => {
                     self.hub.committed(&plain::news(jobs));

@@ -109,6 +109,7 @@ impl PostgresBackend {
             bounds: Arc::new(Bounds::new(options.sweeps)),
             outbox: Arc::default(),
             claims: Arc::default(),
+            gather: Arc::default(),
             upkeep: Arc::new(Upkeep::new(options.sweeps)),
             options: Arc::new(options),
             session,
