@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use windlass::{Client, Context, Error, Handle, Job, Outcome, State, Worker, WorkerOptions};
@@ -41,8 +41,11 @@ fn worker(client: &Client, runs: &Arc<AtomicUsize>) -> Worker {
         runs.fetch_add(1, Ordering::Relaxed);
         async { Outcome::Ok(()) }
     };
-    Worker::new(client).options(short).register(run).queue("default", 4)
+    Worker::new(client).options(short).register(run).queue("default", SLOTS)
 }
+
+/// Far more than outcomes may wait.
+const SLOTS: u32 = 50;
 
 /// Every job completed in its first attempt, and ran once.
 async fn all_ran_once(jobs: &[Handle<Task>], runs: &AtomicUsize) {
@@ -72,16 +75,29 @@ async fn f03_f14_f15_outcomes_that_can_not_be_written_cost_no_lease_and_do_not_p
     let other = Worker::new(&other).options(short).register(idle).queue("other", 1);
     let other = other.start().unwrap();
     let client = open(&server).await;
-    let jobs = client.enqueue_many((0..60).map(Task)).await.unwrap();
     server.command(&["SET", "{jobs}:done:5", "something else"]).await.unwrap();
     let runs: Arc<AtomicUsize> = Arc::default();
     let running = worker(&client, &runs).options(|o| o.settle_buffer = 2).start().unwrap();
-    until("outcomes wait", async || runs.load(Ordering::Relaxed) >= 3).await;
+    until("the worker is ready", async || running.ready()).await;
     let id = running.id();
-    tokio::time::sleep(LEASE + Duration::from_millis(500)).await;
+    let since = Instant::now();
+    let mut jobs = Vec::new();
+    // One at a time, so that none is claimed together with others, until one is left alone.
+    while jobs.len() < SLOTS as usize {
+        jobs.push(client.enqueue(Task(0)).await.unwrap());
+        let given = Instant::now();
+        while runs.load(Ordering::Relaxed) < jobs.len() && given.elapsed() < LEASE / 4 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        if runs.load(Ordering::Relaxed) < jobs.len() {
+            break;
+        }
+    }
+    tokio::time::sleep((LEASE + Duration::from_millis(500)).saturating_sub(since.elapsed())).await;
     // What is being settled, what waits for it, and what runs.
     let before = runs.load(Ordering::Relaxed);
-    assert!(before <= 12, "{before} of 60 jobs were run while none could be settled");
+    println!("{before} jobs ran while none could be settled");
+    assert!(before <= 12, "{before} jobs ran, in {SLOTS} slots, while none could be settled");
     server.command(&["DEL", "{jobs}:done:5"]).await.unwrap();
     all_ran_once(&jobs, &runs).await;
     assert_eq!(running.id(), id, "the lease was lost");
