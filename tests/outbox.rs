@@ -2,6 +2,11 @@
 #![cfg(feature = "sqlite")]
 #![allow(clippy::unwrap_used)]
 
+#[path = "outbox/kills.rs"]
+mod kills;
+#[cfg(feature = "postgres")]
+#[path = "outbox/postgres.rs"]
+mod postgres;
 #[path = "outbox/support.rs"]
 mod support;
 
@@ -12,7 +17,7 @@ use std::task::{Context as Poller, Poll};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use support::{Local, numbers, place};
+use support::{Host as _, Local, numbers, place};
 use windlass::outbox::{Outbox, RelayOptions};
 use windlass::sqlite::{SqliteBackend, SqliteOptions};
 use windlass::{
@@ -333,25 +338,52 @@ async fn options_that_cannot_work_are_refused() {
     }
 }
 
+/// A host with a SQLite file, and relays that are killed.
+async fn kill_relays_of_sqlite(what: &str, target: &str) {
+    let (_folder, path) = place();
+    let local = Local::at(&path).await;
+    kills::kill_relays(what, &local, &format!("sqlite:{}", path.display()), target).await;
+}
+
+#[cfg(feature = "redis")]
+async fn redis() -> String {
+    let server = windlass_test_servers::RedisServer::shared().await.unwrap();
+    server.url(&format!("outbox-{}", windlass::JobId::new()))
+}
+
 /// Relays are killed at random moments while the host goes on posting: every job arrives, none twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_relays_lose_and_double_nothing() {
     let (_folder, path) = place();
-    support::kill_relays("sqlite to sqlite", &format!("sqlite:{}", path.display())).await;
+    kill_relays_of_sqlite("sqlite to sqlite", &format!("sqlite:{}", path.display())).await;
 }
 
 /// The same with jobs that run on Redis.
 #[cfg(feature = "redis")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_relays_to_redis_lose_and_double_nothing() {
-    let server = windlass_test_servers::RedisServer::shared().await.unwrap();
-    let url = server.url(&format!("outbox-{}", windlass::JobId::new()));
-    support::kill_relays("sqlite to redis", &url).await;
+    kill_relays_of_sqlite("sqlite to redis", &redis().await).await;
+}
+
+/// The same with the data and the outbox in Postgres.
+#[cfg(all(feature = "postgres", feature = "redis"))]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_relays_from_postgres_to_redis_lose_and_double_nothing() {
+    let server = windlass_test_servers::PostgresServer::shared().await.unwrap();
+    let url = server.url(&server.create_database().await.unwrap());
+    let host = postgres::PostgresHost::new(&url).await;
+    kills::kill_relays("postgres to redis", &host, &url, &redis().await).await;
 }
 
 /// The relay of the tests above, in a process of its own.
 #[tokio::test]
 #[ignore = "the body of the child processes"]
 async fn relay_process() {
-    support::relay_process().await;
+    let (place, target) = kills::places().await;
+    if let Some(path) = place.strip_prefix("sqlite:") {
+        let local = Local::at(std::path::Path::new(path)).await;
+        return kills::relay(&local.client, &target).await;
+    }
+    #[cfg(feature = "postgres")]
+    kills::relay(postgres::PostgresHost::at(&place).await.client(), &target).await;
 }

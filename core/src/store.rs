@@ -20,6 +20,8 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// Inserts jobs: all or none. Each is claimable in the same step in which its record appears.
     /// The answers stand in the order of the jobs. An id that exists already gives
     /// [`Inserted::Duplicate`] of itself and changes nothing, so the call may be repeated after a lost reply.
+    /// Only a job that was stored is known again: a repeat of one that met a held key is decided anew, by who holds the key then
+    /// (see [`OnConflict::Replace`](crate::OnConflict::Replace) for what that may mean).
     /// A unique key that is held, by a stored job or an earlier one of the call, is a value and
     /// never an error; a key whose holder is lost, gone (but for a window, which outlives its job) or past its window is free.
     ///

@@ -1,6 +1,7 @@
 //! A network that fails when told to.
 
 use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -39,6 +40,8 @@ impl Stall {
 #[derive(Debug, Clone, Copy)]
 struct Faults {
     stall: Stall,
+    /// The first connection that is not stalled.
+    spared: u64,
     delay: Duration,
 }
 
@@ -48,6 +51,8 @@ pub struct Proxy {
     port: u16,
     target: u16,
     faults: watch::Sender<Faults>,
+    /// How many connections there were.
+    count: Arc<AtomicU64>,
     connections: Arc<Mutex<JoinSet<()>>>,
     /// The task that accepts; none while connections are refused.
     accepting: tokio::sync::Mutex<JoinSet<()>>,
@@ -56,11 +61,16 @@ pub struct Proxy {
 impl Proxy {
     /// Starts a proxy before a port of 127.0.0.1.
     pub async fn start(target: u16) -> KitResult<Self> {
-        let faults = watch::Sender::new(Faults { stall: Stall::Off, delay: Duration::ZERO });
+        let faults = watch::Sender::new(Faults {
+            stall: Stall::Off,
+            spared: u64::MAX,
+            delay: Duration::ZERO,
+        });
         let mut proxy = Self {
             port: 0,
             target,
             faults,
+            count: Arc::default(),
             connections: Arc::default(),
             accepting: tokio::sync::Mutex::default(),
         };
@@ -104,15 +114,17 @@ impl Proxy {
             TcpListener::bind(at).await.context(|| format!("127.0.0.1:{}", self.port))?;
         let (target, faults, connections) =
             (self.target, self.faults.subscribe(), Arc::clone(&self.connections));
+        let count = Arc::clone(&self.count);
         accepting.spawn(async move {
             loop {
                 let Ok((client, _)) = listener.accept().await else { continue };
                 let faults = faults.clone();
+                let number = count.fetch_add(1, Ordering::SeqCst);
                 let mut connections = connections.lock().unwrap_or_else(PoisonError::into_inner);
                 while connections.try_join_next().is_some() {}
                 // An error of one side ends both.
                 connections.spawn(async move {
-                    forward(client, target, faults).await.unwrap_or_default()
+                    forward(client, target, faults, number).await.unwrap_or_default()
                 });
             }
         });
@@ -126,11 +138,25 @@ impl Proxy {
 
     /// Forwards nothing more, or everything again.
     pub fn stall(&self, stall: Stall) {
-        self.faults.send_modify(|faults| faults.stall = stall);
+        self.stall_below(stall, u64::MAX);
+    }
+
+    /// Stalls the connections that there are; new ones are forwarded.
+    pub fn stall_open(&self, stall: Stall) {
+        self.stall_below(stall, self.count.load(Ordering::SeqCst));
+    }
+
+    fn stall_below(&self, stall: Stall, spared: u64) {
+        self.faults.send_modify(|faults| (faults.stall, faults.spared) = (stall, spared));
     }
 }
 
-async fn forward(client: TcpStream, target: u16, faults: watch::Receiver<Faults>) -> Result<()> {
+async fn forward(
+    client: TcpStream,
+    target: u16,
+    faults: watch::Receiver<Faults>,
+    number: u64,
+) -> Result<()> {
     // A reset, when they are dropped with data or not: an orderly end is the kinder fault.
     client.set_zero_linger()?;
     let server = TcpStream::connect((Ipv4Addr::LOCALHOST, target)).await?;
@@ -140,8 +166,8 @@ async fn forward(client: TcpStream, target: u16, faults: watch::Receiver<Faults>
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     tokio::try_join!(
-        pump(from_client, to_server, faults.clone(), Stall::requests),
-        pump(from_server, to_client, faults, Stall::replies),
+        pump(from_client, to_server, faults.clone(), number, Stall::requests),
+        pump(from_server, to_client, faults, number, Stall::replies),
     )?;
     Ok(())
 }
@@ -150,6 +176,7 @@ async fn pump(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut faults: watch::Receiver<Faults>,
+    number: u64,
     held: fn(Stall) -> bool,
 ) -> Result<()> {
     let mut buffer = vec![0; 16 * 1024];
@@ -159,7 +186,8 @@ async fn pump(
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }
-        if faults.wait_for(|faults| !held(faults.stall)).await.is_err() {
+        let free = |faults: &Faults| number >= faults.spared || !held(faults.stall);
+        if faults.wait_for(free).await.is_err() {
             return Ok(()); // The proxy was dropped.
         }
         if read == 0 {

@@ -97,3 +97,18 @@ async fn a_delay_holds_each_direction() {
     // At least: that is what a delay means, and no load can make it less.
     assert!(since.elapsed() >= Duration::from_millis(60));
 }
+
+#[tokio::test]
+async fn a_stall_of_what_is_open_lets_new_connections_through() {
+    let (proxy, _seen) = echo().await;
+    let mut old = connect(&proxy).await.unwrap();
+    assert_eq!(ask(&mut old, 1).await.unwrap(), 1);
+    proxy.stall_open(Stall::Requests);
+    old.write_u8(2).await.unwrap();
+    let mut new = connect(&proxy).await.unwrap();
+    assert_eq!(ask(&mut new, 3).await.unwrap(), 3);
+    let hangs = tokio::time::timeout(Duration::from_millis(50), old.read_u8()).await;
+    assert!(hangs.is_err(), "{hangs:?}");
+    proxy.stall(Stall::Off);
+    assert_eq!(old.read_u8().await.unwrap(), 2);
+}

@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use super::TransactionalHarness;
 use super::support::*;
-use crate::outbox::{OUTBOX_QUEUE, OutboxEntry, OutboxStore, PutBack, TAKE_BYTES};
-use crate::{JobId, Queue, Wake};
+use crate::outbox::{OUTBOX_QUEUE, Outbox, OutboxEntry, OutboxStore, PutBack, TAKE_BYTES};
+use crate::{Client, Error, JobId, MemoryBackend, NewJob, OnConflict, Queue, Unique, Wake};
 
 fn entry(body: impl Into<Bytes>) -> OutboxEntry {
     OutboxEntry::new(JobId::new(), body.into())
@@ -206,6 +206,48 @@ where
     let refusals: Vec<_> = taken.iter().map(|t| (t.entry.id, t.refusals)).collect();
     assert_eq!(refusals.len(), 2);
     assert!(refusals.contains(&(posted[0].id, 2)) && refusals.contains(&(posted[2].id, 1)));
+}
+
+/// The others come before one that was given back, whatever their ids.
+pub async fn the_longest_free_are_given_first<H: TransactionalHarness>(h: H)
+where
+    H::Backend: OutboxStore,
+{
+    let b = &*h.backend();
+    let posted = entries(3);
+    post(&h, &posted[1..2]).await;
+    h.advance(ms(10)).await;
+    post(&h, &[posted[2].clone(), posted[0].clone()]).await;
+    assert_eq!(take(b, 1).await, posted[1..2]);
+    h.advance(ms(10)).await;
+    b.put_back(&[PutBack::new(posted[1].id, Duration::ZERO, None)]).await.unwrap();
+    assert_eq!(take(b, 2).await, [posted[0].clone(), posted[2].clone()]);
+    assert_eq!(take(b, 1).await, posted[1..2]);
+}
+
+/// A relay that repeats a job which had replaced another could not know it again, so it is refused before anything is written.
+pub async fn a_job_that_replaces_is_refused<H: TransactionalHarness>(h: H)
+where
+    H::Backend: OutboxStore,
+{
+    let (b, target) = (h.backend(), Client::new(std::sync::Arc::new(MemoryBackend::default())));
+    let outbox = Outbox::new(&Client::new(b.clone()), &target);
+    let job = |on_conflict| NewJob { unique: Some(Unique { on_conflict, ..unique("k") }), ..job() };
+    let (kept, rejected) = (job(OnConflict::Keep), job(OnConflict::Reject));
+    let mut tx = h.begin().await;
+    let mixed = vec![job(OnConflict::Keep), job(OnConflict::Replace)];
+    let error = outbox.insert_in(H::conn(&mut tx), mixed).await.unwrap_err();
+    assert!(matches!(error, Error::Invalid { .. }), "{error:?}");
+    let told = error.to_string();
+    assert!(told.contains("`OnConflict::Replace`") && told.contains("`Keep`"), "{told}");
+    outbox.insert_in(H::conn(&mut tx), vec![kept.clone(), rejected.clone()]).await.unwrap();
+    h.commit(tx).await;
+    let there: Vec<_> = take(&*b, 9).await.into_iter().map(|entry| entry.id).collect();
+    assert_eq!(
+        there,
+        [kept.id, rejected.id],
+        "nothing of the refused call, and the transaction stayed usable"
+    );
 }
 
 /// A take gives at most about [`TAKE_BYTES`], and at least one entry however large.

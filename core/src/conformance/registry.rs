@@ -603,6 +603,8 @@ macro_rules! __conformance_outbox_cases {
                 a_delivered_entry_is_gone
                 an_entry_put_back_is_given_again_after_its_delay
                 a_refusal_is_kept_with_its_reason
+                the_longest_free_are_given_first
+                a_job_that_replaces_is_refused
                 a_take_is_bounded_in_bytes
                 the_age_is_that_of_the_oldest
                 a_commit_wakes_a_relay

@@ -85,7 +85,11 @@ pub enum OnConflict {
     /// The existing job takes over args, metadata, tags, blobs, priority, queue, kind, start, timeout and
     /// max attempts of the new one and keeps its id and its attempts so far
     /// ([`Inserted::Replaced`](crate::Inserted::Replaced)). A job that runs or is final is never replaced: then as `Keep`.
-    /// With [`UniqueUntil::Started`], a repeat after a lost reply may find that the replaced job has started, and then adds a job.
+    ///
+    /// The id of the new job is then stored nowhere, so a repeat after a lost reply can't be told from a new insert. While the replaced job waits, it
+    /// is replaced again by the same, and while it holds the key otherwise, nothing changes; but once it no longer holds it (it has ended, or has
+    /// started with [`UniqueUntil::Started`]), the repeat adds a job, and the work is done twice. An [outbox](crate::outbox::Outbox)
+    /// therefore refuses this rule.
     Replace,
     /// The existing job stays; the caller is told so as [`Inserted::Rejected`](crate::Inserted::Rejected).
     Reject,

@@ -49,6 +49,7 @@ impl Ledger {
         match inserted {
             Inserted::Duplicate { existing } if existing == id => self.round.repeated += 1,
             Inserted::Duplicate { .. } | Inserted::Rejected { .. } => self.round.duplicates += 1,
+            // No entry says `Replace`: `parcel::pack` refuses it.
             Inserted::New(_) | Inserted::Replaced { .. } => {}
         }
         self.delivered.push(id);

@@ -8,7 +8,8 @@
 //! 3. it removes them ([`OutboxStore::delivered`]).
 //!
 //! A relay may die at any point. Before step 2 nothing has happened, and between 2 and 3 the next relay inserts
-//! ids that are there already. So each entry arrives at least once and is one job.
+//! ids that are there already. So each entry arrives at least once and is one job. (A job that replaces another would be stored under that one's id, and
+//! not be known again: [`OnConflict::Replace`](crate::OnConflict::Replace) is refused.)
 //!
 //! **Limit.** An id is known for as long as the target keeps its job. A relay that was frozen between 1 and 2 for longer than the target's
 //! [`Retention`](crate::Retention) could insert a job again that others have moved, run and pruned meanwhile. The
@@ -45,8 +46,8 @@ pub trait OutboxStore: Transactional {
         entries: &[OutboxEntry],
     ) -> impl Future<Output = Result<()>> + Send;
 
-    /// Takes entries for the time of `hold`: those that nobody holds, lowest id first, at most `limit` and no
-    /// more than about [`TAKE_BYTES`] (but at least one if there is one). Until the time is up, or they are put back, no other call gives them.
+    /// Takes entries for the time of `hold`: of those that nobody holds the ones that became free first, by id where that is at the same time,
+    /// at most `limit` and no more than about [`TAKE_BYTES`] (but at least one if there is one). Until the time is up, or they are put back, no other call gives them.
     fn take(
         &self,
         limit: u32,

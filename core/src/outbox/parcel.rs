@@ -59,12 +59,13 @@ enum Until {
 #[serde(rename_all = "snake_case")]
 enum Conflict {
     Keep,
-    Replace,
     Reject,
 }
 
-impl From<&Unique> for Key {
-    fn from(unique: &Unique) -> Self {
+impl TryFrom<&Unique> for Key {
+    type Error = Error;
+
+    fn try_from(unique: &Unique) -> Result<Self> {
         let until = match unique.until {
             UniqueUntil::Started => Until::Started,
             UniqueUntil::Finished => Until::Finished,
@@ -72,10 +73,20 @@ impl From<&Unique> for Key {
         };
         let on_conflict = match unique.on_conflict {
             OnConflict::Keep => Conflict::Keep,
-            OnConflict::Replace => Conflict::Replace,
             OnConflict::Reject => Conflict::Reject,
+            OnConflict::Replace => return Err(no_replace()),
         };
-        Self { key: unique.key.clone(), until, on_conflict }
+        Ok(Self { key: unique.key.clone(), until, on_conflict })
+    }
+}
+
+/// What was replaced keeps its id, so the target would not know the entry again: a relay that repeats it once that job has ended would add the work anew.
+fn no_replace() -> Error {
+    Error::Invalid {
+        what: "unique rule of a job for an outbox".into(),
+        why: "with `OnConflict::Replace` a relay that is killed in mid-delivery could make the work run twice: use `Keep` or `Reject`, \
+              or enqueue the job on the target after the commit"
+            .into(),
     }
 }
 
@@ -88,7 +99,6 @@ impl From<Key> for Unique {
         };
         let on_conflict = match key.on_conflict {
             Conflict::Keep => OnConflict::Keep,
-            Conflict::Replace => OnConflict::Replace,
             Conflict::Reject => OnConflict::Reject,
         };
         Self { key: key.key, until, on_conflict }
@@ -112,7 +122,7 @@ pub(super) fn pack(job: &NewJob) -> Result<OutboxEntry> {
         timeout: job.timeout,
         delay,
         at,
-        unique: job.unique.as_ref().map(Key::from),
+        unique: job.unique.as_ref().map(Key::try_from).transpose()?,
         meta: job.meta.clone(),
         tags: job.tags.clone(),
         blobs: job.blobs.clone(),
@@ -189,7 +199,7 @@ mod tests {
         job.unique = Some(Unique {
             key: UniqueKey::new("schlüssel \"1\"").unwrap(),
             until: UniqueUntil::For(Duration::from_millis(1_500)),
-            on_conflict: OnConflict::Replace,
+            on_conflict: OnConflict::Keep,
         });
         job.meta.insert("trace".to_owned(), "a\nb".to_owned());
         job.tags.push(Tag::new("t").unwrap());

@@ -43,11 +43,13 @@ impl<B: OutboxStore, T: Backend + ?Sized> Outbox<B, T> {
 
     /// Enqueues a job on the host's connection. It is on its way once the host commits, and never was when it rolls back.
     ///
-    /// Its unique rule is applied, and its delay ends, on the target; a delay counts from here. Blobs must be on the
+    /// Its unique rule is applied, and its delay ends, on the target; a delay counts from here. The rule may be
+    /// [`Keep`](crate::OnConflict::Keep) or [`Reject`](crate::OnConflict::Reject). Blobs must be on the
     /// target's storage before ([`Client::put_blob`] of the target) and wait no longer than [`BLOB_TTL`](crate::client::BLOB_TTL).
     ///
     /// # Errors
-    /// An option that can't be used, a limit of the target's, or a database that is away. Args above
+    /// An option that can't be used ([`OnConflict::Replace`](crate::OnConflict::Replace) is one: its work could run twice), a limit of the target's, or a
+    /// database that is away. Args above
     /// [`Limits::inline_args`](crate::Limits::inline_args) are refused: [`prepare`](Client::prepare) the job on the target before the
     /// transaction, then [`insert_in`](Self::insert_in).
     pub async fn enqueue_in(&self, conn: &mut B::Conn, job: impl IntoDraft) -> Result<JobId> {

@@ -7,14 +7,21 @@ use super::server::{PASSWORD, Redis, RedisServer, Running};
 use crate::error::{Result, blocking};
 use crate::home::Home;
 use crate::port;
-use crate::postgres::tls;
+use crate::postgres::tls::{self, Certificates};
 
 /// Builds a [`RedisServer`].
 #[derive(Debug, Clone, Default)]
 pub struct RedisBuilder {
     settings: Vec<(String, String)>,
-    tls: bool,
+    tls: Option<Tls>,
     sentinel: bool,
+}
+
+/// Where the certificate comes from.
+#[derive(Debug, Clone)]
+enum Tls {
+    Own,
+    Shared(Certificates),
 }
 
 impl RedisBuilder {
@@ -29,8 +36,16 @@ impl RedisBuilder {
     /// Takes nothing but TLS, with a certificate for 127.0.0.1 and localhost by a CA of its own: [`RedisServer::ca_certificate`].
     #[must_use]
     pub fn tls(mut self) -> Self {
-        self.tls = true;
+        self.tls = Some(Tls::Own);
         self
+    }
+
+    /// As [`tls`](Self::tls) if the other server has it, with the same certificate and CA, so that servers trust each other; else plain.
+    pub fn tls_as(mut self, other: &RedisServer) -> Result<Self> {
+        let shared =
+            other.ca_certificate().map(|_| Certificates::of(other.folder())).transpose()?;
+        self.tls = shared.map(Tls::Shared);
+        Ok(self)
     }
 
     /// Another user, by its rules as the server has them (`on >password ~* +@all`).
@@ -59,13 +74,15 @@ impl RedisBuilder {
 
     fn start_now(self) -> Result<RedisServer> {
         let home = Home::new("redis", "KILL", "redis", "redis-server")?;
-        if self.tls {
-            tls::make(&home)?;
+        match &self.tls {
+            Some(Tls::Own) => tls::make(&home)?,
+            Some(Tls::Shared(certificates)) => certificates.put(&home)?,
+            None => {}
         }
         let mut running = Running {
             home,
             port: 0,
-            tls: self.tls,
+            tls: self.tls.is_some(),
             sentinel: self.sentinel,
             child: Mutex::new(None),
         };
@@ -79,9 +96,9 @@ impl RedisBuilder {
                 Err(e) => return Err(e),
             }
         }
-        let scheme = if self.tls { "rediss" } else { "redis" };
+        let scheme = if self.tls.is_some() { "rediss" } else { "redis" };
         let url = format!("{scheme}://:{PASSWORD}@127.0.0.1:{}/0", running.port);
-        let ca = self.tls.then(|| running.home.path().join(tls::CA));
+        let ca = self.tls.is_some().then(|| running.home.path().join(tls::CA));
         Ok(RedisServer::new(running, Redis::new(&url), ca))
     }
 
@@ -104,13 +121,15 @@ impl RedisBuilder {
         if !self.sentinel {
             lines.extend(data);
         }
-        if self.tls {
+        if self.tls.is_some() {
             lines.push(("port", "0".to_owned()));
             lines.push(("tls-port", port.to_string()));
             lines.push(("tls-cert-file", tls::CERTIFICATE.to_owned()));
             lines.push(("tls-key-file", tls::KEY.to_owned()));
             lines.push(("tls-ca-cert-file", tls::CA.to_owned()));
             lines.push(("tls-auth-clients", "no".to_owned()));
+            lines.push(("tls-replication", "yes".to_owned()));
+            lines.push(("tls-cluster", "yes".to_owned()));
         } else {
             lines.push(("port", port.to_string()));
         }

@@ -1,8 +1,10 @@
 //! A cluster of servers.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use super::builder::RedisBuilder;
 use super::server::{PASSWORD, RedisServer};
 use crate::binaries;
 use crate::error::{Error, Result, blocking};
@@ -21,10 +23,23 @@ pub struct RedisCluster {
 impl RedisCluster {
     /// Starts a cluster whose primaries have so many replicas each, with more lines of `redis.conf` for every node.
     pub async fn start(replicas: usize, settings: &[(&str, &str)]) -> Result<Self> {
-        let mut nodes = Vec::new();
+        Self::from(RedisServer::builder(), replicas, settings).await
+    }
+
+    /// The same by TLS, also among the nodes: [`ca_certificate`](Self::ca_certificate).
+    pub async fn start_tls(replicas: usize, settings: &[(&str, &str)]) -> Result<Self> {
+        Self::from(RedisServer::builder().tls(), replicas, settings).await
+    }
+
+    async fn from(first: RedisBuilder, replicas: usize, settings: &[(&str, &str)]) -> Result<Self> {
+        let mut nodes: Vec<RedisServer> = Vec::new();
         for _ in 0..3 * (replicas + 1) {
             let bus = port::free()?.to_string();
-            let mut builder = RedisServer::builder()
+            let builder = match nodes.first() {
+                None => first.clone(),
+                Some(first) => RedisServer::builder().tls_as(first)?,
+            };
+            let mut builder = builder
                 .setting("cluster-enabled", "yes")
                 .setting("cluster-port", &bus)
                 .setting("cluster-node-timeout", NODE_TIMEOUT)
@@ -55,7 +70,13 @@ impl RedisCluster {
     pub fn url(&self, namespace: &str) -> String {
         let seeds: Vec<_> =
             self.nodes[..2].iter().map(|node| format!("127.0.0.1:{}", node.port())).collect();
-        format!("redis+cluster://:{PASSWORD}@{}?namespace={namespace}", seeds.join(","))
+        let s = if self.ca_certificate().is_some() { "s" } else { "" };
+        format!("redis{s}+cluster://:{PASSWORD}@{}?namespace={namespace}", seeds.join(","))
+    }
+
+    /// The certificate of the CA that signed those of the nodes, in PEM, when started with TLS.
+    pub fn ca_certificate(&self) -> Option<&Path> {
+        self.nodes[0].ca_certificate()
     }
 
     /// The slot of a namespace.
@@ -98,9 +119,13 @@ impl RedisCluster {
 
     /// Runs `redis-cli` on the cluster as a whole.
     async fn cli(&self, args: Vec<String>) -> Result<()> {
+        let ca = self.ca_certificate().map(Path::to_owned);
         blocking(move || {
             let mut cli = Command::new(binaries::program("redis-cli", "redis-tools")?);
             cli.env("REDISCLI_AUTH", PASSWORD).args(args).arg("--cluster-yes");
+            if let Some(ca) = ca {
+                cli.args(["--tls", "--cacert"]).arg(ca);
+            }
             run(cli.stdin(Stdio::null()))
         })
         .await

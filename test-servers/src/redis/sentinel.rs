@@ -1,5 +1,8 @@
 //! Servers under Sentinels.
 
+use std::path::Path;
+
+use super::builder::RedisBuilder;
 use super::server::{PASSWORD, RedisServer};
 use crate::error::Result;
 
@@ -18,12 +21,22 @@ pub struct RedisSentinels {
 impl RedisSentinels {
     /// Starts a primary with so many replicas, with more lines of `redis.conf`, and waits until they follow it and every Sentinel knows everybody.
     pub async fn start(replicas: usize, settings: &[(&str, &str)]) -> Result<Self> {
-        let builder = settings
-            .iter()
-            .fold(RedisServer::builder(), |builder, (name, value)| builder.setting(name, value));
-        let mut servers = vec![builder.clone().start().await?];
+        Self::from(RedisServer::builder(), replicas, settings).await
+    }
+
+    /// The same by TLS, also among the servers and the Sentinels: [`ca_certificate`](Self::ca_certificate).
+    pub async fn start_tls(replicas: usize, settings: &[(&str, &str)]) -> Result<Self> {
+        Self::from(RedisServer::builder().tls(), replicas, settings).await
+    }
+
+    async fn from(first: RedisBuilder, replicas: usize, settings: &[(&str, &str)]) -> Result<Self> {
+        let with = |builder| {
+            settings.iter().fold(builder, |b: RedisBuilder, (name, value)| b.setting(name, value))
+        };
+        let mut servers = vec![with(first).start().await?];
         for _ in 0..replicas {
-            servers.push(builder.clone().replica_of(&servers[0]).start().await?);
+            let builder = RedisServer::builder().tls_as(&servers[0])?;
+            servers.push(with(builder).replica_of(&servers[0]).start().await?);
         }
         for replica in &servers[1..] {
             replica.until_info("master_link_status", "up").await?;
@@ -31,7 +44,7 @@ impl RedisSentinels {
         let monitor = format!("monitor {SERVICE} 127.0.0.1 {} 2", servers[0].port());
         let mut sentinels = Vec::new();
         for _ in 0..3 {
-            let builder = RedisServer::builder().sentinel();
+            let builder = RedisServer::builder().tls_as(&servers[0])?.sentinel();
             let lines = [
                 monitor.clone(),
                 format!("sentinel-pass {PASSWORD}"),
@@ -54,10 +67,16 @@ impl RedisSentinels {
     pub fn url(&self, namespace: &str) -> String {
         let hosts: Vec<_> =
             self.sentinels.iter().map(|node| format!("127.0.0.1:{}", node.port())).collect();
+        let s = if self.ca_certificate().is_some() { "s" } else { "" };
         format!(
-            "redis+sentinel://:{PASSWORD}@{}/{SERVICE}?namespace={namespace}&sentinel_password={PASSWORD}",
+            "redis{s}+sentinel://:{PASSWORD}@{}/{SERVICE}?namespace={namespace}&sentinel_password={PASSWORD}",
             hosts.join(",")
         )
+    }
+
+    /// The certificate of the CA that signed those of the servers and the Sentinels, in PEM, when started with TLS.
+    pub fn ca_certificate(&self) -> Option<&Path> {
+        self.servers[0].ca_certificate()
     }
 
     /// The servers, the first primary first.
