@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test target uses a part of it")]
 
 pub(crate) mod rights;
+pub(crate) mod watch;
 
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ pub(crate) struct Place {
     pub(crate) backend: RedisBackend,
     pub(crate) conn: MultiplexedConnection,
     pub(crate) namespace: String,
+    /// Where the server is.
+    pub(crate) url: String,
 }
 
 impl Place {
@@ -37,9 +40,10 @@ impl Place {
         let namespace = format!("test-{}", windlass_core::JobId::new());
         let options = RedisOptions::from_url(&server.url(&namespace)).unwrap().limits(limits);
         let backend = RedisBackend::open(options).await.unwrap();
-        let client = redis::Client::open(server.base_url()).unwrap();
+        let url = server.base_url().to_owned();
+        let client = redis::Client::open(url.as_str()).unwrap();
         let conn = client.get_multiplexed_async_connection().await.unwrap();
-        Self { backend, conn, namespace: format!("{{{namespace}}}") }
+        Self { backend, conn, namespace: format!("{{{namespace}}}"), url }
     }
 
     /// Sends a command about a key of the namespace.
@@ -76,6 +80,18 @@ impl Place {
              return redis.call('HSET', KEYS[1], 's', cmsgpack.pack(s))",
         );
         command.arg(1).arg(self.key(":j:", job.as_bytes())).arg(place).arg(value);
+        let () = command.query_async(&mut self.conn).await.unwrap();
+    }
+
+    /// Changes the encoding of a job's args, past the library.
+    pub(crate) async fn set_encoding(&mut self, job: JobId, code: u8) {
+        let mut command = redis::cmd("EVAL");
+        command.arg(
+            "local b = cmsgpack.unpack(redis.call('HGET', KEYS[1], 'b')) \
+             b[7] = tonumber(ARGV[1]) \
+             return redis.call('HSET', KEYS[1], 'b', cmsgpack.pack(b))",
+        );
+        command.arg(1).arg(self.key(":j:", job.as_bytes())).arg(code);
         let () = command.query_async(&mut self.conn).await.unwrap();
     }
 
