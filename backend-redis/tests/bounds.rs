@@ -4,9 +4,10 @@
 mod common;
 
 use common::watch::{Asked, Watch};
-use common::{Place, job, request};
+use common::{Place, completion, job, request};
 use windlass_core::{
-    ClaimRequest, Lease, NewJob, Queue, QueueName, QueueSlots, State, Store, WorkerId,
+    ClaimRequest, Lease, LogLevel, NewJob, Note, Payload, Queue, QueueName, QueueSlots, Record,
+    Recorded, State, Store, WorkerId,
 };
 
 /// Places of a job that one reading of a line asks for, at the most.
@@ -123,4 +124,48 @@ async fn places_of_jobs_that_are_gone_are_taken_out_in_short_scripts() {
     assert!(loads.iter().all(|jobs| *jobs <= LOOK + 4), "{loads:?}");
     assert!(claim(&place, &slots(worker, &[("q", 2)])).await.is_empty());
     assert_eq!(readings(&watch.heard().await), [(0, 1)], "the line is empty");
+}
+
+/// The settlements and records of one call go in several scripts when they bring much with them.
+#[tokio::test]
+async fn what_settlements_bring_with_them_is_bounded_too() {
+    let place = Place::open().await;
+    let worker = place.worker().await;
+    place.backend.insert(&several(100, "q")).await.unwrap();
+    let leases = claim(&place, &slots(worker, &[("q", 100)])).await;
+    let mut watch = Watch::of(&place).await;
+    let scripts = async |watch: &mut Watch| {
+        watch.heard().await.iter().filter(|asked| asked.is_script()).count()
+    };
+    let line = || Note::Log { level: LogLevel::Info, message: "line".into() };
+    let records: Vec<_> =
+        leases.iter().map(|lease| Record::new(lease.key, vec![line(); 9])).collect();
+    assert_eq!(place.backend.record(&records).await.unwrap(), vec![Recorded::Applied; 100]);
+    assert_eq!(scripts(&mut watch).await, 5, "200 records and lines at once");
+
+    let with = |lease: &Lease, follow_ups: Vec<NewJob>| {
+        let mut settlement = completion(lease);
+        settlement.follow_ups = follow_ups;
+        settlement
+    };
+    let (many, large) = leases.split_at(50);
+    let many: Vec<_> = many.iter().map(|lease| with(lease, several(19, "next"))).collect();
+    place.backend.settle(&many).await.unwrap();
+    assert_eq!(scripts(&mut watch).await, 5, "200 settlements and jobs at once");
+    let large: Vec<_> = large
+        .iter()
+        .map(|lease| {
+            let mut follow = several(1, "next");
+            follow[0].args = Payload::json(&"x".repeat(200_000)).unwrap();
+            with(lease, follow)
+        })
+        .collect();
+    place.backend.settle(&large).await.unwrap();
+    assert_eq!(scripts(&mut watch).await, 3, "4 MiB at once");
+    let stats = place.backend.stats(&Default::default()).await.unwrap();
+    assert_eq!((stats.in_state(State::Completed), stats.in_state(State::Available)), (100, 1_000));
+
+    // A single one is whole in any case.
+    let lease = place.run(worker, job()).await;
+    place.backend.settle(&[with(&lease, several(1_000, "next"))]).await.unwrap();
 }

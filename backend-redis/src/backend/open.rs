@@ -10,7 +10,7 @@ use crate::RedisBackend;
 use crate::aside::Aside;
 use crate::copies::{Copied, is_unknown_command};
 use crate::error::{certificate_error, translate};
-use crate::link::{Line, Link, Patience};
+use crate::link::{Line, Link, Patience, Reply};
 use crate::options::{RedisOptions, config, tls};
 use crate::pack::pack;
 use crate::route::Route;
@@ -91,12 +91,14 @@ async fn check(inner: &Inner) -> Result<()> {
         )));
     }
     check_wait(inner).await?;
-    let mut layout = redis::cmd("HSETNX");
-    layout.arg(&inner.namespace).arg("layout").arg(LAYOUT);
-    inner.main.send(&layout).await.map_err(wrong)?;
-    let mut found = redis::cmd("HGET");
-    found.arg(&inner.namespace).arg("layout");
-    let found = maybe_bytes(inner.main.send(&found).await.map_err(wrong)?)?;
+    let mut found = layout(inner).await.map_err(wrong)?;
+    if found.is_none() {
+        // A server at its `maxmemory` refuses this, which is why it is not tried where it would change nothing.
+        let mut set = redis::cmd("HSETNX");
+        set.arg(&inner.namespace).arg("layout").arg(LAYOUT);
+        inner.main.send(&set).await.map_err(wrong)?;
+        found = layout(inner).await.map_err(wrong)?;
+    }
     if found.as_deref() != Some(LAYOUT.as_bytes()) {
         return Err(config(format!(
             "the namespace `{}` holds jobs in a layout that this version of the library doesn't know: use a newer version, or another namespace",
@@ -104,6 +106,15 @@ async fn check(inner: &Inner) -> Result<()> {
         )));
     }
     preflight::check(inner, wrong).await
+}
+
+/// The layout of the namespace, if it has one yet.
+async fn layout(inner: &Inner) -> Reply<Option<Vec<u8>>> {
+    let mut found = redis::cmd("HGET");
+    found.arg(&inner.namespace).arg("layout");
+    let found = inner.main.send(&found).await?;
+    let odd = |_| RedisError::from((ErrorKind::Parse, "the layout has another shape"));
+    maybe_bytes(found).map_err(odd)
 }
 
 /// Whether the server can wait as the options want it.

@@ -25,6 +25,7 @@ pub(crate) struct Place {
     pub(crate) namespace: String,
     /// Where the server is.
     pub(crate) url: String,
+    options: RedisOptions,
 }
 
 impl Place {
@@ -39,11 +40,16 @@ impl Place {
     pub(crate) async fn with(server: &Redis, limits: Limits) -> Self {
         let namespace = format!("test-{}", windlass_core::JobId::new());
         let options = RedisOptions::from_url(&server.url(&namespace)).unwrap().limits(limits);
-        let backend = RedisBackend::open(options).await.unwrap();
+        let backend = RedisBackend::open(options.clone()).await.unwrap();
         let url = server.base_url().to_owned();
         let client = redis::Client::open(url.as_str()).unwrap();
         let conn = client.get_multiplexed_async_connection().await.unwrap();
-        Self { backend, conn, namespace: format!("{{{namespace}}}"), url }
+        Self { backend, conn, namespace: format!("{{{namespace}}}"), url, options }
+    }
+
+    /// Opens the namespace once more, as a process that starts does.
+    pub(crate) async fn reopen(&mut self) {
+        self.backend = RedisBackend::open(self.options.clone()).await.unwrap();
     }
 
     /// Sends a command about a key of the namespace.
