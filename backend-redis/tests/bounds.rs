@@ -3,11 +3,13 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::watch::{Asked, Watch};
 use common::{Place, completion, job, request};
 use windlass_core::{
     ClaimRequest, Lease, LogLevel, NewJob, Note, Payload, Queue, QueueName, QueueSlots, Record,
-    Recorded, State, Store, WorkerId,
+    Recorded, Retention, State, Store, WorkerId,
 };
 
 /// Places of a job that one reading of a line asks for, at the most.
@@ -168,4 +170,16 @@ async fn what_settlements_bring_with_them_is_bounded_too() {
     // A single one is whole in any case.
     let lease = place.run(worker, job()).await;
     place.backend.settle(&[with(&lease, several(1_000, "next"))]).await.unwrap();
+}
+
+/// Nothing at all is a bound too.
+#[tokio::test]
+async fn pruning_of_nothing_prunes_nothing() {
+    let place = Place::open().await;
+    place.backend.insert(&[job()]).await.unwrap();
+    let mut retention = Retention::default();
+    retention.events = Some(Duration::ZERO);
+    let done = place.backend.prune(&retention, 0).await.unwrap();
+    assert_eq!((done.jobs, done.events, done.more), (0, 0, true));
+    assert_eq!(place.backend.prune(&retention, 1).await.unwrap().events, 1);
 }

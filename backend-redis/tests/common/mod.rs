@@ -6,8 +6,9 @@ pub(crate) mod watch;
 
 use std::time::Duration;
 
-use redis::Value;
 use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Value};
+use windlass_core::storage::ByteStream;
 use windlass_core::{
     AttemptOutcome, ClaimRequest, JobId, Kind, KindSlots, Lease, Limits, NewJob, Payload, Queue,
     QueueName, QueueSlots, Settlement, Store, Unique, UniqueKey, UniqueUntil, WorkerId, WorkerInfo,
@@ -43,7 +44,9 @@ impl Place {
         let backend = RedisBackend::open(options.clone()).await.unwrap();
         let url = server.base_url().to_owned();
         let client = redis::Client::open(url.as_str()).unwrap();
-        let conn = client.get_multiplexed_async_connection().await.unwrap();
+        // A busy machine may keep it waiting.
+        let patient = AsyncConnectionConfig::new().set_response_timeout(None);
+        let conn = client.get_multiplexed_async_connection_with_config(&patient).await.unwrap();
         Self { backend, conn, namespace: format!("{{{namespace}}}"), url, options }
     }
 
@@ -148,4 +151,9 @@ pub(crate) fn unique(key: &str, until: UniqueUntil) -> NewJob {
 pub(crate) fn completion(lease: &Lease) -> Settlement {
     let outcome = AttemptOutcome::Completed { result: None, blobs: Vec::new() };
     Settlement::new(lease.key, outcome)
+}
+
+/// The bytes of a blob.
+pub(crate) fn body(bytes: Vec<u8>) -> ByteStream {
+    Box::pin(futures_util::stream::once(async { Ok(bytes.into()) }))
 }
