@@ -8,8 +8,8 @@ use std::time::Duration;
 use common::watch::{Asked, Watch};
 use common::{Place, completion, job, request};
 use windlass_core::{
-    ClaimRequest, Lease, LogLevel, NewJob, Note, Payload, Queue, QueueName, QueueSlots, Record,
-    Recorded, Retention, State, Store, WorkerId,
+    ClaimRequest, EventBody, Kind, Lease, LogLevel, NewJob, Note, Payload, Queue, QueueName,
+    QueueSlots, Record, Recorded, Retention, State, Store, WorkerId, WorkerInfo,
 };
 
 /// Places of a job that one reading of a line asks for, at the most.
@@ -182,4 +182,97 @@ async fn pruning_of_nothing_prunes_nothing() {
     let done = place.backend.prune(&retention, 0).await.unwrap();
     assert_eq!((done.jobs, done.events, done.more), (0, 0, true));
     assert_eq!(place.backend.prune(&retention, 1).await.unwrap().events, 1);
+}
+
+/// Figures of many lines, and tellings of many workers, are put together from short scripts.
+#[tokio::test]
+async fn figures_and_workers_are_read_in_short_scripts() {
+    let place = Place::open().await;
+    let info = |_| WorkerInfo::new("test", Duration::from_secs(3_600), vec![]);
+    let workers: Vec<_> = (0..600).map(info).collect();
+    for worker in &workers {
+        place.backend.register(worker).await.unwrap();
+    }
+    let of_kind = |n| {
+        let mut job = job();
+        job.kind = Kind::new(format!("kind-{n}")).unwrap();
+        job
+    };
+    let new: Vec<_> = (0..100).map(of_kind).collect();
+    place.backend.insert(&new).await.unwrap();
+    let mut watch = Watch::of(&place).await;
+    let stats = place.backend.stats(&Default::default()).await.unwrap();
+    assert_eq!((stats.in_state(State::Available), stats.ages.len()), (100, 1));
+    assert!(stats.ages[0].oldest_available.is_some());
+    let most = |heard: &[Asked]| {
+        heard.split(Asked::is_script).map(<[Asked]>::len).max().unwrap_or_default()
+    };
+    // Two lanes of 32 lines, of each the head and whether there is another one.
+    let heard = watch.heard().await;
+    assert!(most(&heard) <= 32 * 4 + 4, "{}", most(&heard));
+    let mut told: Vec<_> =
+        place.backend.workers().await.unwrap().into_iter().map(|worker| worker.id).collect();
+    let mut wanted: Vec<_> = workers.iter().map(|worker| worker.id).collect();
+    (told.sort(), wanted.sort());
+    assert_eq!(told, wanted);
+    // The server keeps up to 512 in a piece, which comes whole; of more, a script may tell of some more than it was asked for.
+    let heard = watch.heard().await;
+    assert!(most(&heard) <= 2 * 200 + 4, "{}", most(&heard));
+}
+
+/// A page of a history ends early when its notes are large, and the next goes on there: nothing is left out and the order is kept.
+#[tokio::test]
+async fn a_history_of_large_notes_comes_in_pages() {
+    let place = Place::open().await;
+    let worker = place.worker().await;
+    let lease = place.run(worker, job()).await;
+    let line = |n: u32| Note::Log {
+        level: LogLevel::Info,
+        message: format!("{n} {}", "x".repeat(15_000)),
+    };
+    for n in 0..6 {
+        let notes = (0..100).map(|m| line(n * 100 + m)).collect();
+        place.backend.record(&[Record::new(lease.key, notes)]).await.unwrap();
+    }
+    place.backend.settle(&[completion(&lease)]).await.unwrap();
+    let (mut events, mut after, mut pages) = (Vec::new(), None, 0);
+    loop {
+        let page = place.backend.history(lease.key.job, after, 1_000).await.unwrap();
+        pages += 1;
+        let bytes: usize = page.events.iter().map(|event| format!("{:?}", event.body).len()).sum();
+        assert!(bytes < 6 << 20, "{bytes} in one page");
+        events.extend(page.events);
+        after = page.next;
+        if !page.more {
+            break;
+        }
+    }
+    assert!(pages > 1, "{pages}");
+    assert!(events.is_sorted_by(|a, b| a.position < b.position));
+    let numbers: Vec<u32> = events
+        .iter()
+        .filter_map(|event| match &event.body {
+            EventBody::Note(Note::Log { message, .. }) => {
+                Some(message.split(' ').next().unwrap().parse().unwrap())
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(numbers, (0..600).collect::<Vec<_>>());
+    assert_eq!(events.len(), 603, "inserted, claimed, completed");
+}
+
+/// A request that is sent again finds what it took by the worker's own list, without a look at every job of the worker.
+#[tokio::test]
+async fn a_repeated_claim_loads_only_what_it_took() {
+    let place = Place::open().await;
+    let worker = place.worker().await;
+    place.backend.insert(&several(300, "q")).await.unwrap();
+    assert_eq!(claim(&place, &slots(worker, &[("q", 295)])).await.len(), 295);
+    let mut request = slots(worker, &[("q", 5)]);
+    let taken = claim(&place, &request).await;
+    request.resend = true;
+    let mut watch = Watch::of(&place).await;
+    assert_eq!(claim(&place, &request).await, taken);
+    assert_eq!(loads(&watch.heard().await), [10], "each once to find it and once to answer it");
 }

@@ -283,3 +283,18 @@ async fn f22_a_retry_takes_its_key_as_an_insert_does() {
     let () = delete.query_async(&mut place.conn).await.unwrap();
     assert_eq!(place.backend.change(&retry(first.key.job)).await.unwrap().count, 1);
 }
+
+/// A request that is sent again is given only what runs under its own claim id, whatever the worker's list says.
+#[tokio::test]
+async fn a_repeated_claim_gives_nothing_of_another_claim() {
+    let mut place = Place::open().await;
+    let worker = place.worker().await;
+    let lease = place.run(worker, job()).await;
+    let mut again = request(worker);
+    again.resend = true;
+    let mark = [&1_u32.to_be_bytes()[..], again.claim_id.as_bytes(), b"0"].concat();
+    let mut put = redis::cmd("HSET");
+    put.arg(place.key(":own:", worker.as_bytes())).arg(lease.key.job.as_bytes()).arg(mark);
+    let () = put.query_async(&mut place.conn).await.unwrap();
+    assert!(place.backend.claim(&again).await.unwrap().leases.is_empty());
+}

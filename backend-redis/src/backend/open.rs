@@ -123,14 +123,26 @@ async fn check_wait(inner: &Inner) -> Result<()> {
         return Ok(());
     }
     let mut wait = redis::cmd("WAITAOF");
-    wait.arg(0).arg(0).arg(1);
+    wait.arg(1).arg(0).arg(1);
     match inner.main.send(&wait).await {
         Ok(_) => Ok(()),
-        Err(error) if is_unknown_command(&error) => Err(config(
-            "a wait for disks is asked for (`wait_on_disk`), and the server knows no `WAITAOF`: it must be of version 7.2 or newer",
-        )),
-        Err(error) => Err(explain(&inner.options, error)),
+        Err(error) => match why_no_wait(&error) {
+            Some(why) => Err(config(why)),
+            None => Err(explain(&inner.options, error)),
+        },
     }
+}
+
+/// What keeps a server from waiting for disks until somebody changes it.
+fn why_no_wait(error: &RedisError) -> Option<&'static str> {
+    if is_unknown_command(error) {
+        return Some(
+            "a wait for disks is asked for (`wait_on_disk`), and the server knows no `WAITAOF`: it must be of version 7.2 or newer",
+        );
+    }
+    error.detail()?.contains("appendonly is disabled").then_some(
+        "a wait for disks is asked for (`wait_on_disk`), and the server writes no append-only file (`appendonly no`): set it to `yes`",
+    )
 }
 
 /// An error while opening.
@@ -174,4 +186,26 @@ fn explain(options: &RedisOptions, error: RedisError) -> windlass_core::Error {
         ));
     }
     translate("open", error)
+}
+
+#[cfg(test)]
+mod tests {
+    use redis::ServerErrorKind;
+
+    use super::*;
+
+    fn told(detail: &str) -> RedisError {
+        RedisError::from((ErrorKind::Server(ServerErrorKind::ResponseError), "", detail.to_owned()))
+    }
+
+    /// As servers of 7.0 and 7.2 say it.
+    #[test]
+    fn a_server_that_never_syncs_is_told_at_opening() {
+        let old = told("unknown command 'WAITAOF', with args beginning with: '1' '0' '1' ");
+        assert!(why_no_wait(&old).unwrap().contains("7.2"));
+        let off = "WAITAOF cannot be used when numlocal is set but appendonly is disabled.";
+        assert!(why_no_wait(&told(off)).unwrap().contains("`appendonly no`"));
+        let replica = "WAITAOF cannot be used with replica instances.";
+        assert_eq!(why_no_wait(&told(replica)), None);
+    }
 }

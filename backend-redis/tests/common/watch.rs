@@ -62,6 +62,6 @@ impl Asked {
     }
 
     pub(crate) fn is_script(&self) -> bool {
-        self.command == "EVALSHA"
+        matches!(self.command.as_str(), "EVALSHA" | "EVAL")
     }
 }
