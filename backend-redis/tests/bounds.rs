@@ -213,7 +213,8 @@ async fn figures_and_workers_are_read_in_short_scripts() {
     let mut told: Vec<_> =
         place.backend.workers().await.unwrap().into_iter().map(|worker| worker.id).collect();
     let mut wanted: Vec<_> = workers.iter().map(|worker| worker.id).collect();
-    (told.sort(), wanted.sort());
+    told.sort();
+    wanted.sort();
     assert_eq!(told, wanted);
     // The server keeps up to 512 in a piece, which comes whole; of more, a script may tell of some more than it was asked for.
     let heard = watch.heard().await;
