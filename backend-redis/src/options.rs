@@ -8,7 +8,7 @@ mod wait;
 use std::fmt;
 use std::time::Duration;
 
-use redis::{ConnectionAddr, ConnectionInfo};
+use redis::{ConnectionAddr, ConnectionInfo, ProtocolVersion};
 use windlass_core::{Error, Limits, Result};
 
 pub(crate) use nodes::Nodes;
@@ -59,8 +59,10 @@ impl RedisOptions {
     /// A server, by the driver's own options.
     #[must_use]
     pub fn new(connect: ConnectionInfo) -> Self {
+        // Answers are read as this version of the protocol gives them.
+        let login = connect.redis_settings().clone().set_protocol(ProtocolVersion::RESP2);
         Self {
-            connect,
+            connect: connect.set_redis_settings(login),
             nodes: Nodes::One,
             namespace: DEFAULT_NAMESPACE.to_owned(),
             limits: Limits::default(),
@@ -85,6 +87,8 @@ impl RedisOptions {
     /// - `namespace=name`, see [`namespace`](Self::namespace);
     /// - `durability=always`, `seconds`, `as-configured` or `none`, see [`durability`](Self::durability);
     /// - `listen=off`, see [`listen`](Self::listen);
+    /// - `connect_timeout=5s` and `response_timeout=30s` (or `500ms`), see [`connect_timeout`](Self::connect_timeout) and
+    ///   [`response_timeout`](Self::response_timeout);
     /// - `ca=path`, a file for [`ca_certificate`](Self::ca_certificate);
     /// - `wait_replicas=1`, `wait_timeout=500ms` (or `2s`) and `wait_on_disk=on`, see [`wait_replicas`](Self::wait_replicas);
     /// - `sentinel_username=name` and `sentinel_password=secret`, the login of Sentinels that want one.

@@ -3,6 +3,8 @@
 mod feed;
 mod stats;
 
+use std::collections::BTreeMap;
+
 use redis::Value;
 use windlass_core::kit::{timestamp, unreadable};
 use windlass_core::{
@@ -20,7 +22,9 @@ use crate::wire;
 
 /// Jobs that one script looks at for a listing: about a millisecond of the server's time.
 const LOOK: usize = 250;
-/// Bytes of args and results that one script answers.
+/// Workers that one script tells of, about.
+const WORKERS: usize = 100;
+/// Bytes of args and results, or of notes, that one script answers.
 const BYTES: usize = 4 << 20;
 
 /// A page holds something, and not too much.
@@ -92,10 +96,21 @@ fn row(job: Value) -> Result<Row> {
 }
 
 pub(crate) async fn workers(inner: &Inner) -> Result<Vec<WorkerRecord>> {
-    let found = inner.read("workers", &inner.scripts.workers, Args::new()).await?;
-    let mut workers = wire::list(found)?.into_iter().map(worker).collect::<Result<Vec<_>>>()?;
-    workers.sort_by_key(|worker| worker.id);
-    Ok(workers)
+    let mut workers = BTreeMap::new();
+    let mut at = b"0".to_vec();
+    loop {
+        let args = Args::new().bytes(at).int(WORKERS);
+        let page = inner.read("workers", &inner.scripts.workers, args).await?;
+        let [next, found] = wire::items(page)?;
+        for value in wire::list(found)? {
+            let worker = worker(value)?;
+            workers.insert(worker.id, worker);
+        }
+        at = wire::bytes(next)?;
+        if at == b"0" {
+            return Ok(workers.into_values().collect());
+        }
+    }
 }
 
 fn worker(value: Value) -> Result<WorkerRecord> {

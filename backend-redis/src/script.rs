@@ -110,7 +110,7 @@ macro_rules! scripts {
 }
 
 scripts! {
-    append blob_begin blob_chunk blob_delete blob_give_up blob_list blob_publish blob_sweep blobs_deleted change claim configure_queue
+    ages append blob_begin blob_chunk blob_delete blob_give_up blob_list blob_publish blob_sweep blobs_deleted change claim configure_queue
     deregister events heartbeat history insert list maintain prune_blobs prune_events prune_jobs record register settle stage_blobs stats
     workers
 }

@@ -255,3 +255,46 @@ async fn f22_a_lost_holder_is_rescued_before_its_key_is_refused() {
     assert_eq!(state(&place, lease.key.job).await, State::Discarded);
     assert!(place.backend.maintain(10).await.unwrap().rescued.is_empty(), "once");
 }
+
+/// F22: a retry takes its key back as an insert would take it: from a holder whose record is gone, and from a lost one that is given up.
+#[tokio::test]
+async fn f22_a_retry_takes_its_key_as_an_insert_does() {
+    let mut place = Place::open().await;
+    let worker = place.worker().await;
+    let retry = |id| ChangeRequest::new(Selector::Ids(vec![id]), Change::Retry);
+    let first = place.run(worker, unique("a", UniqueUntil::Finished)).await;
+    place.backend.settle(&[completion(&first)]).await.unwrap();
+    let mut last = unique("a", UniqueUntil::Finished);
+    last.max_attempts = 1;
+    let holder = place.run(worker, last).await;
+    assert_eq!(place.backend.change(&retry(first.key.job)).await.unwrap().count, 0, "held");
+    place.backend.deregister(worker).await.unwrap();
+    assert_eq!(place.backend.change(&retry(first.key.job)).await.unwrap().count, 1);
+    assert_eq!(state(&place, holder.key.job).await, State::Discarded);
+
+    let worker = place.worker().await;
+    let first = place.claim(worker).await.unwrap().remove(0);
+    place.backend.settle(&[completion(&first)]).await.unwrap();
+    let gone = unique("a", UniqueUntil::Finished);
+    place.backend.insert(std::slice::from_ref(&gone)).await.unwrap();
+    assert_eq!(place.backend.change(&retry(first.key.job)).await.unwrap().count, 0, "held");
+    let mut delete = redis::cmd("DEL");
+    delete.arg(place.key(":j:", gone.id.as_bytes()));
+    let () = delete.query_async(&mut place.conn).await.unwrap();
+    assert_eq!(place.backend.change(&retry(first.key.job)).await.unwrap().count, 1);
+}
+
+/// A request that is sent again is given only what runs under its own claim id, whatever the worker's list says.
+#[tokio::test]
+async fn a_repeated_claim_gives_nothing_of_another_claim() {
+    let mut place = Place::open().await;
+    let worker = place.worker().await;
+    let lease = place.run(worker, job()).await;
+    let mut again = request(worker);
+    again.resend = true;
+    let mark = [&1_u32.to_be_bytes()[..], again.claim_id.as_bytes(), b"0"].concat();
+    let mut put = redis::cmd("HSET");
+    put.arg(place.key(":own:", worker.as_bytes())).arg(lease.key.job.as_bytes()).arg(mark);
+    let () = put.query_async(&mut place.conn).await.unwrap();
+    assert!(place.backend.claim(&again).await.unwrap().leases.is_empty());
+}

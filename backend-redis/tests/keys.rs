@@ -5,10 +5,10 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Place, QUEUE, completion, job, queue, unique};
+use common::{Place, QUEUE, body, completion, job, queue, unique};
 use windlass_core::{
-    BlobKey, Change, ChangeRequest, Error, NewJob, Queue, QueueChange, Retention, Selector, Start,
-    Store, UniqueUntil, WorkerInfo,
+    Backend, BlobKey, Change, ChangeRequest, Error, NewJob, Queue, QueueChange, Retention,
+    Selector, Start, Store, UniqueUntil, WorkerInfo,
 };
 
 fn role_in(error: &Error, role: &str) {
@@ -120,4 +120,39 @@ async fn workers_queues_blobs_and_pruning_look_at_theirs() {
     role_in(&backend.prune(&Retention::default(), 10).await.unwrap_err(), "finished");
     role_in(&backend.maintain(10).await.unwrap_err(), "leases");
     assert_eq!(place.everything().await, before, "nothing is written in {QUEUE}");
+}
+
+/// Blobs that are kept on the server, those of one chunk and those of several.
+#[tokio::test]
+async fn uploads_and_deletions_of_blobs_look_at_their_keys_before_they_write() {
+    let small = || body(b"small".to_vec());
+    let large = || body(vec![b'x'; 3 << 20]);
+    let key = BlobKey::new("blobs/a").unwrap();
+    for (spoiled, role) in [(":blobs", "blobs"), (":blobkeys", "keys of blobs")] {
+        let mut place = Place::open().await;
+        let storage = place.backend.storage();
+        place.command("SET", spoiled, &["something else"]).await;
+        let before = place.everything().await;
+        role_in(&storage.put(&key, small()).await.unwrap_err(), role);
+        assert_eq!(place.everything().await, before, "{spoiled}: nothing is written");
+    }
+    for (spoiled, role) in [(":uploads", "uploads"), (":chunks", "chunks")] {
+        let mut place = Place::open().await;
+        let storage = place.backend.storage();
+        place.command("SET", spoiled, &["something else"]).await;
+        let before = place.everything().await;
+        role_in(&storage.put(&key, large()).await.unwrap_err(), role);
+        assert_eq!(place.everything().await, before, "{spoiled}: nothing is written");
+    }
+    for (spoiled, role) in [(":sweep", "swept blobs"), (":blobkeys", "keys of blobs")] {
+        let mut place = Place::open().await;
+        let storage = place.backend.storage();
+        storage.put(&key, small()).await.unwrap();
+        place.command("DEL", spoiled, &[]).await;
+        place.command("SET", spoiled, &["something else"]).await;
+        let before = place.everything().await;
+        role_in(&storage.delete(std::slice::from_ref(&key)).await.unwrap_err(), role);
+        role_in(&storage.put(&key, small()).await.unwrap_err(), role);
+        assert_eq!(place.everything().await, before, "{spoiled}: nothing is written");
+    }
 }

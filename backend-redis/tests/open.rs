@@ -3,6 +3,7 @@
 
 mod common;
 
+use redis::IntoConnectionInfo;
 use windlass_core::{Backend, Error, Kind, NewJob, Payload, QueueName, Store};
 use windlass_redis::{Durability, RedisBackend, RedisOptions};
 use windlass_test_servers::RedisServer;
@@ -102,4 +103,18 @@ async fn a_server_that_is_away_is_a_transient_error() {
     let error = RedisBackend::connect(&server.url("a")).await.unwrap_err();
     assert!(error.is_transient(), "{error:?}");
     assert!(!format!("{error:?}").contains(server.password()), "F52");
+}
+
+/// Whatever the host's options ask of the driver, answers come in the form that the library reads.
+#[tokio::test]
+async fn the_version_of_the_protocol_is_the_librarys_to_choose() {
+    let server = RedisServer::builder().start().await.unwrap();
+    let info = server.base_url().into_connection_info().unwrap();
+    let settings = info.redis_settings().clone().set_protocol(redis::ProtocolVersion::RESP3);
+    let options = RedisOptions::new(info.set_redis_settings(settings));
+    let backend = RedisBackend::open(options.durability(Durability::Always)).await.unwrap();
+    let queue = QueueName::new("q").unwrap();
+    let paused = windlass_core::QueueChange::default().paused(true);
+    backend.configure_queue(&queue, &paused).await.unwrap();
+    assert_eq!(backend.queue_settings(&[]).await.unwrap().len(), 1);
 }

@@ -10,7 +10,7 @@ use crate::RedisBackend;
 use crate::aside::Aside;
 use crate::copies::{Copied, is_unknown_command};
 use crate::error::{certificate_error, translate};
-use crate::link::{Line, Link, Patience};
+use crate::link::{Line, Link, Patience, Reply};
 use crate::options::{RedisOptions, config, tls};
 use crate::pack::pack;
 use crate::route::Route;
@@ -91,12 +91,14 @@ async fn check(inner: &Inner) -> Result<()> {
         )));
     }
     check_wait(inner).await?;
-    let mut layout = redis::cmd("HSETNX");
-    layout.arg(&inner.namespace).arg("layout").arg(LAYOUT);
-    inner.main.send(&layout).await.map_err(wrong)?;
-    let mut found = redis::cmd("HGET");
-    found.arg(&inner.namespace).arg("layout");
-    let found = maybe_bytes(inner.main.send(&found).await.map_err(wrong)?)?;
+    let mut found = layout(inner).await.map_err(wrong)?;
+    if found.is_none() {
+        // A server at its `maxmemory` refuses this, which is why it is not tried where it would change nothing.
+        let mut set = redis::cmd("HSETNX");
+        set.arg(&inner.namespace).arg("layout").arg(LAYOUT);
+        inner.main.send(&set).await.map_err(wrong)?;
+        found = layout(inner).await.map_err(wrong)?;
+    }
     if found.as_deref() != Some(LAYOUT.as_bytes()) {
         return Err(config(format!(
             "the namespace `{}` holds jobs in a layout that this version of the library doesn't know: use a newer version, or another namespace",
@@ -106,20 +108,41 @@ async fn check(inner: &Inner) -> Result<()> {
     preflight::check(inner, wrong).await
 }
 
+/// The layout of the namespace, if it has one yet.
+async fn layout(inner: &Inner) -> Reply<Option<Vec<u8>>> {
+    let mut found = redis::cmd("HGET");
+    found.arg(&inner.namespace).arg("layout");
+    let found = inner.main.send(&found).await?;
+    let odd = |_| RedisError::from((ErrorKind::Parse, "the layout has another shape"));
+    maybe_bytes(found).map_err(odd)
+}
+
 /// Whether the server can wait as the options want it.
 async fn check_wait(inner: &Inner) -> Result<()> {
     if !inner.options.copies.on_disk {
         return Ok(());
     }
     let mut wait = redis::cmd("WAITAOF");
-    wait.arg(0).arg(0).arg(1);
+    wait.arg(1).arg(0).arg(1);
     match inner.main.send(&wait).await {
         Ok(_) => Ok(()),
-        Err(error) if is_unknown_command(&error) => Err(config(
-            "a wait for disks is asked for (`wait_on_disk`), and the server knows no `WAITAOF`: it must be of version 7.2 or newer",
-        )),
-        Err(error) => Err(explain(&inner.options, error)),
+        Err(error) => match why_no_wait(&error) {
+            Some(why) => Err(config(why)),
+            None => Err(explain(&inner.options, error)),
+        },
     }
+}
+
+/// What keeps a server from waiting for disks until somebody changes it.
+fn why_no_wait(error: &RedisError) -> Option<&'static str> {
+    if is_unknown_command(error) {
+        return Some(
+            "a wait for disks is asked for (`wait_on_disk`), and the server knows no `WAITAOF`: it must be of version 7.2 or newer",
+        );
+    }
+    error.detail()?.contains("appendonly is disabled").then_some(
+        "a wait for disks is asked for (`wait_on_disk`), and the server writes no append-only file (`appendonly no`): set it to `yes`",
+    )
 }
 
 /// An error while opening.
@@ -163,4 +186,26 @@ fn explain(options: &RedisOptions, error: RedisError) -> windlass_core::Error {
         ));
     }
     translate("open", error)
+}
+
+#[cfg(test)]
+mod tests {
+    use redis::ServerErrorKind;
+
+    use super::*;
+
+    fn told(detail: &str) -> RedisError {
+        RedisError::from((ErrorKind::Server(ServerErrorKind::ResponseError), "", detail.to_owned()))
+    }
+
+    /// As servers of 7.0 and 7.2 say it.
+    #[test]
+    fn a_server_that_never_syncs_is_told_at_opening() {
+        let old = told("unknown command 'WAITAOF', with args beginning with: '1' '0' '1' ");
+        assert!(why_no_wait(&old).unwrap().contains("7.2"));
+        let off = "WAITAOF cannot be used when numlocal is set but appendonly is disabled.";
+        assert!(why_no_wait(&told(off)).unwrap().contains("`appendonly no`"));
+        let replica = "WAITAOF cannot be used with replica instances.";
+        assert_eq!(why_no_wait(&told(replica)), None);
+    }
 }

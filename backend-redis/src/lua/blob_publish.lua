@@ -12,7 +12,8 @@ if old then
   if was[4] > 0 then zset('swept blobs', NS .. ':sweep', was[1], was[4]) end
 end
 if id == '' then
-  id = int(call('HINCRBY', NS, 'upload', 1))
+  id = int(tonumber(read('counters', 'HGET', NS, 'upload') or 0) + 1)
+  hash('counters', NS, 'upload', id)
 else
   zset('uploads', NS .. ':uploads', id, false)
   hash('chunks', NS .. ':chunks', id, false)

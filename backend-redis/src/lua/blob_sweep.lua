@@ -10,13 +10,15 @@ local most = tonumber(ARGV[1])
 local dead = read('uploads', 'ZRANGE', NS .. ':uploads', '-inf', int(now), 'BYSCORE', 'LIMIT', 0, AT_ONCE)
 for n = 1, #dead do give_up(dead[n]) end
 local doomed, more = read('swept blobs', 'ZRANGE', NS .. ':sweep', 0, AT_ONCE - 1, 'WITHSCORES'), #dead
-local keys = {}
+local keys, looked = {}, 0
 for n = 1, #doomed, 2 do
   local id, left = doomed[n], tonumber(doomed[n + 1])
   -- From the last one on, so that a reader finds that the blob is gone.
-  while left > 0 and #keys < most do
+  while left > 0 and looked < most do
     left = left - 1
-    keys[#keys + 1] = NS .. ':c:' .. id .. ':' .. left
+    local key = NS .. ':c:' .. id .. ':' .. left
+    looked = looked + 1
+    if read('chunk', 'EXISTS', key) == 1 then keys[#keys + 1] = key end
   end
   zset('swept blobs', NS .. ':sweep', id, left > 0 and left)
   if left > 0 then more = more + 1 end

@@ -28,5 +28,6 @@ for n = 1, math.min(#ids, most) do
   local job = load(ids[n])
   if job and (not filter or passes(filter, job.s, job.b)) and change_one(job, change, delay) then changed = changed + 1 end
 end
-if changed > 0 then flush() end
+-- Lost holders of keys may have been rescued all the same.
+if changed > 0 or #dirty > 0 then flush() end
 return { changed, last }

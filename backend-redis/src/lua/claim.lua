@@ -1,9 +1,11 @@
 #!lua flags=allow-oom
--- Takes available jobs for a worker, a bounded number.
+-- Takes available jobs for a worker, and looks at a bounded number of them.
 -- KEYS: the namespace.
 -- ARGV: the limits; the worker; the claim id; 1 for the quarantine lane, else 0; 1 when the request was sent before, else 0; the most jobs; the most
--- bytes of args; queues as a msgpack array of {name, limit}; kinds as one of {name, limit}, -1 for none; known encodings as a msgpack array.
--- Returns: {'expired'}; or {more, jobs}, more 1 when it stopped before the limits, each job {id, s, b, args, progress}.
+-- bytes of args; queues as a msgpack array of {name, limit}; kinds as one of {name, limit}, -1 for none; known encodings as a msgpack array;
+-- how many jobs to step over in the lines of the first queue, by kind (msgpack array, empty for none).
+-- Returns: {'expired'}; or {more, jobs, queue, passed}: more 1 when it stopped before the limits, each job {id, s, b, args, progress}; the queue
+-- (counted from 1) with which to go on, and how many jobs of its lines to step over then (as they are given).
 --@ base writes jobs keys claim
 limits(ARGV[1])
 local worker, claim, quarantine = ARGV[2], ARGV[3], ARGV[4] == '1'
@@ -20,11 +22,14 @@ if ARGV[5] == '1' then
   local again = resent(worker, claim, queues)
   if #again > 0 then
     for n = 1, #again do again[n] = lease(again[n]) end
-    return { 0, again }
+    return { 0, again, 0, '' }
   end
 end
 
-local encodings, rooms, taken, bytes, more = {}, {}, {}, 0, 0
+-- Jobs looked at by one call.
+local LOOK = 400
+local encodings, rooms, taken, bytes, looked = {}, {}, {}, 0, 0
+local more, place, passed = 0, 0, {}
 for _, code in ipairs(cmsgpack.unpack(ARGV[10])) do encodings[code] = true end
 for n = 1, #kinds do rooms[n] = kinds[n][2] < 0 and LAST or kinds[n][2] end
 
@@ -38,18 +43,22 @@ local function take(job)
   bytes = bytes + #(answer[4] or '')
 end
 
-local function serve(queue, limit)
+local function serve(at, skips)
+  local queue, limit = queues[at][1], queues[at][2]
+  if limit < 1 then return end
   local settings = read('queues', 'HGET', NS .. ':queues', queue)
   if settings and cmsgpack.unpack(settings)[1] == '1' then return end
   local lines = {}
-  for n = 1, #kinds do lines[n] = line(queue, kinds[n][1], quarantine, limit) end
+  for n = 1, #kinds do lines[n] = line(queue, kinds[n][1], quarantine, limit, skips[n] or 0) end
   while limit > 0 do
     local n = first(lines, rooms)
     if not n then return end
-    if #taken >= most or bytes >= most_bytes then
-      more = 1
+    if #taken >= most or bytes >= most_bytes or looked >= LOOK then
+      more, place = 1, at
+      for k = 1, #lines do passed[k] = lines[k].passed end
       return
     end
+    looked = looked + 1
     local member = lines[n].take()
     local job = load(sub(member, 9))
     if not job or job.s[STATE] ~= AVAILABLE then
@@ -57,10 +66,17 @@ local function serve(queue, limit)
     elseif encodings[job.b[ENCODING]] then
       take(job)
       limit, rooms[n] = limit - 1, rooms[n] - 1
+    else
+      -- It waits for who can read it.
+      lines[n].passed = lines[n].passed + 1
     end
   end
 end
 
-for n = 1, #queues do serve(queues[n][1], queues[n][2]) end
+local skips = cmsgpack.unpack(ARGV[11])
+for n = 1, #queues do
+  serve(n, n == 1 and skips or {})
+  if more == 1 then break end
+end
 if next(zsets) then flush() end
-return { more, taken }
+return { more, taken, place, cmsgpack.pack(passed) }

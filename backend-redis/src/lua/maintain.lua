@@ -11,7 +11,6 @@ local pauses = cmsgpack.unpack(ARGV[2])
 local promoted, more_due = promote(tonumber(ARGV[3]))
 local rescued, removed, more_lost = rescue_lost(tonumber(ARGV[4]), pauses)
 local freed, more_windows = free_windows(tonumber(ARGV[5]))
+local wait = next_due()
 if next(zsets) or next(hashes) then flush() end
-local due = call('ZRANGE', NS .. ':due', 0, 0, 'WITHSCORES')
-local wait = due[2] and math.max(tonumber(due[2]) - now, 0) or -1
 return { promoted, rescued, freed, removed, more_due, more_lost, more_windows, wait }

@@ -20,8 +20,8 @@ end
 local function revive(job)
   local s, key = job.s, job.b[UNIQUE]
   if key ~= '' then
-    local holder, mode, till = holding(key)
-    if holder and holder ~= job.id and (mode ~= HELD_WINDOW or till > now) then return false end
+    local holder = holder_of(key)
+    if holder and holder ~= job.id then return false end
   end
   job.set.no_result = true
   if job.x then

@@ -1,10 +1,11 @@
 -- The lines in which jobs wait: one for each queue, kind and lane.
 
--- A line's first jobs, read a few at a time.
-local function line(queue, kind, quarantine, limit)
+-- A line's first jobs behind those passed before, read a few at a time. The limit is at least 1.
+local function line(queue, kind, quarantine, limit, passed)
   local key = ready_key(queue, kind, quarantine)
-  local at, from, size, part = 1, 0, math.min(limit, 4), {}
-  local self = { key = key }
+  local at, from, size, part = 1, passed, math.min(limit, 4), {}
+  -- passed: how many were left where they are.
+  local self = { key = key, passed = passed }
 
   local function fetch()
     part = read('ready', 'ZRANGE', key, from, from + size - 1, 'WITHSCORES')
@@ -47,9 +48,10 @@ end
 local function resent(worker, claim, queues)
   local again, places = {}, {}
   for n = 1, #queues do places[queues[n][1]] = places[queues[n][1]] or n end
-  local own = read('own', 'HKEYS', own_key(worker))
-  for n = 1, #own do
-    local job = load(own[n])
+  local own = read('own', 'HGETALL', own_key(worker))
+  for n = 1, #own, 2 do
+    -- The mark has the claim id behind the epoch; the job itself decides.
+    local job = sub(own[n + 1], 5, 20) == claim and load(own[n])
     if job and job.s[CLAIM] == claim then again[#again + 1] = job end
   end
   table.sort(again, function(x, y)

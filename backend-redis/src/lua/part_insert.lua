@@ -44,30 +44,13 @@ local function plan(new, finishing)
     if job and waits(job.s[STATE]) then return job.b[QUEUE] end
   end
 
-  local function holder_of(key)
-    if taken[key] then return taken[key] end
-    local id, mode, till = holding(key)
-    if not id or (mode == HELD_WINDOW and till <= now) then return nil end
-    local job = load(id)
-    if job and job.s[STATE] == RUNNING and not alive(job.s[WORKER]) then
-      -- It may have been given up by now.
-      rescue(job, true)
-      id, mode, till = holding(key)
-      if not id then return nil end
-    end
-    -- A window outlives its job.
-    if job == nil and mode ~= HELD_WINDOW then return nil end
-    if id == finishing and mode ~= HELD_WINDOW then return nil end
-    return id
-  end
-
   local function one(job)
     local seconds = math.floor(job.delay / 1000000)
     if seconds > FARTHEST then return nil, 'delay', math.min(seconds, LAST) end
     if queues[job.id] or call('EXISTS', job_key(job.id)) == 1 then return { DUPLICATE, job.id } end
     local key = job.b[UNIQUE]
     if key ~= '' then
-      local existing = holder_of(key)
+      local existing = taken[key] or holder_of(key, finishing)
       if existing then
         if job.rule == REJECT then return { REJECTED, existing } end
         local queue = job.rule == REPLACE and waits_in(existing)

@@ -97,7 +97,8 @@ local function remove(job, how)
   end_key(job, how)
   zset('ids', NS .. ':ids', job.id, false)
   gone[#gone + 1] = job_key(job.id)
-  gone[#gone + 1] = notes_key(job.id)
+  local notes = notes_key(job.id)
+  if read('notes', 'EXISTS', notes) == 1 then gone[#gone + 1] = notes end
   job.removed = true
 end
 

@@ -62,3 +62,20 @@ local function rescue(job, lost, pauses)
   apply(job, to, 5, err, s[WORKER])
   return true
 end
+
+-- Who holds a key against others. A holder that is lost is rescued first: it may be given up by that.
+-- finishing: a job that finishes in the same step; what it holds until then is free, and its fence alone says whose it is.
+local function holder_of(key, finishing)
+  local id, mode, till = holding(key)
+  if not id or (mode == HELD_WINDOW and till <= now) then return nil end
+  local job = load(id)
+  if id ~= finishing and job and job.s[STATE] == RUNNING and not alive(job.s[WORKER]) then
+    rescue(job, true)
+    id, mode, till = holding(key)
+    if not id then return nil end
+  end
+  -- A window outlives its job.
+  if job == nil and mode ~= HELD_WINDOW then return nil end
+  if id == finishing and mode ~= HELD_WINDOW then return nil end
+  return id
+end

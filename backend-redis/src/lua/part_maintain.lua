@@ -4,6 +4,9 @@ local function upto(role, key, time, limit)
   return read(role, 'ZRANGE', key, '-inf', int(time), 'BYSCORE', 'LIMIT', 0, limit)
 end
 
+-- How many jobs leave the head of those that are due.
+local leaving = 0
+
 local function promote(limit)
   local ids, promoted = upto('due', NS .. ':due', now, limit + 1), 0
   for n = 1, math.min(#ids, limit) do
@@ -15,7 +18,18 @@ local function promote(limit)
       aside('due', NS .. ':due', ids[n], ids[n])
     end
   end
+  leaving = math.min(#ids, limit)
   return promoted, #ids > limit and 1 or 0
+end
+
+-- Micros until the next job is due after what was decided, or -1.
+local function next_due()
+  local key = NS .. ':due'
+  local due = tonumber(read('due', 'ZRANGE', key, leaving, leaving, 'WITHSCORES')[2])
+  for _, score in pairs(zsets[key] or {}) do
+    if score and (not due or score < due) then due = score end
+  end
+  return due and math.max(due - now, 0) or -1
 end
 
 -- Jobs of a worker that is lost. They leave its hash in any case, so that no page is read twice.

@@ -1,4 +1,6 @@
 -- What a script is going to write. Everything is decided first, then the keys are looked at, then all is written: nothing stops half-way.
+-- Every key that is written was read or looked at before, and what goes from a key goes after what comes to it: a key that is empty in between is gone,
+-- and while a slot moves, one that is gone can't be written.
 -- zsets[key][member] and hashes[key][field] hold the new score or value, or false for what goes.
 local zsets, hashes, roles = {}, {}, {}
 local hints, gone, entries = {}, {}, {}
@@ -53,8 +55,8 @@ local function write_zset(key, set)
       removed[#removed + 1] = member
     end
   end
-  in_chunks('ZREM', key, removed)
   in_chunks('ZADD', key, added)
+  in_chunks('ZREM', key, removed)
 end
 
 local function write_hash(key, set)
@@ -67,14 +69,16 @@ local function write_hash(key, set)
       removed[#removed + 1] = field
     end
   end
-  in_chunks('HDEL', key, removed)
   in_chunks('HSET', key, added)
+  in_chunks('HDEL', key, removed)
 end
 
 local function write_counts(key, set)
+  local none = {}
   for name, n in pairs(set) do
-    if n ~= 0 and call('HINCRBY', key, name, n) <= 0 then call('HDEL', key, name) end
+    if n ~= 0 and call('HINCRBY', key, name, n) <= 0 then none[#none + 1] = name end
   end
+  in_chunks('HDEL', key, none)
 end
 
 -- Looks at the keys that are about to be written.

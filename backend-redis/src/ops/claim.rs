@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use redis::Value;
+use windlass_core::kit::unreadable;
 use windlass_core::{
     AttemptOutcome, ClaimRequest, Claimed, Encoding, Epoch, Error, Failure, FailureKind, JobId,
     Lane, Lease, LeaseKey, Result, Settlement,
@@ -27,7 +28,7 @@ pub(crate) async fn claim(inner: &Inner, request: &ClaimRequest) -> Result<Claim
     let (mut leases, mut damaged) = (Vec::new(), Vec::new());
     let mut resend = request.resend;
     loop {
-        let (jobs, more) = some(inner, request, &rest, resend).await?;
+        let Part { jobs, next } = some(inner, request, &rest, resend).await?;
         resend = false;
         for job in jobs {
             match lease(request, job)? {
@@ -38,7 +39,9 @@ pub(crate) async fn claim(inner: &Inner, request: &ClaimRequest) -> Result<Claim
                 Err(unreadable) => damaged.push(unreadable),
             }
         }
-        if !more {
+        let Some(next) = next else { break };
+        rest.go_on(next);
+        if rest.queues.is_empty() {
             break;
         }
     }
@@ -57,6 +60,14 @@ struct Rest<'r> {
     queues: Vec<(&'r str, u32)>,
     /// -1 for no limit.
     kinds: Vec<(&'r str, i64)>,
+    /// Jobs of each kind to step over in the first queue.
+    passed: Vec<u64>,
+}
+
+/// Where a claim goes on: the queue, and how many of its jobs of each kind to step over.
+struct Next {
+    queue: usize,
+    passed: Vec<u64>,
 }
 
 impl<'r> Rest<'r> {
@@ -73,7 +84,7 @@ impl<'r> Rest<'r> {
             }
         }
         let queues = request.queues.iter().map(|q| (q.queue.as_str(), q.limit)).collect();
-        Self { queues, kinds }
+        Self { queues, kinds, passed: Vec::new() }
     }
 
     fn took(&mut self, lease: &Lease) {
@@ -88,15 +99,27 @@ impl<'r> Rest<'r> {
             *left -= 1;
         }
     }
+
+    /// Leaves out the queues that are done with.
+    fn go_on(&mut self, next: Next) {
+        self.queues.drain(..next.queue.min(self.queues.len()));
+        self.queues.retain(|(_, left)| *left > 0);
+        self.passed = next.passed;
+    }
 }
 
-/// One script's worth, and whether there may be more.
+/// One script's worth, and where to go on if there may be more.
+struct Part {
+    jobs: Vec<Value>,
+    next: Option<Next>,
+}
+
 async fn some(
     inner: &Inner,
     request: &ClaimRequest,
     rest: &Rest<'_>,
     resend: bool,
-) -> Result<(Vec<Value>, bool)> {
+) -> Result<Part> {
     let encodings: Vec<u8> =
         (0..=u8::MAX).filter(|code| Encoding::from_code(i64::from(*code)).is_some()).collect();
     let args = Args::new()
@@ -109,13 +132,21 @@ async fn some(
         .int(BYTES)
         .bytes(pack(&rest.queues))
         .bytes(pack(&rest.kinds))
-        .bytes(pack(&encodings));
-    let mut answer =
-        wire::list(inner.call("claim", &inner.scripts.claim, args).await?)?.into_iter();
-    match (answer.next(), answer.next()) {
-        (Some(more), Some(jobs)) => Ok((wire::list(jobs)?, wire::int(&more)? == 1)),
-        _ => Err(Error::WorkerExpired { worker: request.worker }),
-    }
+        .bytes(pack(&encodings))
+        .bytes(pack(&rest.passed));
+    let answer = wire::list(inner.call("claim", &inner.scripts.claim, args).await?)?;
+    let Ok([more, jobs, queue, passed]) = <[Value; 4]>::try_from(answer) else {
+        return Err(Error::WorkerExpired { worker: request.worker });
+    };
+    let next = if wire::int(&more)? == 1 { Some(next(&queue, passed)?) } else { None };
+    Ok(Part { jobs: wire::list(jobs)?, next })
+}
+
+fn next(queue: &Value, passed: Value) -> Result<Next> {
+    let odd = |_| unreadable("the answer of a claim", "it has another shape");
+    let passed = rmp_serde::from_slice(&wire::bytes(passed)?).map_err(odd)?;
+    let queue = usize::try_from(wire::count(queue)?).unwrap_or(usize::MAX);
+    Ok(Next { queue: queue.saturating_sub(1), passed })
 }
 
 type Unreadable = (LeaseKey, Error);

@@ -4,6 +4,7 @@ use windlass_core::kit::notes;
 use windlass_core::{Error, EventBody, JobId, Note, Record, Recorded, Result};
 
 use super::settle::refused_by_store;
+use super::{load_of, portions};
 use crate::backend::Inner;
 use crate::pack::{Bytes, pack};
 use crate::script::Args;
@@ -15,7 +16,11 @@ const AT_ONCE: usize = 100;
 /// Adds records; each is applied whole, or not at all and the answer says so.
 pub(crate) async fn record(inner: &Inner, records: &[Record]) -> Result<Vec<Recorded>> {
     let mut recorded = Vec::with_capacity(records.len());
-    for some in records.chunks(AT_ONCE) {
+    let load = |record: &Record| {
+        let (notes, bytes) = load_of(&record.notes);
+        (1 + notes, bytes)
+    };
+    for some in portions(records, AT_ONCE, load) {
         recorded.extend(record_some(inner, some).await?);
     }
     Ok(recorded)

@@ -4,9 +4,9 @@ use redis::Value;
 use windlass_core::kit::{micros, notes, unreadable};
 use windlass_core::{AttemptOutcome, Error, Failure, Limits, Result, Settled, Settlement, State};
 
-use super::at_most;
 use super::insert::{push_jobs, refused};
 use super::record::push_notes;
+use super::{at_most, load_of, portions};
 use crate::backend::Inner;
 use crate::pack::{Bytes, pack};
 use crate::script::Args;
@@ -17,10 +17,26 @@ const AT_ONCE: usize = 100;
 
 pub(crate) async fn settle(inner: &Inner, settlements: &[Settlement]) -> Result<Vec<Settled>> {
     let mut settled = Vec::with_capacity(settlements.len());
-    for some in settlements.chunks(AT_ONCE) {
+    for some in portions(settlements, AT_ONCE, load) {
         settled.extend(settle_some(inner, some).await?);
     }
     Ok(settled)
+}
+
+/// What a settlement brings with it: things to write, and bytes.
+fn load(settlement: &Settlement) -> (usize, usize) {
+    let Settlement { outcome, follow_ups, notes, .. } = settlement;
+    let (mut things, mut bytes) = load_of(notes);
+    things += 1;
+    if let AttemptOutcome::Completed { result, blobs } = outcome {
+        things += blobs.len();
+        bytes += result.as_ref().map_or(0, |result| result.bytes.len());
+    }
+    for job in follow_ups {
+        things += 1 + job.blobs.len();
+        bytes += job.args.bytes.len();
+    }
+    (things, bytes)
 }
 
 async fn settle_some(inner: &Inner, settlements: &[Settlement]) -> Result<Vec<Settled>> {

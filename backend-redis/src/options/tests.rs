@@ -41,6 +41,8 @@ fn f52_no_error_shows_a_password() {
         "redis+hunter2://db",
         "redis://app:hunter2@db?wait_replicas=hunter2",
         "redis://app:hunter2@db?wait_timeout=hunter2",
+        "redis://app:hunter2@db?connect_timeout=hunter2",
+        "redis://app:hunter2@db?response_timeout=0s",
         "redis://app:hunter2@db?wait_replicas=1&wait_timeout=30s",
         "redis://app:hunter2@db?wait_on_disk=hunter2",
         "redis://app:hunter2@db?ca=/hunter2",
@@ -137,4 +139,13 @@ fn namespaces_are_plain() {
     for bad in ["", "a b", "{a}", "a:b", "ä", &"x".repeat(65)] {
         assert!(options().namespace(bad).is_err(), "{bad:?}");
     }
+}
+
+#[test]
+fn a_url_tells_how_long_to_wait() {
+    let url =
+        "redis://db?wait_replicas=1&wait_timeout=40s&response_timeout=50s&connect_timeout=250ms";
+    let options = RedisOptions::from_url(url).unwrap();
+    assert_eq!(options.connect_timeout, Duration::from_millis(250));
+    assert_eq!(options.response_timeout, Duration::from_secs(50));
 }

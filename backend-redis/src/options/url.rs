@@ -1,5 +1,6 @@
 //! Reads a URL. No error shows the URL or a value from it, since a password may stand anywhere in a URL that was put together wrongly.
 
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 use redis::{ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo};
@@ -7,7 +8,7 @@ use windlass_core::{Error, Result};
 
 use super::{Durability, RedisOptions, config};
 
-const OURS: &str = "`namespace`, `durability`, `listen`, `ca`, `wait_replicas`, `wait_timeout`, `wait_on_disk`, `sentinel_username` and `sentinel_password`";
+const OURS: &str = "`namespace`, `durability`, `listen`, `ca`, `connect_timeout`, `response_timeout`, `wait_replicas`, `wait_timeout`, `wait_on_disk`, `sentinel_username` and `sentinel_password`";
 /// Where Sentinels listen unless told otherwise.
 const SENTINEL_PORT: u16 = 26_379;
 
@@ -145,7 +146,9 @@ fn apply(options: RedisOptions, name: &str, value: &str) -> Result<RedisOptions>
             let n = n.parse().map_err(|_| config("`wait_replicas` in the URL must be a number"))?;
             Ok(options.wait_replicas(n))
         }
-        ("wait_timeout", text) => Ok(options.wait_timeout(time(text)?)),
+        ("connect_timeout", text) => Ok(options.connect_timeout(time("connect_timeout", text)?)),
+        ("response_timeout", text) => Ok(options.response_timeout(time("response_timeout", text)?)),
+        ("wait_timeout", text) => Ok(options.wait_timeout(time("wait_timeout", text)?)),
         ("wait_on_disk", "on") => Ok(options.wait_on_disk(true)),
         ("wait_on_disk", "off") => Ok(options.wait_on_disk(false)),
         ("wait_on_disk", _) => Err(config("`wait_on_disk` in the URL must be `on` or `off`")),
@@ -155,15 +158,15 @@ fn apply(options: RedisOptions, name: &str, value: &str) -> Result<RedisOptions>
 }
 
 /// `500ms` or `2s`.
-fn time(text: &str) -> Result<Duration> {
+fn time(name: &str, text: &str) -> Result<Duration> {
     let (digits, unit) = match text.strip_suffix("ms") {
         Some(digits) => (digits, Duration::from_millis(1)),
         None => (text.strip_suffix('s').unwrap_or_default(), Duration::from_secs(1)),
     };
-    let n: Option<u16> = digits.parse().ok();
-    n.map(|n| unit * u32::from(n)).ok_or_else(|| {
-        config(
-            "`wait_timeout` in the URL must be a time like `500ms` or `2s`, up to 65535 of either",
-        )
+    let n: Option<NonZeroU16> = digits.parse().ok();
+    n.map(|n| unit * u32::from(n.get())).ok_or_else(|| {
+        config(format!(
+            "`{name}` in the URL must be a time like `500ms` or `2s`, 1 to 65535 of either"
+        ))
     })
 }

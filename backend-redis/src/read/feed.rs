@@ -5,7 +5,7 @@ use windlass_core::kit::feed::Entry;
 use windlass_core::kit::{damaged, trail, unreadable};
 use windlass_core::{Event, EventFilter, EventPage, JobId, Kind, Position, QueueName, Result};
 
-use super::check_limit;
+use super::{BYTES, check_limit};
 use crate::backend::Inner;
 use crate::script::Args;
 use crate::wire::{self, Body};
@@ -26,24 +26,32 @@ pub(crate) async fn history(
 ) -> Result<EventPage> {
     check_limit(inner, limit)?;
     // One more than asked for, and one that may be the position itself.
-    let args = Args::new().bytes(id.as_bytes()).int(seq(after)).int(limit + 2);
+    let args = Args::new().bytes(id.as_bytes()).int(seq(after)).int(limit + 2).int(BYTES);
     let found = wire::list(inner.read("history", &inner.scripts.history, args).await?)?;
     if found.is_empty() {
         return Ok(EventPage::new(Vec::new(), after, false, false));
     }
-    let [body, changes, notes] = wire::items(Value::Array(found))?;
+    let [body, changes, notes, cut] = wire::items(Value::Array(found))?;
+    let cut = wire::int(&cut)? == 1;
     let body = wire::bytes(body)?;
     let body: Body = wire::unpack(id, "b", &body)?;
     let kind = Kind::new(&body.kind).map_err(|e| damaged(id, "kind", e))?;
     let queue = QueueName::new(&body.queue).map_err(|e| damaged(id, "queue", e))?;
     let changes = wire::text(changes).map_err(|_| damaged(id, "trail", "it is not text"))?;
     let mut events = trail::events(&changes, id, &kind, &queue)?;
+    let mut last = None;
     for note in wire::list(notes)? {
-        events.extend(self::note(id, &wire::text(note)?)?);
+        let note = self::note(id, &wire::text(note)?)?;
+        last = note.last().map(|event| event.position).or(last);
+        events.extend(note);
+    }
+    if cut {
+        // What comes after the notes that were read may have others before it.
+        events.retain(|event| last.is_some_and(|last| event.position <= last));
     }
     events.retain(|event| after.is_none_or(|after| event.position > after));
     events.sort_by_key(|event| event.position);
-    let more = events.len() > limit;
+    let more = cut || events.len() > limit;
     events.truncate(limit);
     let next = events.last().map(|event| event.position).or(after);
     Ok(EventPage::new(events, next, false, more))

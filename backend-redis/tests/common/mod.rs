@@ -2,11 +2,13 @@
 #![allow(dead_code, reason = "each test target uses a part of it")]
 
 pub(crate) mod rights;
+pub(crate) mod watch;
 
 use std::time::Duration;
 
-use redis::Value;
 use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Value};
+use windlass_core::storage::ByteStream;
 use windlass_core::{
     AttemptOutcome, ClaimRequest, JobId, Kind, KindSlots, Lease, Limits, NewJob, Payload, Queue,
     QueueName, QueueSlots, Settlement, Store, Unique, UniqueKey, UniqueUntil, WorkerId, WorkerInfo,
@@ -22,6 +24,9 @@ pub(crate) struct Place {
     pub(crate) backend: RedisBackend,
     pub(crate) conn: MultiplexedConnection,
     pub(crate) namespace: String,
+    /// Where the server is.
+    pub(crate) url: String,
+    options: RedisOptions,
 }
 
 impl Place {
@@ -36,10 +41,18 @@ impl Place {
     pub(crate) async fn with(server: &Redis, limits: Limits) -> Self {
         let namespace = format!("test-{}", windlass_core::JobId::new());
         let options = RedisOptions::from_url(&server.url(&namespace)).unwrap().limits(limits);
-        let backend = RedisBackend::open(options).await.unwrap();
-        let client = redis::Client::open(server.base_url()).unwrap();
-        let conn = client.get_multiplexed_async_connection().await.unwrap();
-        Self { backend, conn, namespace: format!("{{{namespace}}}") }
+        let backend = RedisBackend::open(options.clone()).await.unwrap();
+        let url = server.base_url().to_owned();
+        let client = redis::Client::open(url.as_str()).unwrap();
+        // A busy machine may keep it waiting.
+        let patient = AsyncConnectionConfig::new().set_response_timeout(None);
+        let conn = client.get_multiplexed_async_connection_with_config(&patient).await.unwrap();
+        Self { backend, conn, namespace: format!("{{{namespace}}}"), url, options }
+    }
+
+    /// Opens the namespace once more, as a process that starts does.
+    pub(crate) async fn reopen(&mut self) {
+        self.backend = RedisBackend::open(self.options.clone()).await.unwrap();
     }
 
     /// Sends a command about a key of the namespace.
@@ -76,6 +89,18 @@ impl Place {
              return redis.call('HSET', KEYS[1], 's', cmsgpack.pack(s))",
         );
         command.arg(1).arg(self.key(":j:", job.as_bytes())).arg(place).arg(value);
+        let () = command.query_async(&mut self.conn).await.unwrap();
+    }
+
+    /// Changes the encoding of a job's args, past the library.
+    pub(crate) async fn set_encoding(&mut self, job: JobId, code: u8) {
+        let mut command = redis::cmd("EVAL");
+        command.arg(
+            "local b = cmsgpack.unpack(redis.call('HGET', KEYS[1], 'b')) \
+             b[7] = tonumber(ARGV[1]) \
+             return redis.call('HSET', KEYS[1], 'b', cmsgpack.pack(b))",
+        );
+        command.arg(1).arg(self.key(":j:", job.as_bytes())).arg(code);
         let () = command.query_async(&mut self.conn).await.unwrap();
     }
 
@@ -126,4 +151,9 @@ pub(crate) fn unique(key: &str, until: UniqueUntil) -> NewJob {
 pub(crate) fn completion(lease: &Lease) -> Settlement {
     let outcome = AttemptOutcome::Completed { result: None, blobs: Vec::new() };
     Settlement::new(lease.key, outcome)
+}
+
+/// The bytes of a blob.
+pub(crate) fn body(bytes: Vec<u8>) -> ByteStream {
+    Box::pin(futures_util::stream::once(async { Ok(bytes.into()) }))
 }

@@ -61,6 +61,23 @@ pub async fn a_follow_up_may_take_the_key_of_the_completed_job<H: Harness>(h: H)
     assert_eq!(third, [Inserted::Duplicate { existing: next.id }]);
 }
 
+/// The fence alone decides: until somebody takes the job, its owner ends it, also after its lease ran out.
+pub async fn a_follow_up_may_take_the_key_though_the_lease_ran_out<H: Harness>(h: H) {
+    let b = &*h.backend();
+    let w = worker(b).await;
+    let leases = [run_new(b, w, unique_job("a")).await, run_new(b, w, job()).await];
+    b.deregister(w).await.unwrap();
+    let next = unique_job("a");
+    let batch = [
+        completion(leases[0].key, vec![next.clone()]),
+        Settlement::new(leases[1].key, completed()),
+    ];
+    let applied = Settled::Applied { state: State::Completed };
+    assert_eq!(b.settle(&batch).await.unwrap(), [applied.clone(), applied]);
+    assert_eq!(state(b, next.id).await, State::Available);
+    assert!(maintain(b).await.rescued.is_empty());
+}
+
 pub async fn too_many_are_refused<H: Harness>(_: H) {
     let h = H::open(Limits { follow_ups: 2, ..Limits::default() }).await;
     let b = &*h.backend();

@@ -265,6 +265,7 @@ macro_rules! __conformance_cases {
                 they_are_there_when_the_job_is_complete
                 a_duplicate_among_them_is_no_error
                 a_follow_up_may_take_the_key_of_the_completed_job
+                a_follow_up_may_take_the_key_though_the_lease_ran_out
                 too_many_are_refused
                 one_above_a_limit_refuses_the_settlement
                 a_full_queue_takes_them_all_the_same
