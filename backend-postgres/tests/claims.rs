@@ -170,6 +170,12 @@ async fn f19_what_was_moved_after_it_was_seen_is_not_taken() {
             transaction.commit().await.unwrap();
             let taken = taken.await.unwrap();
             assert!(!taken.is_empty() && !taken.contains(&jobs[0]), "{taken:?}");
+            // Nor taken and put away as one that can't be read.
+            let untouched = format!(
+                "SELECT count(*) FROM windlass.jobs WHERE id = '{}' AND state = 2 AND epoch = 0",
+                jobs[0].as_uuid()
+            );
+            assert_eq!(place.value(&untouched).await, "1");
         }
     }
 }

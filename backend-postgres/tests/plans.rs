@@ -193,9 +193,9 @@ async fn changes(bench: &mut Counted, w: WorkerId) {
     };
     let jobs: Vec<_> = (0..20).map(job).collect();
     b.insert(&jobs).await.unwrap();
-    for n in 0..3 {
+    for (n, holder) in jobs.iter().enumerate().take(3) {
         let replaced = bench.at_most("replace", 300, b.insert(&[job(n)])).await.unwrap();
-        assert_eq!(replaced, [Inserted::Replaced { existing: jobs[n].id }]);
+        assert_eq!(replaced, [Inserted::Replaced { existing: holder.id }]);
     }
     let ids: Vec<_> = jobs.iter().map(|job| job.id).collect();
     let all = |change| ChangeRequest::new(Selector::Ids(ids.clone()), change);
