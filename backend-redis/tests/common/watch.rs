@@ -32,9 +32,15 @@ impl Watch {
             if line.contains(&end) {
                 return heard;
             }
-            if line.contains(&self.namespace) {
-                heard.push(Asked::read(&line));
+            if !line.contains(&self.namespace) {
+                continue;
             }
+            let asked = Asked::read(&line);
+            // A script that the server did not know ran when it was sent whole.
+            if asked.command == "EVAL" {
+                heard.pop_if(|last: &mut Asked| last.command == "EVALSHA" && last.by == asked.by);
+            }
+            heard.push(asked);
         }
         panic!("the server ended the watch");
     }
