@@ -17,9 +17,13 @@ mod port;
 mod postgres;
 mod proxy;
 mod redis;
+#[cfg(feature = "s3")]
+mod s3;
 
 pub use error::{Error, Result};
 pub use pgbouncer::{PgBouncer, PgBouncerBuilder};
 pub use postgres::{Auth, Postgres, PostgresBuilder, PostgresServer};
 pub use proxy::{Proxy, Stall};
 pub use redis::{Redis, RedisBuilder, RedisCluster, RedisSentinels, RedisServer};
+#[cfg(feature = "s3")]
+pub use s3::S3Server;
