@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod binaries;
+mod chromium;
 mod error;
 mod home;
 mod pgbouncer;
@@ -20,6 +21,7 @@ mod redis;
 #[cfg(feature = "s3")]
 mod s3;
 
+pub use chromium::Chromium;
 pub use error::{Error, Result};
 pub use pgbouncer::{PgBouncer, PgBouncerBuilder};
 pub use postgres::{Auth, Postgres, PostgresBuilder, PostgresServer};
