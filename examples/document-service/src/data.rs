@@ -90,7 +90,7 @@ impl Data {
             Some(url) if url.starts_with("postgres") => {
                 let local = PostgresBackend::open(PostgresOptions::from_url(url)?).await?;
                 let options = PgConnectOptions::from_str(url)?;
-                let pool = PgPoolOptions::new().acquire_timeout(Duration::from_secs(10));
+                let pool = PgPoolOptions::new().acquire_timeout(Duration::from_secs(30));
                 let pool = pool.connect_with(options).await?;
                 sqlx::raw_sql(POSTGRES_SCHEMA).execute(&pool).await?;
                 let (side, jobs) = Side::new(pool, "BEGIN", local, elsewhere, storage);

@@ -114,7 +114,7 @@ async fn files_are_dropped_and_jobs_cancelled_and_retried() {
     let browser = Browser::open(&service.url).await;
     browser.sign_in(ADMIN.1).await;
     browser.until_text("#live", "Live").await;
-    let markup = "<img src=x onerror=\"document.title='markup'\">.txt";
+    let markup = "<img src=x onerror=document.title=1>.txt";
     let script = r"
         for (const [n, drop] of document.querySelectorAll('.drop').entries()) {
             const data = new DataTransfer();
