@@ -77,12 +77,15 @@ impl Error for Failed {}
 
 impl From<sqlx::Error> for Failed {
     fn from(error: sqlx::Error) -> Self {
-        match error {
-            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Tls(_) => {
-                Self::unavailable(&error)
-            }
-            other => Self::internal(with_causes(&other)),
-        }
+        let away = match &error {
+            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Tls(_) => true,
+            // Postgres is going away, or takes nobody in; SQLite's file is locked for long.
+            sqlx::Error::Database(e) => e.code().is_some_and(|code| {
+                ["57P", "08", "53"].iter().any(|class| code.starts_with(class)) || code == "5"
+            }),
+            _ => false,
+        };
+        if away { Self::unavailable(&error) } else { Self::internal(with_causes(&error)) }
     }
 }
 

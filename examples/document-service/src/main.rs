@@ -119,7 +119,9 @@ async fn run(options: Options) -> Result<(), Fatal> {
             false => Err(format!("there is a user `{email}` already").into()),
         };
     }
-    first_user(&app, &options).await?;
+    if !matches!(options.run, Some(Run::Worker)) {
+        first_user(&app, &options).await?;
+    }
     stop_when_asked(app.stop.clone());
     let relay = tokio::spawn(relay(app.clone()));
     let (api, worker) = match options.run {

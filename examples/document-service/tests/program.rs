@@ -6,7 +6,8 @@ mod support;
 
 use reqwest::Method;
 use serde_json::Value;
-use support::{ADMIN, Place, http};
+use support::{ADMIN, Place, form, http, until};
+use windlass_test_servers::{PostgresServer, RedisServer};
 
 #[tokio::test]
 async fn what_can_not_be_used_is_told_at_the_start() {
@@ -103,4 +104,43 @@ async fn the_openapi_document_tells_what_is_served() {
         let name = reference.split('"').next().unwrap();
         assert!(document["components"]["schemas"].get(name).is_some(), "{name}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn health_tells_of_servers_that_are_away_and_back() {
+    let place = Place::local().await;
+    let postgres = PostgresServer::builder().start().await.unwrap();
+    let database = postgres.url(&postgres.create_database().await.unwrap());
+    let redis = RedisServer::builder().start().await.unwrap();
+    let args = ["api", "--database", &database, "--jobs", &redis.url("documents")];
+    let service = place.start(&args);
+    let user = service.admin().await;
+    let until_health = async |expected: [&str; 3]| {
+        until(&format!("health is {expected:?}"), async || {
+            let answer = http().get(format!("{}/health", user.base)).send().await.unwrap();
+            let status = answer.status();
+            let body: Value = answer.json().await.unwrap();
+            let all = expected == ["ok"; 3];
+            assert_eq!(status == 200, body["status"] == "ok", "{body}");
+            let found = [&body["database"], &body["jobs"], &body["storage"]];
+            (found == expected && (status == 200) == all).then_some(())
+        })
+        .await;
+    };
+    until_health(["ok"; 3]).await;
+    redis.kill_9().await.unwrap();
+    until_health(["ok", "down", "ok"]).await;
+    let refused = user.post("/jobs/upload").multipart(form("content", "context")).send().await;
+    assert_eq!(refused.unwrap().status(), 503);
+    redis.start().await.unwrap();
+    until_health(["ok"; 3]).await;
+    place.until_blobs(0).await;
+    let id = user.upload("content", "context").await;
+    postgres.kill_9().await.unwrap();
+    until_health(["down", "ok", "ok"]).await;
+    postgres.start().await.unwrap();
+    until_health(["ok"; 3]).await;
+    let _worker =
+        place.start(&["worker", "--database", &database, "--jobs", &redis.url("documents")]);
+    user.until(&id, "COMPLETED").await;
 }

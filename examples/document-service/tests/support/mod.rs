@@ -15,7 +15,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use windlass_test_servers::{PostgresServer, RedisServer, S3Server};
 
-pub const ADMIN: (&str, &str) = ("admin@example.org", "a secret");
+pub const ADMIN: (&str, &str) = ("admin@example.org", "secret");
 /// A hang is a failure; how long anything takes is not.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
