@@ -7,7 +7,7 @@ mod support;
 use reqwest::Method;
 use serde_json::Value;
 use support::{ADMIN, Place, form, http, until};
-use windlass_test_servers::{PostgresServer, RedisServer};
+use windlass_test_servers::{PostgresServer, RedisServer, S3Server};
 
 #[tokio::test]
 async fn what_can_not_be_used_is_told_at_the_start() {
@@ -35,6 +35,18 @@ async fn what_can_not_be_used_is_told_at_the_start() {
         assert_eq!(output.status.code(), Some(2), "{args:?}: {error}");
         assert!(error.contains(part) && !error.contains("hunter2"), "{args:?}: {error}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_store_that_refuses_is_told_at_the_start() {
+    let place = Place::local().await;
+    let server = S3Server::start().await.unwrap();
+    let mut command = place.command(&["add-user", "somebody", "--storage", &server.url()]);
+    command.env("AWS_ACCESS_KEY_ID", server.key_id()).env("AWS_SECRET_ACCESS_KEY", "hunter2");
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(error.contains("look at `--storage`") && !error.contains("hunter2"), "{error}");
 }
 
 #[tokio::test]

@@ -42,6 +42,19 @@ pub async fn two_files_become_a_result(place: Place) {
         assert!(steps.iter().any(|found| **found == step), "{step} in {steps:?}");
     }
 
+    let log = service.log();
+    let of_job: Vec<_> = log.lines().filter(|line| line.contains(&id)).collect();
+    let sequence = [
+        "documents received",
+        "downloading content",
+        "downloading context",
+        "comparing",
+        "uploading result.json",
+        "completing",
+    ];
+    assert_eq!(of_job.len(), sequence.len(), "{log}");
+    assert!(of_job.iter().zip(sequence).all(|(line, step)| line.contains(step)), "{log}");
+
     let artifact = user.get(&format!("/jobs/{id}/result")).send().await.unwrap();
     assert_eq!(artifact.status(), 200);
     assert_eq!(&artifact.json::<Value>().await.unwrap(), result);

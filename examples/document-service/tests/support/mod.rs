@@ -3,7 +3,7 @@
 
 pub mod browser;
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -69,18 +69,21 @@ impl Place {
 
     /// Starts the program, with further arguments.
     pub fn start(&self, args: &[&str]) -> Service {
-        let mut child = self.command(args).stdout(Stdio::piped()).spawn().unwrap();
+        let log = self.dir.path().join(format!("log-{}", windlass::JobId::new()));
+        let mut command = self.command(args);
+        command.stdout(Stdio::piped()).stderr(File::create(&log).unwrap());
+        let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut url = String::new();
         if args.first() != Some(&"worker") {
             let found = lines
                 .by_ref()
                 .find_map(|line| Some(line.unwrap().strip_prefix("listening on ")?.to_owned()));
-            url = found.expect("the service did not start");
+            url = found.unwrap_or_else(|| panic!("it did not start: {}", read(&log)));
         }
         // The program must never wait for somebody to read.
         std::thread::spawn(move || lines.for_each(drop));
-        Service { child, url }
+        Service { child, url, log }
     }
 
     /// Adds a user, and gives the password.
@@ -109,16 +112,22 @@ impl Place {
     }
 }
 
-/// A running program; killed when dropped.
+/// A running program; killed when dropped. It must not have failed in a way of its own.
 pub struct Service {
     child: Child,
     pub url: String,
+    log: PathBuf,
 }
 
 impl Service {
     pub fn kill_9(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        read(&self.log)
     }
 
     pub fn is_running(&mut self) -> bool {
@@ -150,7 +159,17 @@ impl Drop for Service {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            return eprintln!("{}", self.log());
+        }
+        for fault in ["panicked at", "a request failed"] {
+            assert!(!self.log().contains(fault), "{}", self.log());
+        }
     }
+}
+
+fn read(log: &Path) -> String {
+    String::from_utf8_lossy(&fs::read(log).unwrap_or_default()).into_owned()
 }
 
 #[derive(Clone)]
