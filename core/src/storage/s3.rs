@@ -75,6 +75,8 @@ impl S3Options {
 impl ObjectStorage {
     /// Blobs in a bucket of S3, or of a store that speaks its protocol. Presigned URLs work. Nothing is sent before the first call.
     ///
+    /// TLS is rustls', with the cryptography that the process has chosen; where it has chosen none, that is ring from here on.
+    ///
     /// # Errors
     /// [`Error::Config`] for options, of the environment too, that don't fit together.
     pub fn s3(options: S3Options) -> Result<Self> {
