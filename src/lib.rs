@@ -38,7 +38,8 @@
 //! | `postgres-tls` | TLS to Postgres, by rustls |
 //! | `redis` | the Redis backend, in a namespace of its own: `redis://user:password@host/0`, `redis+sentinel://host,host/service` or `redis+cluster://host,host` |
 //! | `redis-tls` | TLS to Redis, by rustls: `rediss://`, `rediss+sentinel://`, `rediss+cluster://` |
-//! | `object-store` | blobs in a folder, S3 and its look-alikes, GCS or Azure, through the crate `object_store` |
+//! | `object-store` | blobs in a folder, or in any store of the crate `object_store` |
+//! | `s3` | blobs in S3 and its look-alikes by a URL: `s3://bucket/prefix` |
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod binaries;
+mod chromium;
 mod error;
 mod home;
 mod pgbouncer;
@@ -17,9 +18,14 @@ mod port;
 mod postgres;
 mod proxy;
 mod redis;
+#[cfg(feature = "s3")]
+mod s3;
 
+pub use chromium::Chromium;
 pub use error::{Error, Result};
 pub use pgbouncer::{PgBouncer, PgBouncerBuilder};
 pub use postgres::{Auth, Postgres, PostgresBuilder, PostgresServer};
 pub use proxy::{Proxy, Stall};
 pub use redis::{Redis, RedisBuilder, RedisCluster, RedisSentinels, RedisServer};
+#[cfg(feature = "s3")]
+pub use s3::S3Server;

@@ -14,6 +14,8 @@ mod object_error;
 mod object_upload;
 mod offload;
 mod refs;
+#[cfg(feature = "s3")]
+mod s3;
 
 pub use blob::Blob;
 pub use io::{open_blob, put_blob, put_bytes, put_file, read_blob};
@@ -23,6 +25,8 @@ pub use memory::MemoryStorage;
 pub use object::{ObjectStorage, Presigner};
 pub use offload::{load, offload};
 pub use refs::blobs_in;
+#[cfg(feature = "s3")]
+pub use s3::S3Options;
 
 use std::fmt::{self, Debug};
 use std::time::Duration;

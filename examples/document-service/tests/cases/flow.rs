@@ -1,0 +1,269 @@
+//! Jobs on their way.
+
+use std::collections::HashSet;
+use std::fs;
+
+use futures_util::future::join_all;
+use reqwest::redirect::Policy;
+use serde_json::{Value, json};
+
+use crate::support::{PATIENCE, Place, User, builder, form, job_id, remove, until};
+
+pub async fn two_files_become_a_result(place: Place) {
+    let service = place.start(&[]);
+    let user = service.admin().await;
+    let id = user.upload("alpha beta gamma\ndelta\n", "alpha beta gamma\nepsilon\n").await;
+    let job = user.until(&id, "COMPLETED").await;
+    assert_eq!((&job["attempts"], &job["errors"]), (&json!(1), &json!([])));
+    assert_eq!(job["progress"]["done"], 4);
+    assert!(job["created_at"].as_str() <= job["finished_at"].as_str());
+    assert_eq!(job["payload"]["content_name"], "content.txt");
+    for key in [&job["payload"]["content_key"], &job["payload"]["context_key"], &job["result_path"]]
+    {
+        assert!(place.files().join(key.as_str().unwrap()).exists(), "{key}");
+    }
+    let result = &job["result_content"];
+    assert_eq!((&result["content"]["lines"], &result["content"]["words"]), (&json!(2), &json!(4)));
+    assert_eq!(result["comparison"]["similarity"], 0.75);
+    assert_eq!(result["comparison"]["shared_terms"][0]["term"], "alpha");
+    let diff = result["comparison"]["diff"].as_str().unwrap();
+    assert!(diff.contains("-delta\n+epsilon"), "{diff}");
+    let steps: Vec<_> =
+        job["timeline"].as_array().unwrap().iter().map(|step| &step["what"]).collect();
+    let expected = [
+        "received",
+        "attempt 1 begins",
+        "downloading content",
+        "downloading context",
+        "comparing",
+        "uploading result.json",
+    ];
+    for step in expected {
+        assert!(steps.iter().any(|found| **found == step), "{step} in {steps:?}");
+    }
+
+    let log = service.log();
+    let of_job: Vec<_> = log.lines().filter(|line| line.contains(&id)).collect();
+    let sequence = [
+        "documents received",
+        "downloading content",
+        "downloading context",
+        "comparing",
+        "uploading result.json",
+        "completing",
+    ];
+    assert_eq!(of_job.len(), sequence.len(), "{log}");
+    assert!(of_job.iter().zip(sequence).all(|(line, step)| line.contains(step)), "{log}");
+
+    let artifact = user.get(&format!("/jobs/{id}/result")).send().await.unwrap();
+    assert_eq!(artifact.status(), 200);
+    assert_eq!(&artifact.json::<Value>().await.unwrap(), result);
+    if place.s3.is_some() {
+        let still = builder().redirect(Policy::none()).build().unwrap();
+        let answer = User { http: still, ..user.clone() }
+            .get(&format!("/jobs/{id}/result"))
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), 307);
+        assert!(answer.headers()["location"].to_str().unwrap().contains("X-Amz-Signature"));
+    }
+
+    let listed = user.json("/jobs?status=COMPLETED").await;
+    assert_eq!(listed["items"][0]["job_id"], id.as_str());
+    assert!(listed["items"][0].get("result_content").is_none());
+    assert_eq!(user.json("/jobs?status=FAILED").await, json!({"items": [], "next": null}));
+    for wrong in ["/jobs?status=DONE", "/jobs?limit=0", "/jobs?limit=x", "/jobs?after=x"] {
+        assert_eq!(user.get(wrong).send().await.unwrap().status(), 422, "{wrong}");
+    }
+}
+
+pub async fn a_step_that_fails_is_retried_and_then_given_up(place: Place) {
+    let service = place.start(&["api"]);
+    let user = service.admin().await;
+    let id = user.upload("content", "context").await;
+    let waiting = user.until(&id, "PENDING").await;
+    let result = user.get(&format!("/jobs/{id}/result")).send().await.unwrap();
+    assert_eq!(result.status(), 409);
+    let key = &waiting["payload"]["context_key"];
+    remove(&place.files(), key);
+    let _worker = place.start(&["worker"]);
+    let job = user.until(&id, "FAILED").await;
+    assert_eq!((&job["attempts"], &job["state"]), (&json!(3), &json!("discarded")));
+    let errors = job["errors"].as_array().unwrap();
+    assert_eq!(errors.len(), 3);
+    assert!(errors[0]["message"].as_str().unwrap().contains("not found"), "{errors:?}");
+    assert_eq!(user.get(&format!("/jobs/{id}/result")).send().await.unwrap().status(), 409);
+
+    // Mended, and tried again.
+    fs::write(place.files().join(key.as_str().unwrap()), "context").unwrap();
+    let retried = user.post(&format!("/jobs/{id}/retry")).send().await.unwrap();
+    assert_eq!(retried.status(), 202);
+    let job = until("the job is completed", async || {
+        let job = user.job(&id).await;
+        (job["status"] == "COMPLETED").then_some(job)
+    })
+    .await;
+    assert_eq!(job["attempts"], 4);
+    let again = user.post(&format!("/jobs/{id}/retry")).send().await.unwrap();
+    assert_eq!(again.status(), 409);
+}
+
+pub async fn jobs_are_cancelled_and_retried(place: Place) {
+    let service = place.start(&["api"]);
+    let user = service.admin().await;
+    let id = user.upload("content", "context").await;
+    let cancel = async |expected: u16| {
+        until("the job is cancelled", async || {
+            let answer = user.post(&format!("/jobs/{id}/cancel")).send().await.unwrap();
+            let status = answer.status();
+            let body: Value = answer.json().await.unwrap();
+            // It may still be on its way to its queue.
+            if body["detail"].as_str().is_some_and(|text| text.contains("on its way")) {
+                return None;
+            }
+            assert_eq!(status, expected, "{body}");
+            Some(())
+        })
+        .await;
+    };
+    cancel(202).await;
+    let job = user.until(&id, "FAILED").await;
+    assert_eq!(
+        (&job["state"], &job["errors"][0]["kind"]),
+        (&json!("cancelled"), &json!("cancelled"))
+    );
+    cancel(409).await;
+    let retried = user.post(&format!("/jobs/{id}/retry")).send().await.unwrap();
+    assert_eq!(retried.json::<Value>().await.unwrap()["status"], "PENDING");
+
+    // A job that runs is asked to stop.
+    let _worker = place.start(&["worker", "--slow", "60000"]);
+    until("the job runs", async || (user.job(&id).await["status"] == "IN_PROGRESS").then_some(()))
+        .await;
+    cancel(202).await;
+    let job = until("the job has stopped", async || {
+        let job = user.job(&id).await;
+        (job["status"] == "FAILED").then_some(job)
+    })
+    .await;
+    assert_eq!(job["state"], "cancelled");
+}
+
+pub async fn a_job_whose_worker_was_killed_is_completed_by_another(place: Place) {
+    let service = place.start(&["api"]);
+    let user = service.admin().await;
+    let id = user.upload("content", "context").await;
+    let worker = place.start(&["worker", "--slow", "600000"]);
+    user.until(&id, "IN_PROGRESS").await;
+    worker.kill_9();
+    let _worker = place.start(&["worker"]);
+    let job = user.until(&id, "COMPLETED").await;
+    assert_eq!(job["attempts"], 2);
+    assert_eq!(job["errors"][0]["kind"], "crash");
+}
+
+pub async fn two_hundred_uploads_at_once_lose_nothing(place: Place) {
+    let mut service = place.start(&[]);
+    let user = service.admin().await;
+    let uploads = (0..200).map(|n| {
+        let user = user.clone();
+        async move {
+            let files = form(&format!("content {n}"), &format!("context {n}"));
+            job_id(user.post("/jobs/upload").multipart(files).send().await.unwrap()).await
+        }
+    });
+    let ids: HashSet<String> = join_all(uploads).await.into_iter().collect();
+    assert_eq!(ids.len(), 200);
+    for id in &ids {
+        user.until(id, "COMPLETED").await;
+    }
+    let (mut listed, mut next) = (Vec::new(), String::new());
+    loop {
+        let page = user.json(&format!("/jobs?limit=30{next}")).await;
+        let items = page["items"].as_array().unwrap();
+        listed.extend(items.iter().map(|job| job["job_id"].as_str().unwrap().to_owned()));
+        let Some(cursor) = page["next"].as_str() else { break };
+        next = format!("&after={cursor}");
+    }
+    assert!(listed.is_sorted_by(|newer, older| newer > older), "newest first");
+    assert_eq!(listed.into_iter().collect::<HashSet<_>>(), ids);
+    assert_eq!(place.blobs().len(), 600);
+    assert!(service.is_running());
+}
+
+pub async fn events_are_caught_up_with_after_a_reconnect(place: Place) {
+    let service = place.start(&[]);
+    let user = service.admin().await;
+    let mut events = Events::open(&user, None).await;
+    assert_eq!(events.next().await.0, "ready");
+    let seen = events.last.clone().unwrap();
+    drop(events);
+    let id = user.upload("content", "context").await;
+    user.until(&id, "COMPLETED").await;
+    // From where it was, with all that happened meanwhile.
+    let mut events = Events::open(&user, Some(&seen)).await;
+    let mut told = Vec::new();
+    loop {
+        let (event, job) = events.next().await;
+        told.push(event);
+        if job["status"] == "COMPLETED" {
+            assert_eq!(job["job_id"], id.as_str());
+            break;
+        }
+    }
+    assert_eq!(told[0], "ready");
+    // And on from there, live.
+    let other = user.upload("content", "context").await;
+    loop {
+        let (_, job) = events.next().await;
+        assert!(job["job_id"] == id.as_str() || job["job_id"] == other.as_str(), "{job}");
+        if job["job_id"] == other.as_str() && job["status"] == "COMPLETED" {
+            break;
+        }
+    }
+    let wrong = user.get("/events").header("last-event-id", "nonsense").send().await.unwrap();
+    assert_eq!(wrong.status(), 422);
+}
+
+/// A stream of server-sent events.
+pub struct Events {
+    answer: reqwest::Response,
+    text: String,
+    last: Option<String>,
+}
+
+impl Events {
+    pub async fn open(user: &User, after: Option<&str>) -> Self {
+        let request = user.get("/events").header("last-event-id", after.unwrap_or_default());
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.headers()["content-type"], "text/event-stream");
+        Self { answer, text: String::new(), last: None }
+    }
+
+    /// The next event's name and data.
+    pub async fn next(&mut self) -> (String, Value) {
+        tokio::time::timeout(PATIENCE, self.read()).await.unwrap()
+    }
+
+    async fn read(&mut self) -> (String, Value) {
+        loop {
+            if let Some((block, rest)) = self.text.split_once("\n\n") {
+                let field = |name: &str| {
+                    block
+                        .lines()
+                        .find_map(|line| Some(line.strip_prefix(name)?.trim_start().to_owned()))
+                };
+                let (event, data, id) = (field("event:"), field("data:"), field("id:"));
+                self.text = rest.to_owned();
+                if let Some(event) = event {
+                    self.last = id.or(self.last.take());
+                    return (event, serde_json::from_str(&data.unwrap()).unwrap());
+                }
+                continue;
+            }
+            let chunk = self.answer.chunk().await;
+            self.text.push_str(std::str::from_utf8(&chunk.unwrap().unwrap()).unwrap());
+        }
+    }
+}

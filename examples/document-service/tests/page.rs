@@ -1,0 +1,182 @@
+//! The page, in a real browser.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::expect_used, unreachable_pub, reason = "modules of a test")]
+
+mod support;
+
+use std::path::PathBuf;
+
+use serde_json::json;
+use support::browser::{Browser, ENTER, ESCAPE};
+use support::{ADMIN, Place};
+
+/// A file that the browser, which runs as another user, can read.
+struct Readable(PathBuf);
+
+impl Readable {
+    fn new(text: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("{}.txt", windlass::JobId::new()));
+        std::fs::write(&path, text).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Readable {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+async fn the_whole_way(place: Place) {
+    let service = place.start(&["--slow", "300"]);
+    let browser = Browser::open(&service.url).await;
+    browser.sign_in("wrong").await;
+    browser.until_text("#alert", "wrong username or password").await;
+    browser.run("document.querySelector('#sign-in').reset()", &[]).await;
+    assert_eq!(browser.complaints().await.len(), 1, "the answer 401 alone");
+    browser.sign_in(ADMIN.1).await;
+    browser.until_text("#live", "Live").await;
+    browser.until_text("#none", "No jobs").await;
+
+    let files = ["alpha beta gamma\ndelta\n", "alpha beta gamma\nepsilon\n"].map(Readable::new);
+    for (part, file) in ["content_key", "context_key"].iter().zip(&files) {
+        browser.keys(&format!("[name={part}]"), file.0.to_str().unwrap()).await;
+    }
+    browser.click("#upload button").await;
+    // It changes by itself.
+    browser.until_text("#jobs .status", "IN_PROGRESS").await;
+    browser.until_text("#jobs .status", "COMPLETED").await;
+
+    // With the keyboard.
+    browser.run("document.querySelector('#jobs button').focus()", &[]).await;
+    browser.keys("#jobs button", ENTER).await;
+    browser.until_text("#timeline", "uploading result.json").await;
+    browser.until_text("#timeline", "completed").await;
+    browser.until_text("#result", "\"similarity\": 0.75").await;
+    browser.until_text("#diff", "+epsilon").await;
+    browser.until_text("#facts dl", "blobs/").await;
+    assert!(!browser.is_enabled("#cancel").await);
+    assert!(browser.is_enabled("#save").await);
+    browser.keys("#close", ESCAPE).await;
+    assert_eq!(
+        browser.run("return document.querySelector('#detail').open", &[]).await,
+        json!(false)
+    );
+
+    // A reload keeps the session.
+    browser.reload().await;
+    browser.until_text("#jobs .status", "COMPLETED").await;
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
+    browser.click("#sign-out").await;
+    browser.until_text("#sign-in", "Password").await;
+    assert_eq!(
+        browser.run("return document.querySelectorAll('#jobs tr').length", &[]).await,
+        json!(0)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_whole_way_on_sqlite_and_a_folder() {
+    the_whole_way(Place::local().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_whole_way_on_postgres_and_an_object_store() {
+    the_whole_way(Place::servers().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_catches_up_after_the_service_was_away() {
+    let place = Place::local().await;
+    let service = place.start(&["api"]);
+    let address = service.url.strip_prefix("http://").unwrap().to_owned();
+    let user = service.admin().await;
+    let browser = Browser::open(&service.url).await;
+    browser.sign_in(ADMIN.1).await;
+    let first = user.upload("content", "context").await;
+    browser.until_text("#jobs", "PENDING").await;
+    service.kill_9();
+    browser.until_text("#live", "Reconnecting").await;
+    // What happens while nobody tells the page.
+    let worker = place.start(&["worker"]);
+    let service = place.start(&["api"]);
+    let elsewhere = service.admin().await;
+    elsewhere.until(&first, "COMPLETED").await;
+    elsewhere.upload("content", "context").await;
+    drop((service, worker));
+    let _service = place.start(&["api", "--listen", &address]);
+    browser.until_text("#live", "Live").await;
+    browser.until_text("#jobs tr:nth-child(2)", "COMPLETED").await;
+    browser.until_text("#jobs tr:nth-child(1)", "content.txt").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_are_dropped_and_jobs_cancelled_and_retried() {
+    let place = Place::local().await;
+    let service = place.start(&["api"]);
+    let browser = Browser::open(&service.url).await;
+    browser.sign_in(ADMIN.1).await;
+    browser.until_text("#live", "Live").await;
+    let markup = "<img src=x onerror=document.title=1>.txt";
+    let script = r"
+        for (const [n, drop] of document.querySelectorAll('.drop').entries()) {
+            const data = new DataTransfer();
+            data.items.add(new File(['some text'], n === 0 ? arguments[0] : 'b.txt'));
+            drop.dispatchEvent(new DragEvent('drop', { dataTransfer: data, bubbles: true, cancelable: true }));
+        }";
+    browser.run(script, &[markup]).await;
+    browser.click("#upload button").await;
+    browser.until_text("#jobs button", markup).await;
+    assert_eq!(browser.run("return document.title", &[]).await, json!("Document service"));
+    browser.click("#jobs button").await;
+    browser.click("#cancel").await;
+    browser.until_text("#facts .status", "FAILED (cancelled)").await;
+    browser.until_text("#errors", "cancelled").await;
+    browser.click("#retry").await;
+    browser.until_text("#facts .status", "PENDING").await;
+    browser.click("#close").await;
+    // The filter.
+    for (status, shown) in [("FAILED", "No jobs"), ("PENDING", "")] {
+        let choose =
+            "const status = document.querySelector('#status'); status.value = arguments[0];
+            status.dispatchEvent(new Event('change'))";
+        browser.run(choose, &[status]).await;
+        if shown.is_empty() {
+            browser.until_text("#jobs", "PENDING").await;
+        } else {
+            browser.until_text("#none", shown).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_fits_a_phone_and_the_dark() {
+    let place = Place::local().await;
+    let service = place.start(&[]);
+    let user = service.admin().await;
+    let id = user.upload("content", "context").await;
+    user.until(&id, "COMPLETED").await;
+    let browser = Browser::open(&service.url).await;
+    let phone = json!({"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": true});
+    browser.set("Emulation.setDeviceMetricsOverride", phone).await;
+    browser.sign_in(ADMIN.1).await;
+    browser.until_text("#jobs .status", "COMPLETED").await;
+    let wider = "return document.documentElement.scrollWidth - window.innerWidth";
+    assert_eq!(browser.run(wider, &[]).await, json!(0));
+    browser.click("#jobs button").await;
+    browser.until_text("#result", "similarity").await;
+    assert_eq!(browser.run(wider, &[]).await, json!(0));
+    let overflow =
+        "const d = document.querySelector('#detail'); return d.scrollWidth - d.clientWidth";
+    assert_eq!(browser.run(overflow, &[]).await, json!(0));
+
+    let mut papers = Vec::new();
+    for scheme in ["light", "dark"] {
+        let media = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
+        browser.set("Emulation.setEmulatedMedia", media).await;
+        let paper =
+            browser.run("return getComputedStyle(document.body).backgroundColor", &[]).await;
+        papers.push(paper.as_str().unwrap().to_owned());
+    }
+    assert_eq!(papers, ["rgb(246, 247, 249)", "rgb(20, 23, 28)"]);
+}

@@ -1,0 +1,118 @@
+//! A browser with the page, driven over WebDriver.
+
+use reqwest::{Client, Method};
+use serde_json::{Value, json};
+use windlass_test_servers::Chromium;
+
+use super::{ADMIN, http, until};
+
+/// Under this name the protocol hands out elements.
+const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+pub const ENTER: &str = "\u{e007}";
+pub const ESCAPE: &str = "\u{e00c}";
+
+pub struct Browser {
+    http: Client,
+    session: String,
+    // Ends the browser.
+    _chromium: Chromium,
+}
+
+impl Browser {
+    pub async fn open(url: &str) -> Self {
+        let chromium = Chromium::start().await.unwrap();
+        let wanted = json!({"capabilities": {"alwaysMatch": {
+            "goog:chromeOptions": {"args": Chromium::ARGUMENTS, "binary": chromium.browser()},
+            "goog:loggingPrefs": {"browser": "ALL"},
+        }}});
+        let sessions = format!("{}/session", chromium.url());
+        let mut browser = Self { http: http(), session: sessions, _chromium: chromium };
+        let made = browser.command(Method::POST, "", wanted).await.unwrap();
+        browser.session = format!("{}/{}", browser.session, made["sessionId"].as_str().unwrap());
+        browser.post("/url", json!({"url": url})).await;
+        browser
+    }
+
+    /// Waits for an element that is shown.
+    async fn find(&self, css: &str) -> String {
+        until(&format!("`{css}` is shown"), async || {
+            let path = self.element(css).await?;
+            let shown = self.get(&format!("{path}/displayed")).await.ok()?;
+            (shown == true).then_some(path)
+        })
+        .await
+    }
+
+    async fn element(&self, css: &str) -> Option<String> {
+        let search = json!({"using": "css selector", "value": css});
+        let found = self.command(Method::POST, "/element", search).await.ok()?;
+        Some(format!("/element/{}", found[ELEMENT].as_str()?))
+    }
+
+    pub async fn click(&self, css: &str) {
+        self.post(&format!("{}/click", self.find(css).await), json!({})).await;
+    }
+
+    /// Types into an element; into a field for files, their paths.
+    pub async fn keys(&self, css: &str, text: &str) {
+        self.post(&format!("{}/value", self.find(css).await), json!({"text": text})).await;
+    }
+
+    pub async fn is_enabled(&self, css: &str) -> bool {
+        self.get(&format!("{}/enabled", self.find(css).await)).await.unwrap() == true
+    }
+
+    /// Waits for a text in an element.
+    pub async fn until_text(&self, css: &str, part: &str) {
+        until(&format!("`{css}` says `{part}`"), async || {
+            let text = self.get(&format!("{}/text", self.element(css).await?)).await.ok()?;
+            text.as_str()?.contains(part).then_some(())
+        })
+        .await;
+    }
+
+    pub async fn sign_in(&self, password: &str) {
+        self.keys("#sign-in [name=username]", ADMIN.0).await;
+        self.keys("#sign-in [name=password]", password).await;
+        self.click("#sign-in button").await;
+    }
+
+    pub async fn reload(&self) {
+        self.post("/refresh", json!({})).await;
+    }
+
+    /// What a script returns.
+    pub async fn run(&self, script: &str, args: &[&str]) -> Value {
+        self.post("/execute/sync", json!({"script": script, "args": args})).await
+    }
+
+    /// A command of the browser's own.
+    pub async fn set(&self, name: &str, parameters: Value) {
+        self.post("/goog/cdp/execute", json!({"cmd": name, "params": parameters})).await;
+    }
+
+    /// What the page has complained about since the last time.
+    pub async fn complaints(&self) -> Vec<String> {
+        let log = self.post("/se/log", json!({"type": "browser"})).await;
+        log.as_array().unwrap().iter().map(ToString::to_string).collect()
+    }
+
+    async fn get(&self, path: &str) -> Result<Value, Value> {
+        self.command(Method::GET, path, Value::Null).await
+    }
+
+    async fn post(&self, path: &str, body: Value) -> Value {
+        self.command(Method::POST, path, body).await.unwrap()
+    }
+
+    async fn command(&self, method: Method, path: &str, body: Value) -> Result<Value, Value> {
+        let mut request = self.http.request(method, format!("{}{path}", self.session));
+        if !body.is_null() {
+            request = request.json(&body);
+        }
+        let answer = request.send().await.unwrap();
+        let good = answer.status().is_success();
+        let value = answer.json::<Value>().await.unwrap()["value"].take();
+        if good { Ok(value) } else { Err(value) }
+    }
+}
