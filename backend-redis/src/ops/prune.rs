@@ -11,9 +11,9 @@ use crate::script::{Args, Script};
 use crate::wire;
 
 /// Jobs removed by one script: about a millisecond of the server's time.
-const JOBS: u64 = 100;
+const JOBS: u64 = 40;
 /// Entries of the feed removed by one script, which reads them: each may hold some hundred changes.
-const ENTRIES: u64 = 64;
+const ENTRIES: u64 = 32;
 
 pub(crate) async fn prune(inner: &Inner, retention: &Retention, limit: u32) -> Result<Pruned> {
     let limit = u64::from(limit);
