@@ -26,8 +26,12 @@ function time(at) {
 }
 
 async function call(path, options = {}) {
-  const headers = { ...options.headers, authorization: `Bearer ${token}` };
+  const used = token;
+  const headers = { ...options.headers, authorization: `Bearer ${used}` };
   const answer = await fetch(api + path, { ...options, headers });
+  if (used !== token) {
+    throw new Error("the session has changed");
+  }
   if (answer.status === 401) {
     signOut("Your session is over: sign in again.");
   }
@@ -146,7 +150,12 @@ function progressOf(job) {
   return element("span", {}, bar, ` ${message ?? ""}`);
 }
 
+let asked = 0; // listings, of which the last one counts
+let news = 0; // jobs that events have told of
+
 async function list(after) {
+  const mine = ++asked;
+  const began = news;
   const query = new URLSearchParams({ limit: page });
   if (byId("status").value) {
     query.set("status", byId("status").value);
@@ -154,12 +163,21 @@ async function list(after) {
   if (after) {
     query.set("after", after);
   }
+  const session = token;
   const listed = await (await call(`/jobs?${query}`)).json();
+  if (mine !== asked || session !== token) {
+    return;
+  }
+  // What an event told meanwhile is newer.
+  const newer = new Map([...jobs].filter(([, job]) => job.news > began));
   if (!after) {
     jobs = new Map();
   }
   for (const job of listed.items) {
     jobs.set(job.job_id, job);
+  }
+  for (const [id, job] of newer) {
+    jobs.set(id, job);
   }
   next = listed.next;
   draw();
@@ -175,16 +193,22 @@ async function follow() {
   following?.abort();
   const mine = (following = new AbortController());
   let last = null;
+  let listed = false;
   let pause = 500;
   while (!mine.signal.aborted) {
-    const fresh = last === null;
     try {
       const headers = last ? { "last-event-id": last } : {};
       const answer = await call("/events", { headers, signal: mine.signal });
       for await (const event of parse(answer.body)) {
         last = event.id ?? last;
         pause = 500;
-        await heard(event, fresh);
+        listed &&= event.event !== "reload";
+        // The listing is read after the stream has begun, so nothing falls in between; again if that fails.
+        if (!listed && (event.event === "ready" || event.event === "reload")) {
+          await list();
+          listed = true;
+        }
+        await heard(event);
       }
     } catch (error) {
       if (mine.signal.aborted) {
@@ -226,16 +250,12 @@ async function* chunks(stream) {
   }
 }
 
-async function heard(event, fresh) {
+async function heard(event) {
   if (event.event === "ready") {
     byId("live").textContent = "Live";
   }
-  // The listing is read after the stream has begun, so nothing falls in between.
-  if (event.event === "reload" || (event.event === "ready" && fresh)) {
-    await list();
-  }
   if (event.event === "job") {
-    const job = JSON.parse(event.data);
+    const job = { ...JSON.parse(event.data), news: ++news };
     jobs.set(job.job_id, job);
     draw();
     if (shown === job.job_id) {
@@ -245,6 +265,8 @@ async function heard(event, fresh) {
 }
 
 // Uploads
+
+let repeated = null; // the key of an upload that may or may not have arrived
 
 for (const drop of document.querySelectorAll(".drop")) {
   const mark = (over) => (event) => {
@@ -258,12 +280,12 @@ for (const drop of document.querySelectorAll(".drop")) {
     if (event.dataTransfer.files.length > 0) {
       const files = new DataTransfer();
       files.items.add(event.dataTransfer.files[0]);
+      repeated = null; // no change is told of what a script chooses
       drop.querySelector("input").files = files.files;
     }
   });
 }
 
-let repeated = null; // the key of an upload that may or may not have arrived
 byId("upload").addEventListener("change", () => (repeated = null));
 
 byId("upload").addEventListener("submit", async (event) => {
@@ -279,6 +301,9 @@ byId("upload").addEventListener("submit", async (event) => {
     repeated = null;
     form.reset();
   } catch (error) {
+    if (error.refused) {
+      repeated = null;
+    }
     tell(`Not uploaded: ${error.message}`);
   }
   button.disabled = false;
@@ -302,7 +327,9 @@ function send(form, key) {
         signOut("Your session is over: sign in again.");
         reject(new Error("sign in again"));
       } else {
-        reject(new Error(request.response?.detail ?? `the service answered ${request.status}`));
+        const error = new Error(request.response?.detail ?? `the service answered ${request.status}`);
+        error.refused = request.status < 500;
+        reject(error);
       }
     });
     request.send(form);
@@ -327,10 +354,13 @@ byId("detail").addEventListener("close", () => (shown = null));
 
 let result = null;
 
+let drawn = 0; // reads of the detail, of which the last one counts
+
 async function drawDetail() {
   const id = shown;
+  const mine = ++drawn;
   const job = await (await call(`/jobs/${id}`)).json();
-  if (id !== shown) {
+  if (id !== shown || mine !== drawn) {
     return;
   }
   result = job.result_content;

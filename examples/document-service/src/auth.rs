@@ -5,11 +5,12 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::rejection::FormRejection;
 use axum::extract::{Form, FromRequestParts, State};
-use axum::http::header::AUTHORIZATION;
+use axum::http::header::{AUTHORIZATION, CACHE_CONTROL};
 use axum::http::request::Parts;
+use axum::response::IntoResponse;
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::app::App;
@@ -17,7 +18,7 @@ use crate::error::{Failed, unauthorized};
 use crate::password;
 
 /// Hashing a longer one would only cost time.
-const LONGEST_PASSWORD: usize = 1024;
+pub const LONGEST_PASSWORD: usize = 1024;
 
 /// The form of OAuth2's password grant.
 #[derive(Deserialize)]
@@ -29,7 +30,7 @@ pub struct Login {
 pub async fn token(
     State(app): State<Arc<App>>,
     form: Result<Form<Login>, FormRejection>,
-) -> Result<Json<Value>, Failed> {
+) -> Result<impl IntoResponse, Failed> {
     let Form(login) = form.map_err(|e| Failed::unprocessable(e.body_text()))?;
     let wrong = || unauthorized("wrong username or password");
     // Databases take no NUL in a text.
@@ -45,7 +46,8 @@ pub async fn token(
     let lifetime = app.token_ttl.as_secs();
     let expires_at = Timestamp::now().as_second().saturating_add_unsigned(lifetime);
     app.data.add_token(&digest(&token), &id.unwrap_or_default(), expires_at).await?;
-    Ok(Json(json!({"access_token": token, "token_type": "bearer", "expires_in": lifetime})))
+    let body = json!({"access_token": token, "token_type": "bearer", "expires_in": lifetime});
+    Ok(([(CACHE_CONTROL, "no-store")], Json(body)))
 }
 
 /// The user whose token came with the request.

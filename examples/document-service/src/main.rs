@@ -139,8 +139,21 @@ async fn run(options: Options) -> Result<(), Fatal> {
 /// Makes sure that somebody can sign in.
 async fn first_user(app: &App, options: &Options) -> Result<(), Fatal> {
     let email = &options.admin_email;
-    let given = options.admin_password.clone();
-    if app.data.user(email).await?.is_some() || (given.is_none() && app.data.has_users().await?) {
+    // Files of variables set what they leave empty.
+    let given = options.admin_password.clone().filter(|password| !password.is_empty());
+    if given.as_ref().is_some_and(|password| password.len() > auth::LONGEST_PASSWORD) {
+        let most = auth::LONGEST_PASSWORD;
+        return Err(format!("`--admin-password` is longer than {most} bytes").into());
+    }
+    if let Some((_, hashed)) = app.data.user(email).await? {
+        if let Some(given) = given
+            && !password::verify(given, Some(hashed)).await?
+        {
+            tracing::warn!("the first user keeps the password of an earlier start");
+        }
+        return Ok(());
+    }
+    if given.is_none() && app.data.has_users().await? {
         return Ok(());
     }
     let password = given.clone().unwrap_or_else(password::generate);

@@ -1,7 +1,9 @@
 //! Two files in, one job out.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Json;
 use axum::body::Body;
@@ -23,11 +25,12 @@ use crate::view;
 
 /// The parts of a request.
 const PARTS: [&str; 2] = ["content_key", "context_key"];
-/// Room for the headers of the parts, and for parts that nobody asked for.
+/// Bytes that may come between those of the files: headers of parts, parts that nobody asked for. The parser keeps what it can't make out yet.
 const AROUND: u64 = 1 << 20;
 /// Characters of a file's name that are kept.
 const LONGEST_NAME: usize = 200;
 const LONGEST_KEY: usize = 255;
+const LONGEST_TYPE: usize = 255;
 
 pub async fn upload(
     State(app): State<Arc<App>>,
@@ -37,7 +40,9 @@ pub async fn upload(
 ) -> Result<Response, Failed> {
     let key = idempotency_key(&headers)?;
     let mut uploaded = Uploaded { storage: app.jobs.storage().clone(), keys: Vec::new() };
-    let mut files = receive(&app, multipart(&app, &headers, body)?, &mut uploaded).await?;
+    let around = Around::default();
+    let parts = multipart(&app, &headers, body, around.clone())?;
+    let mut files = receive(&app, parts, around, &mut uploaded).await?;
     let [content, context] = PARTS.map(|part| {
         files
             .remove(part)
@@ -78,7 +83,38 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Failed> {
     key.map(Some).ok_or_else(why)
 }
 
-fn multipart(app: &App, headers: &HeaderMap, body: Body) -> Result<Multipart<'static>, Failed> {
+/// Bytes that have come since the last ones of a file.
+#[derive(Clone, Default)]
+struct Around(Arc<AtomicU64>);
+
+impl Around {
+    fn check(&self, more: usize) -> Result<(), TooMuch> {
+        let before = self.0.fetch_add(more as u64, Ordering::Relaxed);
+        if before.saturating_add(more as u64) > AROUND { Err(TooMuch) } else { Ok(()) }
+    }
+
+    fn begin_anew(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+}
+
+#[derive(Debug)]
+struct TooMuch;
+
+impl std::fmt::Display for TooMuch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("more than a multipart body needs")
+    }
+}
+
+impl Error for TooMuch {}
+
+fn multipart(
+    app: &App,
+    headers: &HeaderMap,
+    body: Body,
+    around: Around,
+) -> Result<Multipart<'static>, Failed> {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let boundary = multer::parse_boundary(content_type.unwrap_or_default());
     let boundary = boundary.map_err(|_| {
@@ -88,13 +124,19 @@ fn multipart(app: &App, headers: &HeaderMap, body: Body) -> Result<Multipart<'st
     })?;
     let whole = app.max_file.saturating_mul(2).saturating_add(AROUND);
     let limits = Constraints::new().size_limit(SizeLimit::new().whole_stream(whole));
-    Ok(Multipart::with_constraints(body.into_data_stream(), boundary, limits))
+    let body = body.into_data_stream().map(move |bytes| {
+        let bytes = bytes?;
+        around.check(bytes.len())?;
+        Ok::<_, Box<dyn Error + Send + Sync>>(bytes)
+    });
+    Ok(Multipart::with_constraints(body, boundary, limits))
 }
 
 /// Stores the files as they come.
 async fn receive(
     app: &App,
     mut parts: Multipart<'static>,
+    around: Around,
     uploaded: &mut Uploaded,
 ) -> Result<BTreeMap<&'static str, Document>, Failed> {
     let mut files = BTreeMap::new();
@@ -104,7 +146,12 @@ async fn receive(
         };
         let name = plain_name(field.file_name().unwrap_or(part));
         let content_type = field.content_type().map(ToString::to_string);
-        let mut put = app.jobs.put_blob(chunks(field, part, app.max_file));
+        if content_type.as_ref().is_some_and(|name| name.len() > LONGEST_TYPE) {
+            return Err(Failed::unprocessable(format!(
+                "the content type of `{part}` is longer than {LONGEST_TYPE} bytes"
+            )));
+        }
+        let mut put = app.jobs.put_blob(chunks(field, part, app.max_file, around.clone()));
         if let Some(content_type) = content_type {
             put = put.content_type(content_type);
         }
@@ -118,11 +165,12 @@ async fn receive(
 }
 
 /// The bytes of a file, up to the limit.
-fn chunks(field: Field<'static>, part: &'static str, limit: u64) -> ByteStream {
+fn chunks(field: Field<'static>, part: &'static str, limit: u64, around: Around) -> ByteStream {
     let field = field.map_err(broken);
     field
         .scan(0, move |length: &mut u64, chunk: windlass::Result<_>| {
             let checked = chunk.and_then(|chunk: bytes::Bytes| {
+                around.begin_anew();
                 *length += chunk.len() as u64;
                 if *length <= limit {
                     return Ok(chunk);
@@ -183,6 +231,14 @@ fn broken(error: multer::Error) -> windlass::Error {
             limit,
             hint: "send smaller files, and no others".into(),
         },
+        multer::Error::StreamReadFailed(source) if source.is::<TooMuch>() => {
+            windlass::Error::LimitExceeded {
+                what: "bytes of the request beside its files".into(),
+                actual: AROUND + 1,
+                limit: AROUND,
+                hint: "send the two files and nothing else".into(),
+            }
+        }
         other => windlass::Error::invalid("multipart body", other.to_string()),
     }
 }

@@ -9,7 +9,7 @@ use windlass::{
 };
 
 use crate::compare::Compare;
-use crate::error::Failed;
+use crate::error::{Failed, with_causes};
 
 /// Longest result that is shown as a part of its job.
 const SHOWN: u64 = 1 << 20;
@@ -123,10 +123,15 @@ impl View {
 impl Detail {
     pub async fn of(jobs: &Client, record: JobRecord) -> Result<Self, Failed> {
         let result_content = match jobs.output::<Compare>(&record).await? {
-            Some(blob) if blob.len <= SHOWN => {
-                let bytes = jobs.read_blob(&blob, SHOWN).await?;
-                Some(serde_json::from_slice(&bytes).map_err(Failed::internal)?)
-            }
+            Some(blob) if blob.len <= SHOWN => match jobs.read_blob(&blob, SHOWN).await {
+                Ok(bytes) => Some(serde_json::from_slice(&bytes).map_err(Failed::internal)?),
+                // The job has more to tell than its result.
+                Err(error) => {
+                    let error = with_causes(&error);
+                    tracing::warn!(job = %record.id, error, "a result can't be read");
+                    None
+                }
+            },
             _ => None,
         };
         let history = jobs.history(record.id).await?;

@@ -1,7 +1,10 @@
 //! What is uploaded, and what becomes of it.
 
 use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream;
 use reqwest::Body;
@@ -63,6 +66,32 @@ pub async fn requests_that_fail_leave_no_files(place: Place) {
         // Still sending, it may not see the answer.
         Err(error) => assert!(error.is_request() || error.is_body(), "{error:?}"),
     }
+
+    // What never becomes a part is refused before much of it has come, however large files may be.
+    let service = place.start(&["api", "--max-file", "1000000000"]);
+    let user = service.admin().await;
+    for start in ["", "--x\r\ncontent-disposition: form-data; name=\"content_key\"\r\nx: "] {
+        let sent = Arc::new(AtomicUsize::new(0));
+        let counter = sent.clone();
+        let rest = stream::repeat_with(move || {
+            counter.fetch_add(64 << 10, Ordering::Relaxed);
+            Ok::<_, std::io::Error>(vec![b'x'; 64 << 10])
+        });
+        let body = stream::iter([Ok(start.as_bytes().to_vec())]).chain(rest.take(1_600));
+        let post =
+            user.post("/jobs/upload").header("content-type", "multipart/form-data; boundary=x");
+        match post.body(Body::wrap_stream(body)).send().await {
+            Ok(answer) => assert_eq!(answer.status(), 413),
+            Err(error) => assert!(error.is_request() || error.is_body(), "{error:?}"),
+        }
+        let sent = sent.load(Ordering::Relaxed);
+        assert!(sent < 32 << 20, "{sent} bytes were taken");
+    }
+    let long = one().part(
+        "context_key",
+        file("b", "context").mime_str(&format!("a/{}", "b".repeat(300))).unwrap(),
+    );
+    assert_eq!(send(&user, long).await.0, 422);
 
     place.until_blobs(0).await;
     assert_eq!(user.json("/jobs").await["items"], json!([]));

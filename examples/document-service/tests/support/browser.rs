@@ -50,16 +50,38 @@ impl Browser {
     }
 
     pub async fn click(&self, css: &str) {
-        self.post(&format!("{}/click", self.find(css).await), json!({})).await;
+        self.act(css, "click", json!({})).await;
+    }
+
+    /// Does something to an element that is shown; again if the page has drawn another in its place meanwhile.
+    async fn act(&self, css: &str, what: &str, body: Value) {
+        until(&format!("{what} on `{css}`"), async || {
+            let path = format!("{}/{what}", self.find(css).await);
+            match self.command(Method::POST, &path, body.clone()).await {
+                Ok(_) => Some(()),
+                Err(error) if error["error"] == "stale element reference" => None,
+                Err(error) => panic!("{what} on `{css}`: {error}"),
+            }
+        })
+        .await;
     }
 
     /// Types into an element; into a field for files, their paths.
     pub async fn keys(&self, css: &str, text: &str) {
-        self.post(&format!("{}/value", self.find(css).await), json!({"text": text})).await;
+        self.act(css, "value", json!({"text": text})).await;
     }
 
     pub async fn is_enabled(&self, css: &str) -> bool {
-        self.get(&format!("{}/enabled", self.find(css).await)).await.unwrap() == true
+        until(&format!("`{css}` tells whether it is enabled"), async || {
+            self.get(&format!("{}/enabled", self.find(css).await)).await.ok()
+        })
+        .await
+            == true
+    }
+
+    /// Waits until a script returns true.
+    pub async fn until_true(&self, script: &str) {
+        until(script, async || (self.run(script, &[]).await == true).then_some(())).await;
     }
 
     /// Waits for a text in an element.
