@@ -100,24 +100,31 @@ async fn a_dropped_call_is_applied_or_not() {
     let backend = open(&path).await;
     let mut conn = host(&path).await;
     run(&mut conn, "CREATE TABLE host (x)").await;
-    let (mut finished, mut polls, mut none) = (false, 0, 0);
-    while !finished {
-        let mut tx = conn.begin_with("BEGIN IMMEDIATE").await.unwrap();
-        let new = [job(), job()];
-        finished = poll_times(backend.insert_in(&mut tx, &new), polls).await;
-        run(&mut tx, "INSERT INTO host VALUES (1)").await;
-        tx.commit().await.unwrap();
-        let there = [0, 1].map(|n| backend.get(new[n].id));
-        let [one, two] = there;
-        let there = (one.await.unwrap().is_some(), two.await.unwrap().is_some());
-        assert!(there.0 == there.1, "half of a call is there after {polls} polls");
-        assert!(there.0 || !finished, "a call that ended left nothing");
-        none += i32::from(!there.0);
-        polls += 1;
-        assert!(polls < 1_000, "the call never ends");
+    let (mut calls, mut early) = (0, 0);
+    // How far a poll gets is the driver's affair, which has a thread of its own: again until one was dropped in the middle that left nothing.
+    for _ in 0..100 {
+        let (mut finished, mut polls) = (false, 0);
+        while !finished {
+            let mut tx = conn.begin_with("BEGIN IMMEDIATE").await.unwrap();
+            let new = [job(), job()];
+            finished = poll_times(backend.insert_in(&mut tx, &new), polls).await;
+            run(&mut tx, "INSERT INTO host VALUES (1)").await;
+            tx.commit().await.unwrap();
+            let there = [0, 1].map(|n| backend.get(new[n].id));
+            let [one, two] = there;
+            let there = (one.await.unwrap().is_some(), two.await.unwrap().is_some());
+            assert!(there.0 == there.1, "half of a call is there after {polls} polls");
+            assert!(there.0 || !finished, "a call that ended left nothing");
+            early += i32::from(!there.0 && polls > 0);
+            (polls, calls) = (polls + 1, calls + 1);
+            assert!(polls < 1_000, "the call never ends");
+        }
+        if early > 0 {
+            break;
+        }
     }
-    assert!(none > 1, "no drop came early enough to show anything");
-    assert_eq!(rows(&mut conn).await, i64::try_from(polls).unwrap());
+    assert!(early > 0, "no drop came early enough to show anything");
+    assert_eq!(rows(&mut conn).await, calls);
     check_counts(&mut conn).await;
 }
 
