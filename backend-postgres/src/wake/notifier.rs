@@ -2,7 +2,7 @@
 //! each other. What comes up while one message is on its way goes into the next.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -22,24 +22,44 @@ const EVERYTHING: &str = "*";
 /// The queues that others are still to be told of.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
-    queues: Mutex<BTreeSet<String>>,
+    queues: Mutex<Queues>,
     filled: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Queues {
+    waiting: BTreeSet<String>,
+    /// In a message of which it is not known yet whether it was sent: a closing backend ends the task in the middle of one, and sends it again.
+    under_way: BTreeSet<String>,
 }
 
 impl Outbox {
     pub(super) fn put(&self, queues: &BTreeSet<String>) {
-        let mut waiting = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lists = self.lock();
         for queue in queues {
-            if !waiting.contains(queue) {
-                waiting.insert(queue.clone());
+            if !lists.waiting.contains(queue) {
+                lists.waiting.insert(queue.clone());
             }
         }
-        drop(waiting);
+        drop(lists);
         self.filled.notify_one();
     }
 
+    fn lock(&self) -> MutexGuard<'_, Queues> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the next message is to tell.
     fn take(&self) -> BTreeSet<String> {
-        std::mem::take(&mut *self.queues.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut lists = self.lock();
+        let waiting = std::mem::take(&mut lists.waiting);
+        lists.under_way.extend(waiting);
+        lists.under_way.clone()
+    }
+
+    /// The message was sent, or can't be.
+    fn sent(&self) {
+        self.lock().under_way.clear();
     }
 }
 
@@ -68,8 +88,9 @@ pub(super) async fn send(shared: &Shared) -> windlass_core::Result<()> {
     let line = &shared.line;
     let payload = write(&line.sender, &queues);
     let statement = query(&line.sql.notify).bind(line.channel.clone()).bind(payload);
-    line.session.fetch("notify", statement).await?;
-    Ok(())
+    let sent = line.session.fetch("notify", statement).await;
+    shared.outbox.sent();
+    sent.map(drop)
 }
 
 fn write(sender: &str, queues: &BTreeSet<String>) -> String {
@@ -116,6 +137,18 @@ mod tests {
 
     fn queues(names: &[&str]) -> BTreeSet<String> {
         names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn what_a_task_was_telling_when_it_ended_is_told_again() {
+        let outbox = Outbox::default();
+        outbox.put(&queues(&["a"]));
+        assert_eq!(outbox.take(), queues(&["a"]));
+        // The task is dropped here. More comes in, and all of it is told.
+        outbox.put(&queues(&["b"]));
+        assert_eq!(outbox.take(), queues(&["a", "b"]));
+        outbox.sent();
+        assert_eq!(outbox.take(), queues(&[]));
     }
 
     #[test]
