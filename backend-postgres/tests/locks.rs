@@ -6,7 +6,7 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{HOUR, Place, claim, completed, job, worker};
+use common::{HOUR, LOCK_WAITS, Place, claim, completed, job, worker};
 use sqlx::{Connection, PgConnection};
 use windlass_core::{
     AttemptOutcome, Client, Failure, FailureKind, Job, JobId, Lease, LogLevel, NewJob, Note,
@@ -189,8 +189,6 @@ async fn f48_a_statement_whose_client_is_gone_is_ended_by_the_server() {
         let mut other = place.host().await;
         let mut tx = other.begin().await.unwrap();
         lock(&mut tx, first.id).await;
-        let waits = "SELECT count(*)::text FROM pg_stat_activity WHERE datname = current_database() \
-             AND wait_event_type = 'Lock'";
         let cancel = windlass_core::ChangeRequest::new(
             windlass_core::Selector::Ids(vec![first.id]),
             windlass_core::Change::Cancel { reason: None },
@@ -199,9 +197,9 @@ async fn f48_a_statement_whose_client_is_gone_is_ended_by_the_server() {
             let backend = backend.clone();
             async move { backend.change(&cancel).await }
         });
-        place.until(waits, "1").await;
+        place.until(LOCK_WAITS, "1").await;
         call.abort();
-        place.until(waits, "0").await;
+        place.until(LOCK_WAITS, "0").await;
         let state = backend.get(first.id).await.unwrap().unwrap().state;
         assert_eq!(state, State::Available, "the lock is held still");
         tx.rollback().await.unwrap();

@@ -6,7 +6,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::blocks::{Counted, server};
+use common::blocks::{Counted, server, until_due};
 use common::{HOUR, completed};
 use sqlx::{Connection as _, PgConnection};
 use windlass_core::{
@@ -212,6 +212,7 @@ async fn least<T>(counted: &mut Counted, what: &str, call: impl AsyncFn() -> T) 
 async fn f32_heartbeats_and_upkeep_read_the_same_under_a_held_snapshot() {
     let (mut working, _held) = Working::new(queues(1), kinds(1), NONE).await;
     let (backend, w) = (working.counted.backend.clone(), working.worker);
+    let url = working.counted.url.clone();
     working.insert(&queues(1)[0], 20).await;
     let keys: Vec<LeaseKey> =
         backend.claim(&working.request(20)).await.unwrap().leases.iter().map(|l| l.key).collect();
@@ -248,7 +249,7 @@ async fn f32_heartbeats_and_upkeep_read_the_same_under_a_held_snapshot() {
         let idle = least(counted, "maintain", async || backend.maintain(100).await.unwrap()).await;
         let promote = least(counted, "promote", async || {
             backend.insert(&[later()]).await.unwrap();
-            tokio::time::sleep(Duration::from_millis(3)).await;
+            until_due(&url).await;
             assert_eq!(backend.maintain(100).await.unwrap().promoted, 1);
         });
         let promote = promote.await;

@@ -6,7 +6,7 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::blocks::{Counted, run, server};
+use common::blocks::{Counted, run, server, until_due};
 use common::{claim, completed, job, kind, queue, worker};
 use sqlx::{Connection, PgConnection};
 use windlass_core::outbox::{OutboxStore, PutBack};
@@ -90,7 +90,7 @@ async fn everything(analyzed: &str) {
     bench.at_most("insert 100", 4_000, b.insert(&vec![later(); 1])).await.unwrap();
     let due: Vec<NewJob> = (0..100).map(|_| later()).collect();
     bench.at_most("insert 100", 4_000, b.insert(&due)).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(5)).await;
+    until_due(&bench.url).await;
     let done = bench.at_most("promote", 4_500, b.maintain(100)).await.unwrap();
     assert_eq!(done.promoted, 100);
     let lost = worker(b).await;
@@ -288,7 +288,7 @@ async fn through_a_pooler(server: &PostgresServer, bench: &mut Counted) {
     }
     let due: Vec<NewJob> = std::iter::repeat_with(later).take(100).collect();
     bench.at_most("pooled insert", 4_000, b.insert(&due)).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(5)).await;
+    until_due(&bench.url).await;
     let done = bench.at_most("pooled promote", 4_500, b.maintain(100)).await.unwrap();
     assert_eq!(done.promoted, 100);
     bench.at_most("pooled stats", 1_500, b.stats(&Default::default())).await.unwrap();

@@ -5,7 +5,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Clock, HOUR, Place, claim, job, kind, until, worker};
+use common::{Clock, HOUR, LOCK_WAITS, Place, claim, job, kind, until, worker};
 use sqlx::Connection as _;
 use windlass_core::{
     Change, ChangeRequest, ClaimRequest, JobFilter, KindSlots, NewJob, Payload, Queue, QueueName,
@@ -63,8 +63,7 @@ async fn f19_a_job_that_passes_a_filter_no_longer_is_left_alone() {
             let request = ChangeRequest::new(Selector::Filter(filter), Change::Delete);
             async move { backend.change(&request).await.unwrap() }
         });
-        let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-        place.until(waits, "1").await;
+        place.until(LOCK_WAITS, "1").await;
         transaction.commit().await.unwrap();
         assert_eq!(delete.await.unwrap().count, 0);
         assert!(backend.get(stays.id).await.unwrap().is_some());

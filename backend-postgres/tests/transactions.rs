@@ -3,9 +3,7 @@
 
 mod common;
 
-use std::time::Duration;
-
-use common::{Place, claim, completed, job, ms, worker};
+use common::{LOCK_WAITS, Place, claim, completed, job, ms, worker};
 use sqlx::Connection;
 use windlass_core::{
     Error, Inserted, NewJob, Queue, Settled, State, Store, Transactional, Unique, UniqueKey,
@@ -61,7 +59,9 @@ async fn f01_a_holder_that_was_taken_up_again_is_left_to_its_worker() {
             .await
             .unwrap();
     }
-    tokio::time::sleep(Duration::from_millis(250)).await;
+    place
+        .until("SELECT count(*) FROM windlass.workers WHERE expires_at > windlass.now()", "0")
+        .await;
     let live = worker(&backend).await;
     let mut other = place.host().await;
     let mut tx = other.begin().await.unwrap();
@@ -76,7 +76,7 @@ async fn f01_a_holder_that_was_taken_up_again_is_left_to_its_worker() {
         let backend = backend.clone();
         async move { backend.insert(&[unique_job()]).await.unwrap() }
     });
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    place.until(LOCK_WAITS, "1").await;
     tx.commit().await.unwrap();
     assert_eq!(inserting.await.unwrap(), [Inserted::Duplicate { existing: holder.id }]);
     let kept = backend.get(holder.id).await.unwrap().unwrap();

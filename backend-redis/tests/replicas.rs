@@ -101,16 +101,36 @@ async fn more_replicas_than_there_are_are_never_enough() {
     assert!(text.contains("1 of 2 replicas"), "{text}");
 }
 
-/// A wait for disks takes a command of newer servers.
+/// F45: a wait for disks takes a command of newer servers. Those that have none are refused, and those that have it are waited for.
 #[tokio::test]
-async fn a_server_that_knows_no_wait_for_disks_is_refused() {
-    let server = RedisServer::builder().start().await.unwrap();
-    let url = format!("{}&wait_on_disk=on", server.url("jobs"));
-    match RedisBackend::connect(&url).await {
-        Err(Error::Config(told)) => assert!(told.contains("`WAITAOF`"), "{told}"),
-        Ok(backend) => drop(backend.insert(&[job()]).await.unwrap()),
-        Err(error) => panic!("{error:?}"),
+async fn f45_a_wait_for_disks_waits_or_is_refused() {
+    let server = async |setting: &str, value: &str| {
+        RedisServer::builder().setting(setting, value).start().await.unwrap()
+    };
+    let always = server("appendfsync", "always").await;
+    let url = |server: &RedisServer, timeout: &str| {
+        format!("{}&wait_on_disk=on&wait_timeout={timeout}", server.url("jobs"))
+    };
+    if always.command(&["COMMAND", "INFO", "WAITAOF"]).await.unwrap().trim().is_empty() {
+        let error = RedisBackend::connect(&url(&always, "1s")).await.unwrap_err();
+        assert!(matches!(&error, Error::Config(told) if told.contains("`WAITAOF`")), "{error:?}");
+    } else {
+        let backend = RedisBackend::connect(&url(&always, "20s")).await.unwrap();
+        assert!(backend.insert(&[job()]).await.unwrap()[0].is_new());
+        // One that never asks its disk to have written: the jobs are in, and it is said that they may be lost.
+        let never = server("appendfsync", "no").await;
+        let backend = RedisBackend::connect(&url(&never, "300ms")).await.unwrap();
+        let new = job();
+        short(&backend.insert(std::slice::from_ref(&new)).await.unwrap_err());
+        assert!(backend.get(new.id).await.unwrap().is_some());
+        let none = server("appendonly", "no").await;
+        let error = RedisBackend::connect(&url(&none, "1s")).await.unwrap_err();
+        assert!(
+            matches!(&error, Error::Config(told) if told.contains("`appendonly no`")),
+            "{error:?}"
+        );
     }
+    let server = always;
     let options = RedisOptions::from_url(&server.url("jobs")).unwrap().wait_replicas(1);
     let options = options.wait_timeout(Duration::from_secs(60));
     let error = RedisBackend::open(options).await.unwrap_err();

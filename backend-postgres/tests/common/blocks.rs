@@ -89,3 +89,11 @@ impl Counted {
 pub(crate) async fn run(conn: &mut PgConnection, sql: &'static str) {
     sqlx::raw_sql(sql).execute(conn).await.unwrap();
 }
+
+/// Waits until the time of all jobs has come that are to run within a minute.
+pub(crate) async fn until_due(url: &str) {
+    let mut conn = PgConnection::connect(url).await.unwrap();
+    let query = "SELECT count(*) FROM windlass.jobs AS j, (SELECT windlass.now() AS now) AS c
+        WHERE j.state = 1 AND j.due_at > c.now AND j.due_at < c.now + 60000000";
+    while sqlx::query_scalar::<_, i64>(query).fetch_one(&mut conn).await.unwrap() > 0 {}
+}

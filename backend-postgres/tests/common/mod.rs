@@ -39,6 +39,9 @@ pub(crate) fn statement(name: &str) -> String {
     std::fs::read_to_string(path).unwrap()
 }
 
+/// Statements in this database that wait for a lock.
+pub(crate) const LOCK_WAITS: &str = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+
 /// A database of the test's own on a server that all tests of the target share.
 pub(crate) struct Place {
     pub(crate) server: &'static Postgres,
