@@ -28,7 +28,7 @@ pub(crate) fn translate(during: &'static str, error: RedisError) -> Error {
 
 /// What a script found wrong. The server adds where in the script that was.
 fn own(during: &'static str, detail: &str) -> Error {
-    let what = detail.split(" script: ").next().unwrap_or_default();
+    let what = without_place(detail);
     let (code, role) = what.split_once(' ').unwrap_or((what, ""));
     let source = match code {
         "TYPE" => format!(
@@ -92,6 +92,21 @@ pub(crate) fn certificate_error(error: &RedisError) -> Option<String> {
     Some(why.to_owned())
 }
 
+/// What servers say when a script may not run a command; from 7.2 on they name it.
+fn lacks_a_right(told: &str) -> bool {
+    ["The user executing the script", "ACL failure in script"]
+        .iter()
+        .any(|text| told.starts_with(text))
+}
+
+/// A server's message without the place in a script, which stands behind it.
+fn without_place(told: &str) -> &str {
+    match told.rsplit_once(" script: ") {
+        Some((message, place)) if place.contains("@user_script") => message,
+        _ => told,
+    }
+}
+
 fn hint(error: &RedisError) -> &'static str {
     match error.code() {
         Some("OOM") => {
@@ -114,10 +129,7 @@ fn hint(error: &RedisError) -> &'static str {
         Some("CLUSTERDOWN") => "the cluster does not serve the slot of the namespace now",
         Some("MASTERDOWN") => "the server has lost its master",
         Some("UNBLOCKED") => "the server became a replica in mid-call",
-        _ if error
-            .detail()
-            .is_some_and(|told| told.starts_with("The user executing the script")) =>
-        {
+        _ if error.detail().is_some_and(lacks_a_right) => {
             "the user lacks a right that a script needs: `ACL LOG` on the server names it, and the documentation of the crate lists all"
         }
         _ if is_left_by_slot(error) => {
@@ -137,8 +149,7 @@ struct Fault(RedisError);
 impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let text = self.0.to_string();
-        // The server tells the place in a script behind its message.
-        let text = text.split(" script: ").next().unwrap_or_default();
+        let text = without_place(&text);
         match hint(&self.0) {
             "" => f.write_str(text),
             hint => write!(f, "{hint} ({text})"),
@@ -172,5 +183,17 @@ mod tests {
         let Error::Backend { source, .. } = &error else { panic!("{error:?}") };
         assert!(source.to_string().contains("holds the unique keys"), "{source}");
         assert!(!error.is_transient());
+    }
+
+    #[test]
+    fn a_right_that_a_script_lacks_is_told_whatever_the_server_calls_it() {
+        for told in [
+            "The user executing the script can't run this command or subcommand",
+            "ACL failure in script: User u has no permissions to run the 'set' command",
+        ] {
+            assert!(lacks_a_right(told));
+            let placed = format!("{told} script: 0a9f, on @user_script:1.");
+            assert_eq!((without_place(&placed), without_place(told)), (told, told));
+        }
     }
 }
