@@ -5,39 +5,50 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Clock, HOUR, LOCK_WAITS, Place, claim, job, kind, until, worker};
+use common::{Clock, HOUR, LOCK_WAITS, Place, claim, job, kind, unique_job, until, worker};
 use sqlx::Connection as _;
 use windlass_core::{
-    Change, ChangeRequest, ClaimRequest, JobFilter, KindSlots, NewJob, Payload, Queue, QueueName,
-    QueueSlots, Selector, State, Store, Tag, Wake, WorkerInfo,
+    Change, ChangeRequest, ClaimRequest, Inserted, JobFilter, KindSlots, NewJob, Payload, Queue,
+    QueueName, QueueSlots, Selector, State, Store, Tag, Wake, WorkerInfo,
 };
 use windlass_postgres::PostgresBackend;
 
 /// Another process rescues the job, and a worker that registered after the look claims it, before the lock is had.
 #[tokio::test(flavor = "multi_thread")]
 async fn f02_a_worker_that_came_after_the_look_keeps_its_job() {
-    let place = Place::new().await;
-    let (backend, other) = (place.open().await, place.open().await);
-    let lost = worker(&backend).await;
-    backend.insert(&[job()]).await.unwrap();
-    let lease = claim(&backend, lost, 1).await.remove(0);
-    place.execute("UPDATE windlass.workers SET expires_at = 1").await;
-    let clock =
-        Clock::new(&place, "-- Locks those of some jobs that are still to be rescued").await;
-    let mut host = place.host().await;
-    let mut transaction = host.begin().await.unwrap();
-    clock.stop(&mut transaction).await;
-    let rescue = tokio::spawn(async move { backend.maintain(10).await.unwrap() });
-    clock.until_met().await;
-    let live = worker(&other).await;
-    let taken =
-        "UPDATE windlass.jobs SET worker = $1, epoch = epoch + 1, claim_id = gen_random_uuid()";
-    let taken = sqlx::query(taken).bind(*live.as_uuid());
-    taken.execute(&mut *transaction).await.unwrap();
-    transaction.commit().await.unwrap();
-    assert_eq!(rescue.await.unwrap().rescued, []);
-    let kept = other.get(lease.key.job).await.unwrap().unwrap();
-    assert_eq!((kept.state, kept.worker, kept.crashes), (State::Running, Some(live), 0));
+    for by_insert in [false, true] {
+        let place = Place::new().await;
+        let (backend, other) = (place.open().await, place.open().await);
+        let lost = worker(&backend).await;
+        let holder = unique_job();
+        backend.insert(std::slice::from_ref(&holder)).await.unwrap();
+        let lease = claim(&backend, lost, 1).await.remove(0);
+        place.execute("UPDATE windlass.workers SET expires_at = 1").await;
+        let clock =
+            Clock::new(&place, "-- Locks those of some jobs that are still to be rescued").await;
+        let mut host = place.host().await;
+        let mut transaction = host.begin().await.unwrap();
+        clock.stop(&mut transaction).await;
+        let rescue = tokio::spawn(async move {
+            if by_insert {
+                // It meets a holder that is lost.
+                let inserted = backend.insert(&[unique_job()]).await.unwrap();
+                assert_eq!(inserted, [Inserted::Duplicate { existing: holder.id }]);
+            } else {
+                assert_eq!(backend.maintain(10).await.unwrap().rescued, []);
+            }
+        });
+        clock.until_met().await;
+        let live = worker(&other).await;
+        let taken =
+            "UPDATE windlass.jobs SET worker = $1, epoch = epoch + 1, claim_id = gen_random_uuid()";
+        let taken = sqlx::query(taken).bind(*live.as_uuid());
+        taken.execute(&mut *transaction).await.unwrap();
+        transaction.commit().await.unwrap();
+        rescue.await.unwrap();
+        let kept = other.get(lease.key.job).await.unwrap().unwrap();
+        assert_eq!((kept.state, kept.worker, kept.crashes), (State::Running, Some(live), 0));
+    }
 }
 
 /// A change of all jobs that pass a filter leaves one alone that passes no longer when it can be locked.

@@ -3,20 +3,9 @@
 
 mod common;
 
-use common::{LOCK_WAITS, Place, claim, completed, job, ms, worker};
+use common::{Place, claim, completed, job, unique_job, worker};
 use sqlx::Connection;
-use windlass_core::{
-    Error, Inserted, NewJob, Queue, Settled, State, Store, Transactional, Unique, UniqueKey,
-    UniqueUntil, WorkerInfo,
-};
-
-fn unique_job() -> NewJob {
-    let mut job = job();
-    let key = UniqueKey::new("key").unwrap();
-    job.unique =
-        Some(Unique { key, until: UniqueUntil::Finished, on_conflict: Default::default() });
-    job
-}
+use windlass_core::{Error, Inserted, Queue, Settled, State, Store, Transactional};
 
 /// An older snapshot would hide that a job was finished meanwhile, and it would be stored, and run, twice.
 #[tokio::test]
@@ -41,46 +30,6 @@ async fn snapshots_older_than_the_statement_are_refused() {
         tx.commit().await.unwrap();
         assert_eq!(backend.get(new.id).await.unwrap().unwrap().state, State::Completed);
     }
-}
-
-/// Between the look that finds a holder lost and the lock on its row, others may have rescued it and a live worker may have claimed it.
-#[tokio::test(flavor = "multi_thread")]
-async fn f01_a_holder_that_was_taken_up_again_is_left_to_its_worker() {
-    let place = Place::new().await;
-    let backend = place.open().await;
-    let holder = unique_job();
-    backend.insert(std::slice::from_ref(&holder)).await.unwrap();
-    let brief = WorkerInfo::new("brief", ms(1), vec![common::queue()]);
-    backend.register(&brief).await.unwrap();
-    while claim_quietly(&backend, brief.id).await {
-        // Its lease may have run out already: again with one that is quick enough.
-        sqlx::query("UPDATE windlass.workers SET expires_at = windlass.now() + 200000")
-            .execute(&mut place.host().await)
-            .await
-            .unwrap();
-    }
-    place
-        .until("SELECT count(*) FROM windlass.workers WHERE expires_at > windlass.now()", "0")
-        .await;
-    let live = worker(&backend).await;
-    let mut other = place.host().await;
-    let mut tx = other.begin().await.unwrap();
-    sqlx::query(
-        "UPDATE windlass.jobs SET worker = $1, epoch = epoch + 2, claim_id = gen_random_uuid()",
-    )
-    .bind(*live.as_uuid())
-    .execute(&mut *tx)
-    .await
-    .unwrap();
-    let inserting = tokio::spawn({
-        let backend = backend.clone();
-        async move { backend.insert(&[unique_job()]).await.unwrap() }
-    });
-    place.until(LOCK_WAITS, "1").await;
-    tx.commit().await.unwrap();
-    assert_eq!(inserting.await.unwrap(), [Inserted::Duplicate { existing: holder.id }]);
-    let kept = backend.get(holder.id).await.unwrap().unwrap();
-    assert_eq!((kept.state, kept.worker, kept.crashes), (State::Running, Some(live), 0));
 }
 
 /// What a host takes back with a savepoint of its own never was, whatever it commits around it.
@@ -111,16 +60,4 @@ async fn f01_a_savepoint_that_is_taken_back_leaves_nothing() {
     assert_eq!(inserted, [Inserted::New(again.id)]);
     let settled = backend.settle(&[completed(&lease)]).await.unwrap();
     assert_eq!(settled, [Settled::Applied { state: State::Completed }]);
-}
-
-/// Whether nothing was claimed.
-async fn claim_quietly(
-    backend: &windlass_postgres::PostgresBackend,
-    w: windlass_core::WorkerId,
-) -> bool {
-    match backend.claim(&common::request(w, 1)).await {
-        Ok(claimed) => claimed.leases.is_empty(),
-        Err(Error::WorkerExpired { .. }) => true,
-        Err(error) => panic!("{error:?}"),
-    }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use sqlx::{Connection, PgConnection};
 use windlass_core::{
     AttemptOutcome, ClaimRequest, Error, Kind, KindSlots, Lease, NewJob, Payload, Queue, QueueName,
-    QueueSlots, Settlement, WorkerId, WorkerInfo,
+    QueueSlots, Settlement, Unique, UniqueKey, UniqueUntil, WorkerId, WorkerInfo,
 };
 use windlass_postgres::{PostgresBackend, PostgresOptions};
 use windlass_test_servers::{Postgres, PostgresServer};
@@ -31,6 +31,15 @@ pub(crate) fn queue() -> QueueName {
 
 pub(crate) fn job() -> NewJob {
     NewJob::new(kind(), queue(), Payload::json(&"args").unwrap())
+}
+
+/// One that holds a key, the same for all, until it is final.
+pub(crate) fn unique_job() -> NewJob {
+    let mut job = job();
+    let key = UniqueKey::new("key").unwrap();
+    job.unique =
+        Some(Unique { key, until: UniqueUntil::Finished, on_conflict: Default::default() });
+    job
 }
 
 /// One of the library's statements, for the default schema. Functions that name the class of locks are the schema's alone.
