@@ -10,8 +10,9 @@ use common::{body, completion, job, queue, request, unique};
 use redis::Value;
 use redis::aio::MultiplexedConnection;
 use windlass_core::{
-    Backend, BlobKey, Change, ChangeRequest, Error, JobId, Lease, NewJob, Queue, Result, Retention,
-    Selector, Start, State, StatsQuery, Store, UniqueUntil, WorkerId, WorkerInfo,
+    AttemptOutcome, Backend, BlobKey, Change, ChangeRequest, Error, Failure, FailureKind, JobId,
+    Lease, NewJob, Queue, Result, Retention, Selector, Settlement, Start, State, StatsQuery, Store,
+    UniqueUntil, WorkerId, WorkerInfo,
 };
 use windlass_redis::RedisBackend;
 use windlass_test_servers::{RedisCluster, RedisServer};
@@ -255,6 +256,96 @@ async fn a_slot_that_moves_leaves_nothing_half_written() {
         let found = listed.iter().filter(|job| job.state == state).count();
         assert_eq!(stats.in_state(state), found as u64, "{state:?}");
     }
+}
+
+/// A namespace whose slot is about to move, with all of its keys where they were. Scripts find what they look at, but a key that is emptied on the way
+/// is gone, and can't be written any more.
+struct Leaving {
+    backend: RedisBackend,
+    conn: MultiplexedConnection,
+    worker: WorkerId,
+    namespace: &'static str,
+}
+
+impl Leaving {
+    async fn open(cluster: &RedisCluster, namespace: &'static str) -> Self {
+        let backend = RedisBackend::connect(&cluster.url(namespace)).await.unwrap();
+        let info = WorkerInfo::new("test", Duration::from_secs(3_600), vec![queue()]);
+        let worker = backend.register(&info).await.unwrap().worker;
+        let conn = connect(cluster.owner(namespace).await.unwrap()).await;
+        Self { backend, conn, worker, namespace }
+    }
+
+    async fn run(&self, job: NewJob) -> Lease {
+        self.backend.insert(&[job]).await.unwrap();
+        self.backend.claim(&request(self.worker)).await.unwrap().leases.remove(0)
+    }
+
+    async fn score(&mut self, key: &str, member: &[u8], score: u32) {
+        let mut set = redis::cmd("ZADD");
+        set.arg(format!("{{{}}}{key}", self.namespace)).arg(score).arg(member);
+        let () = set.query_async(&mut self.conn).await.unwrap();
+    }
+
+    async fn leave(&mut self, cluster: &RedisCluster) {
+        let slot = cluster.slot(self.namespace).await.unwrap().to_string();
+        let from = cluster.owner(self.namespace).await.unwrap();
+        let to = cluster.nodes().iter().find(|node| node.port() != from.port()).unwrap();
+        let (from_id, to_id) = (cluster.id(from).await.unwrap(), cluster.id(to).await.unwrap());
+        set_slot(&mut connect(to).await, &slot, &["IMPORTING", &from_id]).await;
+        set_slot(&mut self.conn, &slot, &["MIGRATING", &to_id]).await;
+    }
+
+    async fn count(&self, state: State) -> u64 {
+        self.backend.stats(&StatsQuery::default()).await.unwrap().in_state(state)
+    }
+}
+
+#[tokio::test]
+async fn what_goes_from_a_key_goes_after_what_comes_to_it() {
+    let cluster = RedisCluster::start(0, &[("appendfsync", "no")]).await.unwrap();
+    let (mut timed, hour) = (job(), Start::In(Duration::from_secs(3_600)));
+    timed.timeout = Some(Duration::from_secs(3_600));
+    // One job runs under a deadline, one holds a window, one is due: maintenance finds each of the keys that it looks at.
+    let busy = async |namespace| {
+        let mut at = Leaving::open(&cluster, namespace).await;
+        let mut running = timed.clone();
+        running.id = JobId::new();
+        let running = at.run(running).await.key.job;
+        let due = later();
+        let window = unique("window", UniqueUntil::For(Duration::from_secs(3_600)));
+        at.backend.insert(&[window, due.clone()]).await.unwrap();
+        at.score(":due", due.id.as_bytes(), 1).await;
+        (at, running, due.id)
+    };
+
+    // What waits for its time is one job before, and another one afterwards.
+    let (mut at, overdue, due) = busy("scores").await;
+    at.score(":late", overdue.as_bytes(), 1).await;
+    at.leave(&cluster).await;
+    let done = at.backend.maintain(10).await.unwrap();
+    assert_eq!((done.promoted, done.rescued), (1, vec![overdue]));
+    assert_eq!(at.backend.get(due).await.unwrap().unwrap().state, State::Available);
+    assert_eq!(at.backend.get(overdue).await.unwrap().unwrap().state, State::Retryable);
+
+    // When the next job is due is read while there is one.
+    let (mut at, _, due) = busy("due").await;
+    at.leave(&cluster).await;
+    let done = at.backend.maintain(10).await.unwrap();
+    assert_eq!((done.promoted, done.next_due), (1, None));
+    assert_eq!(at.backend.get(due).await.unwrap().unwrap().state, State::Available);
+
+    // The only job of all is counted in another state.
+    let mut at = Leaving::open(&cluster, "counts").await;
+    let lease = at.run(job()).await;
+    let failure = Failure { kind: FailureKind::Error, message: "boom".into() };
+    let retry = AttemptOutcome::Retry { delay: Duration::from_secs(3_600), failure };
+    at.backend.settle(&[Settlement::new(lease.key, retry)]).await.unwrap();
+    at.leave(&cluster).await;
+    let selector = Selector::Ids(vec![lease.key.job]);
+    let change = ChangeRequest::new(selector, Change::Reschedule { start: hour });
+    assert_eq!(at.backend.change(&change).await.unwrap().count, 1);
+    assert_eq!((at.count(State::Retryable).await, at.count(State::Scheduled).await), (0, 1));
 }
 
 /// F48: the owner of the slot dies, its replica takes over, and later it comes back as a replica itself.
