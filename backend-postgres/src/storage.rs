@@ -1,7 +1,5 @@
 //! [`PostgresStorage`]: blobs in the database of the jobs.
 
-mod upload;
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +8,8 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
-use windlass_core::kit::timestamp;
+use windlass_core::kit::upload::{self, Chunks, Last, PATIENCE, dead};
+use windlass_core::kit::{micros, timestamp};
 use windlass_core::storage::{BlobBody, ByteStream, PresignMethod};
 use windlass_core::{BlobKey, BlobMeta, Error, Result, Storage};
 
@@ -21,8 +20,6 @@ use crate::sql::{Query, Statements, query, size};
 
 /// Keys deleted by one statement.
 const DELETED_AT_ONCE: usize = 1_000;
-/// Statements that one call spends on removing chunks that are nobody's.
-const SWEEPS: usize = 64;
 /// Chunks removed by one of them.
 const REMOVED_AT_ONCE: i64 = 32;
 
@@ -47,29 +44,6 @@ impl PostgresStorage {
 
     async fn fetch(&self, during: &'static str, query: Query) -> Result<Vec<PgRow>> {
         self.session.fetch(during, query).await
-    }
-
-    /// Removes a bounded part of what is nobody's. It is only about space, so its failure is nobody's failure.
-    pub(crate) async fn sweep(&self) {
-        for _ in 0..SWEEPS {
-            let some = query(&self.sql.blob_sweep).bind(REMOVED_AT_ONCE);
-            match self.fetch("delete", some).await {
-                Ok(rows) if rows.is_empty() => return,
-                Ok(_) => {}
-                Err(error) => {
-                    return tracing::debug!(%error, "removing deleted blobs failed; later calls go on");
-                }
-            }
-        }
-    }
-
-    async fn give_up(&self, upload: i64) {
-        match self.fetch("put", query(&self.sql.blob_give_up).bind(upload)).await {
-            Ok(_) => self.sweep().await,
-            Err(error) => {
-                tracing::debug!(%error, "an upload that failed is left until it counts as dead");
-            }
-        }
     }
 
     async fn find(&self, during: &'static str, key: &BlobKey) -> Result<Option<(i64, BlobMeta)>> {
@@ -121,6 +95,52 @@ impl PostgresStorage {
     }
 }
 
+/// An upload stands among the trash while it goes on, with a time at which it counts as dead. Every statement that adds to it asks for that row and
+/// locks it, so a sweep and an upload never pass one another.
+#[async_trait]
+impl Chunks for PostgresStorage {
+    type Upload = i64;
+    const CHUNK: usize = 256 << 10;
+    const MOST_CHUNKS: u32 = i32::MAX.unsigned_abs();
+
+    async fn write(&self, upload: Option<&i64>, number: u32, bytes: Vec<u8>) -> Result<i64> {
+        let pause = micros(PATIENCE);
+        let statement = match upload {
+            None => query(&self.sql.blob_begin).bind(pause).bind(bytes),
+            Some(id) => {
+                let number = number.cast_signed();
+                query(&self.sql.blob_chunk).bind(*id).bind(number).bind(bytes).bind(pause)
+            }
+        };
+        let rows = self.fetch("put", statement).await?;
+        rows.first().ok_or_else(dead)?.try_get(0).map_err(map("put"))
+    }
+
+    async fn publish(&self, key: &BlobKey, last: Last<i64>) -> Result<bool> {
+        let key = key.as_str().to_owned();
+        let statement = match last.upload {
+            None => query(&self.sql.blob_put).bind(key).bind(last.bytes),
+            Some(id) => query(&self.sql.blob_publish)
+                .bind(id)
+                .bind(last.number.cast_signed())
+                .bind(last.bytes)
+                .bind(key)
+                .bind(last.len.cast_signed()),
+        };
+        let rows = self.fetch("put", statement).await?;
+        rows.first().ok_or_else(dead)?.try_get(0).map_err(map("put"))
+    }
+
+    async fn give_up(&self, upload: &i64) -> Result<()> {
+        self.fetch("put", query(&self.sql.blob_give_up).bind(*upload)).await.map(drop)
+    }
+
+    async fn sweep_some(&self) -> Result<bool> {
+        let some = query(&self.sql.blob_sweep).bind(REMOVED_AT_ONCE);
+        Ok(!self.fetch("delete", some).await?.is_empty())
+    }
+}
+
 /// A row of key, length and time.
 fn meta(row: &PgRow, during: &'static str) -> Result<BlobMeta> {
     let key: &str = row.try_get(0).map_err(map(during))?;
@@ -154,7 +174,7 @@ impl Storage for PostgresStorage {
             let some: Vec<String> = some.iter().map(BlobKey::to_string).collect();
             self.fetch("delete", query(&self.sql.blob_delete).bind(some)).await?;
         }
-        self.sweep().await;
+        upload::sweep(self).await;
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use windlass_core::kit::upload;
 use windlass_core::{
     BlobKey, ChangeRequest, Changed, Error, EventFilter, EventPage, Inserted, JobId, JobQuery,
     JobRecord, NewJob, Note, Page, Position, Pruned, QueueChange, QueueName, QueueSettings, Result,
@@ -138,7 +139,7 @@ impl Store for PostgresBackend {
             passed.looked(from[n], cost, upto[n]);
         }
         // What dead uploads left has no other regular visitor.
-        PostgresStorage::new(self).sweep().await;
+        upload::sweep(&PostgresStorage::new(self)).await;
         Ok(pruned)
     }
 

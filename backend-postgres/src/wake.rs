@@ -9,12 +9,12 @@ mod line;
 mod listener;
 mod notifier;
 mod seldom;
-mod tasks;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use windlass_core::kit::board::Board;
+use windlass_core::kit::tasks::Tasks;
 use windlass_core::{Error, QueueName, Result, Wake};
 
 use crate::error::NAME;
@@ -22,10 +22,15 @@ use crate::txn::News;
 use commits::Pending;
 pub(crate) use line::Line;
 use notifier::Outbox;
-use tasks::{Task, Tasks};
 
 /// How long a closing backend tries to tell others what it still has to tell.
 const FAREWELL: Duration = Duration::from_secs(1);
+
+/// The tasks.
+const NOTIFIER: usize = 0;
+const LISTENER: usize = 1;
+const FEED: usize = 2;
+const COMMITS: usize = 3;
 
 /// Held by the handles of a backend: with the last of them its tasks end.
 #[derive(Debug)]
@@ -38,7 +43,7 @@ struct Shared {
     outbox: Outbox,
     pending: Pending,
     line: Line,
-    tasks: Tasks,
+    tasks: Tasks<4>,
 }
 
 impl Shared {
@@ -51,7 +56,7 @@ impl Shared {
         if self.line.notify && !news.queues.is_empty() {
             self.outbox.put(&news.queues);
             let shared = self.clone();
-            self.tasks.start(Task::Notifier, || notifier::run(shared));
+            self.tasks.start(NOTIFIER, || notifier::run(shared));
         }
     }
 }
@@ -81,7 +86,7 @@ impl Hub {
         }
         self.0.pending.put(transaction, news);
         let shared = self.0.clone();
-        self.0.tasks.start(Task::Commits, || commits::run(shared));
+        self.0.tasks.start(COMMITS, || commits::run(shared));
     }
 
     /// An error once the backend was closed.
@@ -103,7 +108,7 @@ impl Hub {
     pub(crate) async fn wait(&self, queues: &[QueueName], timeout: Duration) -> Wake {
         if self.0.line.listen.is_some() {
             let shared = self.0.clone();
-            self.0.tasks.start(Task::Listener, || listener::run(shared));
+            self.0.tasks.start(LISTENER, || listener::run(shared));
         }
         self.0.board.wait(queues, timeout).await
     }
@@ -116,7 +121,7 @@ impl Hub {
     /// Waits until the feed was seen to grow after `seq` was read.
     pub(crate) async fn watch(&self, seq: u64, timeout: Duration) {
         let shared = self.0.clone();
-        self.0.tasks.start(Task::Feed, || feed::run(shared));
+        self.0.tasks.start(FEED, || feed::run(shared));
         self.0.board.watch(seq, timeout).await;
     }
 

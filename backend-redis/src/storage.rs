@@ -1,14 +1,13 @@
 //! [`RedisStorage`]: blobs in the server of the jobs.
 
-mod upload;
-
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use windlass_core::kit::{timestamp, unreadable};
+use windlass_core::kit::upload::{self, Chunks, Last, PATIENCE, dead};
+use windlass_core::kit::{micros, timestamp, unreadable};
 use windlass_core::storage::{BlobBody, ByteStream, PresignMethod};
 use windlass_core::{BlobKey, BlobMeta, Error, Result, Storage};
 
@@ -23,8 +22,6 @@ const DELETED_AT_ONCE: usize = 500;
 const LISTED_AT_ONCE: usize = 1_000;
 /// Chunks removed by one script. The server frees their memory aside.
 const SWEPT_AT_ONCE: usize = 256;
-/// Scripts that one call spends on removing chunks that are nobody's.
-const SWEEPS: usize = 64;
 
 /// Blobs in the Redis server of the jobs, in chunks of 1 MiB. They are in its memory: keep what is large or many in an object store.
 ///
@@ -46,29 +43,10 @@ impl RedisStorage {
         Self { inner: backend.inner.clone() }
     }
 
-    /// Removes a bounded part of what is nobody's. It is only about space, so its failure is nobody's failure.
-    pub(crate) async fn sweep(&self) {
-        for _ in 0..SWEEPS {
-            let args = Args::new().int(SWEPT_AT_ONCE);
-            let swept = self.inner.call("delete", &self.inner.scripts.blob_sweep, args).await;
-            match swept.and_then(|more| wire::int(&more)) {
-                Ok(1) => {}
-                Ok(_) => return,
-                Err(error) => {
-                    return tracing::debug!(%error, "removing deleted blobs failed; later calls go on");
-                }
-            }
-        }
-    }
-
-    async fn give_up(&self, upload: &str) {
-        let args = Args::new().bytes(upload);
-        match self.inner.call("put", &self.inner.scripts.blob_give_up, args).await {
-            Ok(_) => self.sweep().await,
-            Err(error) => {
-                tracing::debug!(%error, "an upload that failed is left until it counts as dead");
-            }
-        }
+    async fn add(&self, upload: &str, number: u32, bytes: &[u8]) -> Result<()> {
+        let args = Args::new().bytes(upload).int(number).bytes(bytes).int(micros(PATIENCE));
+        let written = self.inner.call("put", &self.inner.scripts.blob_chunk, args).await?;
+        if wire::int(&written)? == 1 { Ok(()) } else { Err(dead()) }
     }
 
     async fn find(
@@ -136,6 +114,49 @@ impl RedisStorage {
     }
 }
 
+#[async_trait]
+impl Chunks for RedisStorage {
+    type Upload = String;
+    const CHUNK: usize = 1 << 20;
+    const MOST_CHUNKS: u32 = 1 << 20;
+
+    async fn write(&self, upload: Option<&String>, number: u32, bytes: Vec<u8>) -> Result<String> {
+        if let Some(id) = upload {
+            self.add(id, number, &bytes).await?;
+            return Ok(id.clone());
+        }
+        let args = Args::new().int(micros(PATIENCE));
+        let id = self.inner.call("put", &self.inner.scripts.blob_begin, args).await?;
+        let id = wire::int(&id)?.to_string();
+        self.add(&id, number, &bytes).await?;
+        Ok(id)
+    }
+
+    async fn publish(&self, key: &BlobKey, last: Last<String>) -> Result<bool> {
+        let id = last.upload.as_deref().unwrap_or_default();
+        let args = Args::new().bytes(key.as_str()).bytes(id).int(last.number);
+        let args = args.bytes(last.bytes).int(last.len);
+        let answer = self.inner.call("put", &self.inner.scripts.blob_publish, args).await?;
+        let mut answer = wire::list(answer)?.into_iter();
+        let mut flag = || answer.next().map(|value| wire::int(&value)).transpose();
+        if flag()? != Some(1) {
+            return Err(dead());
+        }
+        Ok(flag()? == Some(1))
+    }
+
+    async fn give_up(&self, upload: &String) -> Result<()> {
+        let args = Args::new().bytes(upload);
+        self.inner.call("put", &self.inner.scripts.blob_give_up, args).await.map(drop)
+    }
+
+    async fn sweep_some(&self) -> Result<bool> {
+        let args = Args::new().int(SWEPT_AT_ONCE);
+        let more = self.inner.call("delete", &self.inner.scripts.blob_sweep, args).await?;
+        Ok(wire::int(&more)? == 1)
+    }
+}
+
 fn read(key: BlobKey, stored: &[u8]) -> Result<(String, BlobMeta)> {
     let odd = |_| unreadable("what is known of a blob", "it has another shape");
     let (id, len, modified, _) = rmp_serde::from_slice::<Stored>(stored).map_err(odd)?;
@@ -165,7 +186,7 @@ impl Storage for RedisStorage {
             let args = some.iter().fold(Args::new(), |args, key| args.bytes(key.as_str()));
             self.inner.call("delete", &self.inner.scripts.blob_delete, args).await?;
         }
-        self.sweep().await;
+        upload::sweep(self).await;
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use windlass_core::kit::upload;
 use windlass_core::{
     BlobKey, ChangeRequest, Changed, EventFilter, EventPage, Inserted, JobId, JobQuery, JobRecord,
     NewJob, Note, Page, Position, Pruned, QueueChange, QueueName, QueueSettings, Result, Retention,
@@ -90,7 +91,7 @@ impl Store for RedisBackend {
     async fn prune(&self, retention: &Retention, limit: u32) -> Result<Pruned> {
         let pruned = prune::prune(&self.inner, retention, limit).await?;
         // What dead uploads left has no other regular visitor.
-        RedisStorage::new(self).sweep().await;
+        upload::sweep(&RedisStorage::new(self)).await;
         Ok(pruned)
     }
 

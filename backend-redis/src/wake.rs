@@ -3,8 +3,6 @@
 //! The scripts publish them. A process that waits for jobs hears of them on a connection of its own; the news of the feed are heard only while somebody
 //! watches it.
 
-mod tasks;
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,12 +11,12 @@ use redis::Msg;
 use redis::aio::{PubSubSink, PubSubStream};
 use tokio::time::{sleep, timeout};
 use windlass_core::kit::board::Board;
+use windlass_core::kit::tasks::Tasks;
 use windlass_core::{Error, QueueName, Result, Wake};
 
 use crate::error::NAME;
 use crate::link::pause;
 use crate::route::Route;
-use tasks::{Task, Tasks};
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -26,6 +24,10 @@ const CONNECT: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_secs(30);
 /// How long the news of the feed are heard after the last one who watched it.
 const LINGER: Duration = Duration::from_secs(10);
+
+/// The tasks.
+const JOBS: usize = 0;
+const FEED: usize = 1;
 
 /// Held by the handles of a backend: with the last of them its tasks end.
 #[derive(Debug)]
@@ -37,7 +39,7 @@ struct Shared {
     route: Arc<Route>,
     namespace: String,
     listen: bool,
-    tasks: Tasks,
+    tasks: Tasks<2>,
 }
 
 impl Hub {
@@ -65,7 +67,7 @@ impl Hub {
     pub(crate) async fn wait(&self, queues: &[QueueName], timeout: Duration) -> Wake {
         if self.0.listen {
             let shared = self.0.clone();
-            self.0.tasks.start(Task::Jobs, || async move { shared.hear_of_jobs().await });
+            self.0.tasks.start(JOBS, || async move { shared.hear_of_jobs().await });
         }
         self.0.board.wait(queues, timeout).await
     }
@@ -79,7 +81,7 @@ impl Hub {
     pub(crate) async fn watch(&self, growth: u64, timeout: Duration) {
         if self.0.listen {
             let shared = self.0.clone();
-            self.0.tasks.start(Task::Feed, || async move { shared.hear_of_events().await });
+            self.0.tasks.start(FEED, || async move { shared.hear_of_events().await });
         }
         self.0.board.watch(growth, timeout).await;
     }

@@ -1,7 +1,6 @@
 //! [`SqliteStorage`]: blobs in the database of the jobs.
 
 mod steps;
-mod upload;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,17 +13,16 @@ use sqlx::sqlite::SqliteRow;
 use windlass_core::storage::{BlobBody, ByteStream, PresignMethod};
 use windlass_core::{BlobKey, BlobMeta, Error, Result, Storage};
 
-use self::steps::{Delete, GiveUp, Sweep, place};
+use self::steps::{CHUNK, Delete, GiveUp, MOST_CHUNKS, Publish, Sweep, WriteChunk, place};
 use crate::SqliteBackend;
 use crate::error;
 use crate::readers::Readers;
 use crate::writer::Writer;
 use windlass_core::kit::timestamp;
+use windlass_core::kit::upload::{self, Chunks, Last};
 
 /// Keys deleted in one transaction.
 const DELETED_AT_ONCE: usize = 1_000;
-/// Transactions that one call spends on removing chunks that are nobody's.
-const SWEEPS: usize = 64;
 
 /// Blobs in the SQLite file of the jobs, in chunks of 1 MiB.
 ///
@@ -45,37 +43,6 @@ impl SqliteStorage {
         Self { writer: backend.writer.clone(), readers: backend.readers.clone() }
     }
 
-    /// Removes a bounded part of what is nobody's. It is only about space, so its failure is nobody's failure.
-    pub(crate) async fn sweep(&self) {
-        for _ in 0..SWEEPS {
-            match self.sweep_some().await {
-                Ok(true) => {}
-                Ok(false) => return,
-                Err(error) => {
-                    return tracing::debug!(%error, "removing deleted blobs failed; later calls go on");
-                }
-            }
-        }
-    }
-
-    /// Answers whether there may be more. Looks first, so that it takes no lock when there is nothing.
-    async fn sweep_some(&self) -> Result<bool> {
-        let due = sqlx::query(include_str!("sql/blob_any_due.sql"));
-        if self.readers.fetch("delete", due).await?.is_empty() {
-            return Ok(false);
-        }
-        self.writer.call(Sweep).await
-    }
-
-    async fn give_up(&self, upload: i64) {
-        match self.writer.call(GiveUp(upload)).await {
-            Ok(()) => self.sweep().await,
-            Err(error) => {
-                tracing::debug!(%error, "an upload that failed is left until it counts as dead")
-            }
-        }
-    }
-
     async fn find(&self, during: &'static str, key: &BlobKey) -> Result<Option<(i64, BlobMeta)>> {
         let query = sqlx::query(include_str!("sql/blob_head.sql")).bind(key.as_str().to_owned());
         let rows = self.readers.fetch(during, query).await?;
@@ -86,7 +53,7 @@ impl SqliteStorage {
 
     /// The chunks under an id, until they make up the whole length.
     fn chunks(&self, id: i64, meta: &BlobMeta) -> ByteStream {
-        let begin = (self.clone(), meta.clone(), 0_i64, meta.len);
+        let begin = (self.clone(), meta.clone(), 0_u32, meta.len);
         stream::try_unfold(begin, move |(storage, meta, number, rest)| async move {
             if rest == 0 {
                 return Ok(None);
@@ -95,7 +62,7 @@ impl SqliteStorage {
             match chunk.filter(|chunk| !chunk.is_empty() && chunk.len() as u64 <= rest) {
                 Some(chunk) => {
                     let rest = rest - chunk.len() as u64;
-                    Ok(Some((chunk, (storage, meta, number + 1, rest))))
+                    Ok(Some((chunk, (storage, meta, number.saturating_add(1), rest))))
                 }
                 None => Err(storage.interrupted(id, &meta).await),
             }
@@ -103,7 +70,7 @@ impl SqliteStorage {
         .boxed()
     }
 
-    async fn chunk(&self, id: i64, number: i64) -> Result<Option<Bytes>> {
+    async fn chunk(&self, id: i64, number: u32) -> Result<Option<Bytes>> {
         let query = sqlx::query(include_str!("sql/blob_read.sql")).bind(place(id, number));
         let rows = self.readers.fetch("get", query).await?;
         let chunk = rows.first().map(|row| row.try_get::<Vec<u8>, _>(0)).transpose();
@@ -141,6 +108,34 @@ fn meta(row: &SqliteRow, during: &'static str) -> Result<BlobMeta> {
 }
 
 #[async_trait]
+impl Chunks for SqliteStorage {
+    type Upload = i64;
+    const CHUNK: usize = CHUNK;
+    const MOST_CHUNKS: u32 = MOST_CHUNKS;
+
+    async fn write(&self, upload: Option<&i64>, number: u32, bytes: Vec<u8>) -> Result<i64> {
+        self.writer.call(WriteChunk { upload: upload.copied(), number, bytes }).await
+    }
+
+    async fn publish(&self, key: &BlobKey, last: Last<i64>) -> Result<bool> {
+        self.writer.call(Publish { key: key.clone(), last }).await
+    }
+
+    async fn give_up(&self, upload: &i64) -> Result<()> {
+        self.writer.call(GiveUp(*upload)).await
+    }
+
+    /// Looks first, so that it takes no lock when there is nothing.
+    async fn sweep_some(&self) -> Result<bool> {
+        let due = sqlx::query(include_str!("sql/blob_any_due.sql"));
+        if self.readers.fetch("delete", due).await?.is_empty() {
+            return Ok(false);
+        }
+        self.writer.call(Sweep).await
+    }
+}
+
+#[async_trait]
 impl Storage for SqliteStorage {
     async fn put(&self, key: &BlobKey, body: ByteStream) -> Result<u64> {
         upload::put(self, key, body).await
@@ -161,7 +156,7 @@ impl Storage for SqliteStorage {
         for some in keys.chunks(DELETED_AT_ONCE) {
             self.writer.call(Delete(some.to_vec())).await?;
         }
-        self.sweep().await;
+        upload::sweep(self).await;
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use windlass_core::kit::upload;
 use windlass_core::{
     BlobKey, ChangeRequest, Changed, Error, EventFilter, EventPage, Inserted, JobId, JobQuery,
     JobRecord, NewJob, Note, Page, Position, Pruned, QueueChange, QueueName, QueueSettings, Result,
@@ -123,7 +124,7 @@ impl Store for SqliteBackend {
     async fn prune(&self, retention: &Retention, limit: u32) -> Result<Pruned> {
         let pruned = self.writer.call(Prune { retention: retention.clone(), limit }).await?;
         // What dead uploads left has no other regular visitor.
-        SqliteStorage::new(self).sweep().await;
+        upload::sweep(&SqliteStorage::new(self)).await;
         Ok(pruned)
     }
 

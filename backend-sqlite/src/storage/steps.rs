@@ -1,38 +1,35 @@
 //! The steps of uploads and deletions, each one short transaction: an upload neither holds the write lock
 //! for long nor sits in memory.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
-use windlass_core::{BlobKey, Error, Result};
+use windlass_core::{BlobKey, Result};
 
 use crate::batch::{Query, texts};
 use crate::txn::Txn;
 use crate::writer::Operation;
 use windlass_core::kit::micros;
+use windlass_core::kit::upload::{Last, PATIENCE, dead};
 
 /// The size of a chunk: what an upload holds in memory, and what one transaction writes of it.
 pub(super) const CHUNK: usize = 1 << 20;
 /// How many chunks a blob may have.
-pub(super) const MOST_CHUNKS: i64 = 1 << NUMBER_BITS;
+pub(super) const MOST_CHUNKS: u32 = 1 << NUMBER_BITS;
 /// Bits of a chunk's place that are its number.
 const NUMBER_BITS: u32 = 20;
-/// An upload without a new chunk for so long is dead.
-const PATIENCE: Duration = Duration::from_secs(3_600);
 /// Chunks removed in one transaction.
 const REMOVED_AT_ONCE: i64 = 8;
 /// A transaction takes in no more than a few chunks besides other calls.
 const CHUNK_WEIGHT: usize = 1_024;
 
 /// Where a chunk stands.
-pub(super) fn place(id: i64, number: i64) -> i64 {
-    (id << NUMBER_BITS) | number
+pub(super) fn place(id: i64, number: u32) -> i64 {
+    (id << NUMBER_BITS) | i64::from(number)
 }
 
 /// Writes the next chunk of an upload, the first one under a new id. Answers the id.
 pub(super) struct WriteChunk {
     pub(super) upload: Option<i64>,
-    pub(super) number: i64,
+    pub(super) number: u32,
     pub(super) bytes: Vec<u8>,
 }
 
@@ -64,10 +61,7 @@ impl Operation for WriteChunk {
 /// are to be removed.
 pub(super) struct Publish {
     pub(super) key: BlobKey,
-    pub(super) upload: Option<i64>,
-    pub(super) number: i64,
-    pub(super) bytes: Vec<u8>,
-    pub(super) len: u64,
+    pub(super) last: Last<i64>,
 }
 
 #[async_trait]
@@ -76,25 +70,26 @@ impl Operation for Publish {
     const NAME: &'static str = "put";
 
     async fn run(&self, txn: &mut Txn<'_>) -> Result<bool> {
-        let id = match self.upload {
+        let last = &self.last;
+        let id = match last.upload {
             None => begin(txn, 1).await?,
             Some(id) => id,
         };
         alive(txn.execute(sqlx::query(include_str!("../sql/blob_unlist.sql")).bind(id)).await?)?;
-        if !self.bytes.is_empty() {
-            txn.execute(insert_chunk(id, self.number, &self.bytes)).await?;
+        if !last.bytes.is_empty() {
+            txn.execute(insert_chunk(id, last.number, &last.bytes)).await?;
         }
         let key = || self.key.as_str().to_owned();
         let replaced = sqlx::query(include_str!("../sql/blob_replaced.sql")).bind(key());
         let replaced = txn.execute(replaced).await? > 0;
         let publish = sqlx::query(include_str!("../sql/blob_publish.sql"));
-        let (len, now) = (self.len.cast_signed(), txn.now);
+        let (len, now) = (last.len.cast_signed(), txn.now);
         txn.execute(publish.bind(key()).bind(id).bind(len).bind(now)).await?;
         Ok(replaced)
     }
 
     fn weight(&self) -> usize {
-        self.bytes.len().div_ceil(CHUNK / CHUNK_WEIGHT).max(1)
+        self.last.bytes.len().div_ceil(CHUNK / CHUNK_WEIGHT).max(1)
     }
 }
 
@@ -166,7 +161,7 @@ async fn begin(txn: &mut Txn<'_>, due: i64) -> Result<i64> {
     txn.get(row, 0)
 }
 
-fn insert_chunk(id: i64, number: i64, bytes: &[u8]) -> Query {
+fn insert_chunk(id: i64, number: u32, bytes: &[u8]) -> Query {
     let insert = sqlx::query(include_str!("../sql/blob_chunk.sql"));
     insert.bind(place(id, number)).bind(bytes.to_vec())
 }
@@ -175,11 +170,7 @@ async fn give_up(txn: &mut Txn<'_>, id: i64) -> Result<()> {
     txn.execute(sqlx::query(include_str!("../sql/blob_doom.sql")).bind(id)).await.map(drop)
 }
 
-/// An upload that is no longer listed was taken for dead, and its chunks may be gone.
+/// An upload that is no longer listed was taken for dead.
 fn alive(rows: u64) -> Result<()> {
     if rows == 1 { Ok(()) } else { Err(dead()) }
-}
-
-fn dead() -> Error {
-    Error::Timeout { what: "the next chunk of a blob's upload".into(), after: PATIENCE }
 }

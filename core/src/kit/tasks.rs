@@ -5,37 +5,38 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Task {
-    Jobs,
-    Feed,
-}
+/// A fixed number of tasks, each running at most once at a time.
+#[derive(Debug)]
+pub struct Tasks<const N: usize>(Mutex<Slots<N>>);
 
-#[derive(Debug, Default)]
-pub(super) struct Tasks(Mutex<Slots>);
-
-#[derive(Debug, Default)]
-struct Slots {
-    running: [Option<JoinHandle<()>>; 2],
+#[derive(Debug)]
+struct Slots<const N: usize> {
+    running: [Option<JoinHandle<()>>; N],
     ended: bool,
 }
 
-impl Tasks {
-    fn lock(&self) -> MutexGuard<'_, Slots> {
+impl<const N: usize> Default for Tasks<N> {
+    fn default() -> Self {
+        Self(Mutex::new(Slots { running: std::array::from_fn(|_| None), ended: false }))
+    }
+}
+
+impl<const N: usize> Tasks<N> {
+    fn lock(&self) -> MutexGuard<'_, Slots<N>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins a task unless it runs. Outside of a runtime, and after [`end`](Self::end), nothing happens.
-    pub(super) fn start<F>(&self, task: Task, run: impl FnOnce() -> F)
+    /// Begins the task of a number below `N` unless it runs. Outside of a runtime, and after [`end`](Self::end), nothing happens.
+    pub fn start<F>(&self, task: usize, run: impl FnOnce() -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
         let mut slots = self.lock();
-        let slots = &mut *slots;
-        let slot = &mut slots.running[task as usize];
+        let ended = slots.ended;
+        let Some(slot) = slots.running.get_mut(task) else { return };
         // A task whose runtime was shut down counts as finished.
         let runs = slot.as_ref().is_some_and(|handle| !handle.is_finished());
-        if runs || slots.ended {
+        if runs || ended {
             return;
         }
         if let Ok(runtime) = Handle::try_current() {
@@ -44,7 +45,7 @@ impl Tasks {
     }
 
     /// Ends all tasks, for good.
-    pub(super) fn end(&self) {
+    pub fn end(&self) {
         let mut slots = self.lock();
         slots.ended = true;
         for handle in slots.running.iter_mut().filter_map(Option::take) {
