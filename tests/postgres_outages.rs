@@ -2,68 +2,29 @@
 #![cfg(feature = "postgres")]
 #![allow(clippy::unwrap_used)]
 
+mod outages;
 mod postgres_service;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use postgres_service::{PATIENCE, Service};
-use serde::{Deserialize, Serialize};
+use outages::{Task, all_ran_once, short, until};
+use postgres_service::Service;
 use sqlx::Connection as _;
 use sqlx::postgres::{PgConnection, PgPoolOptions};
 use windlass::postgres::{PostgresBackend, PostgresOptions};
-use windlass::{
-    Client, Context, Handle, Job, Outcome, RunningWorker, State, Worker, WorkerOptions,
-};
+use windlass::{Client, Context, Handle, Outcome, RunningWorker, Worker};
 use windlass_test_servers::{PgBouncer, PostgresServer};
 
-#[derive(Job, Serialize, Deserialize)]
-#[job(kind = "task", max_attempts = 2)]
-struct Task(u32);
-
 type Tasks = Handle<Task, PostgresBackend>;
-
-/// Waits until something holds.
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let wait = async {
-        while !holds().await {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    assert!(tokio::time::timeout(PATIENCE, wait).await.is_ok(), "in vain: {what}");
-}
 
 /// The lease of the workers here.
 const LEASE: Duration = Duration::from_secs(3);
 
-fn short(o: &mut WorkerOptions) {
-    (o.lease, o.heartbeat) = (LEASE, Duration::from_millis(500));
-    o.maintenance = Duration::from_millis(100);
-    o.retention = None;
-}
-
-/// A worker that counts its runs.
+/// A worker with a few slots that counts its runs.
 fn worker(client: &Client<PostgresBackend>, runs: &Arc<AtomicUsize>) -> Worker {
-    let runs = runs.clone();
-    let run = move |_: Task, _: Context| {
-        runs.fetch_add(1, Ordering::Relaxed);
-        async { Outcome::Ok(()) }
-    };
-    Worker::new(client).options(short).register(run).queue("default", 4)
-}
-
-/// Every job completed in its first attempt, and ran once.
-async fn all_ran_once(jobs: &[Tasks], runs: &AtomicUsize) {
-    for job in jobs {
-        until("a job ends", async || {
-            job.record().await.is_ok_and(|job| job.unwrap().state.is_final())
-        })
-        .await;
-        let job = job.record().await.unwrap().unwrap();
-        assert_eq!((job.state, job.attempt, job.crashes), (State::Completed, 1, 0));
-    }
-    assert_eq!(runs.load(Ordering::Relaxed), jobs.len());
+    outages::worker(client, runs, LEASE, 4)
 }
 
 /// The host's code holds every connection of the pool that it shares with the library, for longer than the lease lasts.
@@ -162,7 +123,7 @@ async fn f03_f14_f15_outcomes_that_can_not_be_written_cost_no_lease_and_do_not_p
     // Another process, which would take up what it finds lost.
     let other = Client::new(Arc::new(PostgresBackend::open(options).await.unwrap()));
     let idle = |_: Task, _: Context| async { Outcome::Ok(()) };
-    let other = Worker::new(&other).options(short).register(idle).queue("other", 1);
+    let other = Worker::new(&other).options(|o| short(o, LEASE)).register(idle).queue("other", 1);
     let other = other.start().unwrap();
     let jobs = client.enqueue_many((0..60).map(Task)).await.unwrap();
     let mut host = PgConnection::connect(&server.url(&database)).await.unwrap();

@@ -2,62 +2,24 @@
 #![cfg(feature = "redis")]
 #![allow(clippy::unwrap_used)]
 
+mod outages;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
-use windlass::{Client, Context, Error, Handle, Job, Outcome, State, Worker, WorkerOptions};
+use outages::{Task, all_ran_once, short, until};
+use windlass::{Client, Context, Error, Outcome, Worker};
 use windlass_test_servers::RedisServer;
 
-const PATIENCE: Duration = Duration::from_secs(60);
 /// The lease of the workers here.
 const LEASE: Duration = Duration::from_secs(2);
-
-#[derive(Job, Serialize, Deserialize)]
-#[job(kind = "task", max_attempts = 2)]
-struct Task(u32);
-
-/// Waits until something holds.
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let wait = async {
-        while !holds().await {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    assert!(tokio::time::timeout(PATIENCE, wait).await.is_ok(), "in vain: {what}");
-}
-
-fn short(o: &mut WorkerOptions) {
-    (o.lease, o.heartbeat) = (LEASE, Duration::from_millis(400));
-    (o.maintenance, o.poll_max) = (Duration::from_millis(100), Duration::from_millis(200));
-    o.retention = None;
-}
-
-/// A worker that counts its runs.
-fn worker(client: &Client, runs: &Arc<AtomicUsize>) -> Worker {
-    let runs = runs.clone();
-    let run = move |_: Task, _: Context| {
-        runs.fetch_add(1, Ordering::Relaxed);
-        async { Outcome::Ok(()) }
-    };
-    Worker::new(client).options(short).register(run).queue("default", SLOTS)
-}
 
 /// Far more than outcomes may wait.
 const SLOTS: u32 = 50;
 
-/// Every job completed in its first attempt, and ran once.
-async fn all_ran_once(jobs: &[Handle<Task>], runs: &AtomicUsize) {
-    for job in jobs {
-        until("a job ends", async || {
-            job.record().await.is_ok_and(|job| job.unwrap().state.is_final())
-        })
-        .await;
-        let job = job.record().await.unwrap().unwrap();
-        assert_eq!((job.state, job.attempt, job.crashes), (State::Completed, 1, 0));
-    }
-    assert_eq!(runs.load(Ordering::Relaxed), jobs.len());
+fn worker(client: &Client, runs: &Arc<AtomicUsize>) -> Worker {
+    outages::worker(client, runs, LEASE, SLOTS)
 }
 
 async fn open(server: &RedisServer) -> Client {
@@ -72,7 +34,7 @@ async fn f03_f14_f15_outcomes_that_can_not_be_written_cost_no_lease_and_do_not_p
     // Another process, which would take up what it finds lost.
     let other = open(&server).await;
     let idle = |_: Task, _: Context| async { Outcome::Ok(()) };
-    let other = Worker::new(&other).options(short).register(idle).queue("other", 1);
+    let other = Worker::new(&other).options(|o| short(o, LEASE)).register(idle).queue("other", 1);
     let other = other.start().unwrap();
     let client = open(&server).await;
     server.command(&["SET", "{jobs}:done:5", "something else"]).await.unwrap();
