@@ -301,7 +301,7 @@ fn killed_in_mid_run_and_started_again_it_finishes_the_rest_and_doubles_nothing(
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let give_up = Instant::now() + Duration::from_secs(60);
+        let give_up = Instant::now() + Duration::from_secs(180);
         let done = || fs::read_dir(out.join("artifacts")).map_or(0, Iterator::count);
         while done() < at_least {
             assert!(Instant::now() < give_up, "no progress: {} artifacts", done());
@@ -328,7 +328,7 @@ fn asked_to_stop_it_gives_its_jobs_back_and_goes_on_later() {
     let mut child = program();
     child.arg("--dir").arg(&out).args(["--json", "--concurrency", "1"]).args(&files);
     let child = child.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let give_up = Instant::now() + Duration::from_secs(60);
+    let give_up = Instant::now() + Duration::from_secs(180);
     while fs::read_dir(out.join("artifacts")).map_or(0, Iterator::count) < 5 {
         assert!(Instant::now() < give_up, "no progress");
         std::thread::sleep(Duration::from_millis(1));

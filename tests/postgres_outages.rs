@@ -14,13 +14,11 @@ use postgres_service::Service;
 use sqlx::Connection as _;
 use sqlx::postgres::{PgConnection, PgPoolOptions};
 use windlass::postgres::{PostgresBackend, PostgresOptions};
-use windlass::{Client, Context, Handle, Outcome, RunningWorker, Worker};
+use windlass::{Client, Context, Outcome, RunningWorker, Worker};
 use windlass_test_servers::{PgBouncer, PostgresServer};
 
-type Tasks = Handle<Task, PostgresBackend>;
-
 /// The lease of the workers here.
-const LEASE: Duration = Duration::from_secs(3);
+const LEASE: Duration = Duration::from_secs(6);
 
 /// A worker with a few slots that counts its runs.
 fn worker(client: &Client<PostgresBackend>, runs: &Arc<AtomicUsize>) -> Worker {
@@ -32,13 +30,15 @@ fn worker(client: &Client<PostgresBackend>, runs: &Arc<AtomicUsize>) -> Worker {
 async fn a_pool_that_the_host_exhausts_costs_time_and_nothing_else() {
     let server = PostgresServer::shared().await.unwrap();
     let database = server.create_database().await.unwrap();
-    let pool = PgPoolOptions::new().max_connections(2).acquire_timeout(Duration::from_millis(300));
+    let pool = PgPoolOptions::new().max_connections(2).acquire_timeout(Duration::from_secs(2));
     let pool = pool.connect(&server.url(&database)).await.unwrap();
     let options = PostgresOptions::default();
     let backend = PostgresBackend::with_pool(pool.clone(), options).await.unwrap();
     let client = Client::new(Arc::new(backend));
     let runs = Arc::default();
     let running = worker(&client, &runs).start().unwrap();
+    until("the worker is ready", async || running.ready()).await;
+    let id = running.id();
     let mut jobs = Vec::new();
     for n in 0..50 {
         jobs.push(client.enqueue(Task(n)).await.unwrap());
@@ -52,7 +52,6 @@ async fn a_pool_that_the_host_exhausts_costs_time_and_nothing_else() {
         }
         assert!(refused < 100, "the library keeps the connections");
     }
-    let id = running.id();
     let error = client.enqueue(Task(0)).await.unwrap_err();
     assert!(error.is_transient(), "{error:?}");
     let cause = std::error::Error::source(&error).unwrap().to_string();
@@ -133,7 +132,7 @@ async fn f03_f14_f15_outcomes_that_can_not_be_written_cost_no_lease_and_do_not_p
     let runs: Arc<AtomicUsize> = Arc::default();
     let running = worker(&client, &runs).options(|o| o.settle_buffer = 2).start().unwrap();
     until("outcomes wait", async || runs.load(Ordering::Relaxed) >= 3).await;
-    tokio::time::sleep(2 * LEASE).await;
+    tokio::time::sleep(LEASE + LEASE / 2).await;
     // What is being settled, what waits for it, and what runs.
     let before = runs.load(Ordering::Relaxed);
     assert!(before <= 12, "{before} of 60 jobs were run while none could be settled");

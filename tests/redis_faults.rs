@@ -13,7 +13,7 @@ use windlass::redis::{RedisBackend, RedisOptions};
 use windlass::{
     Client, Context, Error, EventBody, Job, JobId, Outcome, RunningWorker, State, Worker,
 };
-use windlass_test_servers::{Proxy, RedisSentinels, RedisServer, Stall};
+use windlass_test_servers::{Proxy, QUICK, RedisSentinels, RedisServer, Stall};
 
 const PATIENCE: Duration = Duration::from_secs(90);
 /// The states of jobs that have not ended.
@@ -92,6 +92,17 @@ impl Service {
             }
             acknowledged
         })
+    }
+
+    /// Waits until so many more handlers have run: faults that come faster than that leave nothing to lose.
+    async fn works(&self, runs: u32) {
+        let total = || self.app.runs.lock().unwrap().values().sum::<u32>();
+        let enough = total() + runs;
+        let started = Instant::now();
+        while total() < enough {
+            assert!(started.elapsed() < PATIENCE, "nothing runs");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Waits until every job has ended, and counts what became of those that were acknowledged.
@@ -175,13 +186,13 @@ async fn f48_kills_of_a_server_that_syncs_always_lose_nothing() {
     let service = Service::start(&server.url("jobs")).await;
     let producers = vec![service.producer(10), service.producer(10)];
     for _ in 0..4 {
-        seconds(1.0).await;
+        service.works(100).await;
         server.kill_9().await.unwrap();
         assert!(service.client.ping().await.unwrap_err().is_transient());
         seconds(0.3).await;
         server.start().await.unwrap();
     }
-    seconds(1.0).await;
+    service.works(100).await;
     let (ends, unready) =
         service.ends("kill -9 and restart, append-only file synced always", producers).await;
     assert_eq!((ends.lost, ends.completed), (0, ends.enqueued));
@@ -190,11 +201,12 @@ async fn f48_kills_of_a_server_that_syncs_always_lose_nothing() {
 
 /// F45: the primary dies while its replica lags, and Sentinel promotes that.
 async fn failover(what: &str, more: &str) -> Ends {
-    let all = RedisSentinels::start(1, &[]).await.unwrap();
+    let all = RedisSentinels::start(1, QUICK, &[]).await.unwrap();
     let [primary, replica] = all.servers() else { panic!("{all:?}") };
     let service = Service::start(&format!("{}{more}", all.url("jobs"))).await;
     let producers = vec![service.producer(10), service.producer(10)];
-    seconds(1.5).await;
+    // Far more than may be lost.
+    service.works(500).await;
     // What the primary answers from now on never leaves it.
     replica.pause().await.unwrap();
     primary.command(&["CLIENT", "KILL", "TYPE", "replica"]).await.unwrap();
@@ -211,7 +223,7 @@ async fn failover(what: &str, more: &str) -> Ends {
         assert!(Instant::now() < until, "{what}: no job can be enqueued again");
         seconds(0.1).await;
     }
-    seconds(1.0).await;
+    service.works(50).await;
     let (ends, unready) = service.ends(what, producers).await;
     assert_eq!(ends.completed + ends.lost, ends.enqueued);
     assert!(unready > 0, "readiness never turned false");
@@ -240,7 +252,7 @@ async fn f14_forgotten_scripts_and_cut_connections_lose_nothing() {
     let service = Service::start(&server.url("jobs")).await;
     let producers = vec![service.producer(10)];
     for round in 0..30 {
-        seconds(0.1).await;
+        service.works(3).await;
         server.command(&["SCRIPT", "FLUSH"]).await.unwrap();
         let kind = if round % 3 == 0 { "pubsub" } else { "normal" };
         server.command(&["CLIENT", "KILL", "TYPE", kind]).await.unwrap();
@@ -255,7 +267,7 @@ async fn a_full_memory_loses_nothing() {
     let server = RedisServer::builder().start().await.unwrap();
     let service = Service::start(&server.url("jobs")).await;
     let producers = vec![service.producer(2_000), service.producer(2_000)];
-    seconds(1.0).await;
+    service.works(100).await;
     let used: u64 = server.info("used_memory").await.unwrap().parse().unwrap();
     let most = (used + (300 << 10)).to_string();
     server.command(&["CONFIG", "SET", "maxmemory", &most]).await.unwrap();
@@ -283,7 +295,7 @@ async fn a_full_memory_loses_nothing() {
     }
     assert!(service.worker.ready());
     server.command(&["CONFIG", "SET", "maxmemory", "0"]).await.unwrap();
-    seconds(1.0).await;
+    service.works(20).await;
     let client = service.client.clone();
     let (ends, _) = service.ends("full memory", producers).await;
     assert_eq!((ends.lost, ends.completed), (0, ends.enqueued));
@@ -299,25 +311,25 @@ async fn a_network_that_stalls_and_breaks_loses_nothing() {
     let url = server.url("jobs").replace(&server.port().to_string(), &proxy.port().to_string());
     let service = Service::start(&url).await;
     let producers = vec![service.producer(10), service.producer(10)];
-    seconds(1.0).await;
+    service.works(50).await;
     for stall in [Stall::All, Stall::Replies] {
         // Replies that never come: what was sent may have been done.
         proxy.stall(stall);
         seconds(1.5).await;
         proxy.cut().await;
         proxy.stall(Stall::Off);
-        seconds(1.0).await;
+        service.works(50).await;
     }
     // Longer than an answer may take: the connections are given up from this side.
     proxy.stall(Stall::All);
     seconds(4.0).await;
     proxy.stall(Stall::Off);
-    seconds(1.0).await;
+    service.works(50).await;
     proxy.refuse().await;
     proxy.cut().await;
     seconds(2.0).await;
     proxy.accept().await.unwrap();
-    seconds(1.0).await;
+    service.works(50).await;
     let (ends, unready) = service.ends("network", producers).await;
     assert_eq!((ends.lost, ends.completed), (0, ends.enqueued));
     assert!(unready > 0, "readiness never turned false");

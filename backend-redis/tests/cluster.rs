@@ -15,7 +15,7 @@ use windlass_core::{
     UniqueUntil, WorkerId, WorkerInfo,
 };
 use windlass_redis::RedisBackend;
-use windlass_test_servers::{RedisCluster, RedisServer};
+use windlass_test_servers::{PATIENT, QUICK, RedisCluster, RedisServer};
 
 const NAMESPACE: &str = "moving";
 /// Calls that are tried while a slot moves.
@@ -33,8 +33,7 @@ struct Moving {
 }
 
 async fn connect(node: &RedisServer) -> MultiplexedConnection {
-    let client = redis::Client::open(node.base_url()).unwrap();
-    client.get_multiplexed_async_connection().await.unwrap()
+    common::patient(node.base_url()).await
 }
 
 /// What an error and its causes say.
@@ -51,7 +50,7 @@ fn later() -> NewJob {
 
 impl Moving {
     async fn start() -> Self {
-        let cluster = RedisCluster::start(0, &[("appendfsync", "no")]).await.unwrap();
+        let cluster = RedisCluster::start(0, PATIENT, &[("appendfsync", "no")]).await.unwrap();
         let backend = RedisBackend::connect(&cluster.url(NAMESPACE)).await.unwrap();
         let info = WorkerInfo::new("test", Duration::from_secs(3_600), vec![queue()]);
         let worker = backend.register(&info).await.unwrap().worker;
@@ -303,7 +302,7 @@ impl Leaving {
 
 #[tokio::test]
 async fn what_goes_from_a_key_goes_after_what_comes_to_it() {
-    let cluster = RedisCluster::start(0, &[("appendfsync", "no")]).await.unwrap();
+    let cluster = RedisCluster::start(0, PATIENT, &[("appendfsync", "no")]).await.unwrap();
     let (mut timed, hour) = (job(), Start::In(Duration::from_secs(3_600)));
     timed.timeout = Some(Duration::from_secs(3_600));
     // One job runs under a deadline, one holds a window, one is due: maintenance finds each of the keys that it looks at.
@@ -351,7 +350,7 @@ async fn what_goes_from_a_key_goes_after_what_comes_to_it() {
 /// F48: the owner of the slot dies, its replica takes over, and later it comes back as a replica itself.
 #[tokio::test]
 async fn f48_the_replica_of_a_lost_owner_is_found() {
-    let cluster = RedisCluster::start(1, &[]).await.unwrap();
+    let cluster = RedisCluster::start(1, QUICK, &[]).await.unwrap();
     let backend = RedisBackend::connect(&cluster.url(NAMESPACE)).await.unwrap();
     let owner = cluster.owner(NAMESPACE).await.unwrap();
     let before = job();

@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 use windlass_core::conformance::{Harness, StorageHarness};
 use windlass_core::{Backend, Limits, Storage};
 use windlass_redis::{RedisBackend, RedisOptions};
-use windlass_test_servers::{RedisCluster, RedisSentinels};
+use windlass_test_servers::{PATIENT, RedisCluster, RedisSentinels};
 
 /// A name that no other case has; in the cluster each is on some node.
 fn namespace() -> String {
@@ -31,9 +31,8 @@ impl Servers for Cluster {
         let rights = rights("case-*").join(" ");
         let user =
             format!("app on >secret-word resetkeys {rights} +cluster|slots +cluster|keyslot");
-        // A busy machine is no reason to call a node lost.
-        let settings = [("appendfsync", "no"), ("user", &user), ("cluster-node-timeout", "30000")];
-        let start = async || RedisCluster::start(0, &settings).await.unwrap();
+        let settings = [("appendfsync", "no"), ("user", &user)];
+        let start = async || RedisCluster::start(0, PATIENT, &settings).await.unwrap();
         let cluster = SHARED.get_or_init(start).await;
         let own = format!(":{}@", cluster.nodes()[0].password());
         cluster.url(namespace).replace(&own, AS)
@@ -47,7 +46,7 @@ impl Servers for Sentinel {
         static SHARED: OnceCell<RedisSentinels> = OnceCell::const_new();
         let user = format!("app on >secret-word resetkeys {}", rights("case-*").join(" "));
         let settings = [("appendfsync", "no"), ("user", &user)];
-        let start = async || RedisSentinels::start(1, &settings).await.unwrap();
+        let start = async || RedisSentinels::start(1, PATIENT, &settings).await.unwrap();
         let sentinels = SHARED.get_or_init(start).await;
         let own = format!(":{}@", sentinels.servers()[0].password());
         sentinels.url(namespace).replace(&own, AS)

@@ -26,6 +26,6 @@ pub use error::{Error, Result};
 pub use pgbouncer::{PgBouncer, PgBouncerBuilder};
 pub use postgres::{Auth, Postgres, PostgresBuilder, PostgresServer};
 pub use proxy::{Proxy, Stall};
-pub use redis::{Redis, RedisBuilder, RedisCluster, RedisSentinels, RedisServer};
+pub use redis::{PATIENT, QUICK, Redis, RedisBuilder, RedisCluster, RedisSentinels, RedisServer};
 #[cfg(feature = "s3")]
 pub use s3::S3Server;

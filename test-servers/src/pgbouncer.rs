@@ -12,7 +12,7 @@ use crate::home::Home;
 use crate::{Postgres, binaries, port};
 
 /// Until a start is given up.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Builds a [`PgBouncer`].
 #[derive(Debug, Clone)]

@@ -71,7 +71,7 @@ fn a_killed_process_leaves_no_server_and_no_folder() {
     let since = Instant::now();
     for (port, folder) in &servers {
         while Path::new(folder).exists() || TcpStream::connect(("127.0.0.1", *port)).is_ok() {
-            assert!(since.elapsed() < Duration::from_secs(30), "{folder} is still there");
+            assert!(since.elapsed() < Duration::from_secs(120), "{folder} is still there");
             std::thread::sleep(Duration::from_millis(10));
         }
     }

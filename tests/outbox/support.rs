@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 use sqlx::{Database, Sqlite, Transaction};
@@ -45,8 +46,10 @@ impl Local {
 
     pub(crate) async fn at(path: &Path) -> Self {
         let backend = SqliteBackend::open(SqliteOptions::new(path)).await.unwrap();
-        let pool = SqlitePool::connect_with(SqliteConnectOptions::new().filename(path));
-        let pool = pool.await.unwrap();
+        // Relays write to the same file again and again, and a busy disk lets none in between for long.
+        let options = SqliteConnectOptions::new().filename(path);
+        let options = options.busy_timeout(Duration::from_secs(60));
+        let pool = SqlitePool::connect_with(options).await.unwrap();
         let table = sqlx::query("CREATE TABLE IF NOT EXISTS orders (id INTEGER PRIMARY KEY)");
         table.execute(&pool).await.unwrap();
         Self { _folder: None, client: Client::new(Arc::new(backend)), pool }

@@ -56,7 +56,7 @@ pub(crate) fn killed_twice_it_finishes(url: &str, password: &str) {
         let mut program = program(&out, url);
         program.args(["--concurrency", "2"]).args(&files);
         let mut child = program.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let give_up = Instant::now() + Duration::from_secs(60);
+        let give_up = Instant::now() + Duration::from_secs(180);
         while artifacts(&out) < at_least {
             assert!(Instant::now() < give_up, "no progress: {} artifacts", artifacts(&out));
             assert!(child.try_wait().unwrap().is_none(), "it ended before it was killed");

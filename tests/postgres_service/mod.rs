@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use sqlx::postgres::{PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use windlass::postgres::{PostgresBackend, PostgresOptions};
 use windlass::{Client, Context, Job, JobId, Outcome, RunningWorker, State, Worker};
 use windlass_test_servers::PostgresServer;
@@ -50,7 +50,9 @@ pub(crate) struct Service {
 impl Service {
     /// The library reaches the server at `url`, the host at `host`.
     pub(crate) async fn start(server: &PostgresServer, url: &str, host: &str) -> Self {
-        let admin = pool(server.url("postgres"), 2);
+        // Timeouts that a test gives to the server are not meant for what looks after it.
+        let admin: PgConnectOptions = server.url("postgres").parse().unwrap();
+        let admin = pool(admin.options([("statement_timeout", "0")]), 2);
         sqlx::raw_sql("CREATE TABLE effects (job uuid NOT NULL, number bigint NOT NULL)")
             .execute(&admin)
             .await
@@ -59,7 +61,7 @@ impl Service {
         let options = options.acquire_timeout(Duration::from_secs(3));
         let options = options.statement_timeout(Duration::from_secs(10));
         let client = Client::new(Arc::new(PostgresBackend::open(options).await.unwrap()));
-        let app = App { client, host: pool(host.to_owned(), 8), runs: Arc::default() };
+        let app = App { client, host: pool(host.parse().unwrap(), 8), runs: Arc::default() };
         let worker = Worker::new(&app.client)
             .options(|o| {
                 o.lease = Duration::from_secs(6);
@@ -147,9 +149,9 @@ impl Service {
     }
 }
 
-fn pool(url: String, connections: u32) -> PgPool {
+fn pool(server: PgConnectOptions, connections: u32) -> PgPool {
     let options = PgPoolOptions::new().max_connections(connections);
-    options.acquire_timeout(Duration::from_secs(3)).connect_lazy(&url).unwrap()
+    options.acquire_timeout(Duration::from_secs(3)).connect_lazy_with(server)
 }
 
 #[allow(dead_code, reason = "each test target uses a part")]

@@ -18,6 +18,9 @@ use super::{Echo, PATIENCE, echo, open};
 #[job(kind = "task", max_attempts = 2, backoff(base = "200ms", max = "200ms", jitter = 0))]
 struct Task(u32);
 
+/// The lease of those that live.
+const LEASE: Duration = Duration::from_secs(10);
+
 /// Waits until something holds.
 async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let wait = async {
@@ -36,9 +39,15 @@ async fn reaches<J: Job>(job: &Handle<J>, state: State) -> JobRecord {
     job.record().await.unwrap().unwrap()
 }
 
-/// Everything goes faster.
-fn short(o: &mut WorkerOptions) {
+/// What dies is soon known to be dead.
+fn doomed(o: &mut WorkerOptions) {
+    quick(o);
     (o.lease, o.heartbeat) = (Duration::from_secs(2), Duration::from_millis(400));
+}
+
+/// Everything goes faster, but a busy machine costs nobody a lease.
+fn quick(o: &mut WorkerOptions) {
+    (o.lease, o.heartbeat) = (LEASE, Duration::from_millis(400));
     (o.maintenance, o.quarantine) = (Duration::from_millis(100), Duration::from_millis(100));
     (o.poll_max, o.grace) = (Duration::from_millis(200), Duration::from_millis(100));
     o.retention = None;
@@ -49,7 +58,7 @@ fn short(o: &mut WorkerOptions) {
 /// Another process that takes up the jobs of lost workers and runs none.
 async fn rescuer(url: &str) -> (Client, RunningWorker) {
     let client = open(url).await;
-    let worker = Worker::new(&client).options(short).register(echo).queue("other", 1);
+    let worker = Worker::new(&client).options(quick).register(echo).queue("other", 1);
     (client, worker.start().unwrap())
 }
 
@@ -61,7 +70,7 @@ async fn dies_in_mid_run(url: &str) {
         runtime.block_on(async {
             let (started, mut starts) = tokio::sync::mpsc::unbounded_channel();
             let worker = Worker::new(&open(&url).await)
-                .options(short)
+                .options(doomed)
                 .register(move |_: Task, _: Context| {
                     let _ = started.send(());
                     std::future::pending::<Outcome>()
@@ -89,9 +98,9 @@ pub(crate) async fn f04_a_blocked_runtime_keeps_its_lease(url: &str) {
         runtime.block_on(async {
             let client = open(&there).await;
             let worker = Worker::new(&client)
-                .options(short)
+                .options(quick)
                 .register(|_: Task, _: Context| async {
-                    std::thread::sleep(Duration::from_secs(5));
+                    std::thread::sleep(LEASE + LEASE / 5);
                     Ok(())
                 })
                 .queue("default", 1)
@@ -114,7 +123,7 @@ pub(crate) async fn f05_f20_f51_a_panic_fails_the_attempt_and_the_last_one_ends_
         panic!("on purpose")
     }
     let client = open(url).await;
-    let worker = Worker::new(&client).options(short).register(panics).queue("default", 1);
+    let worker = Worker::new(&client).options(quick).register(panics).queue("default", 1);
     let worker = worker.start().unwrap();
     let job = reaches(&client.enqueue(Task(1)).await.unwrap(), State::Discarded).await;
     assert_eq!((job.attempt, job.crashes, job.errors.len()), (2, 0, 2));
@@ -138,7 +147,7 @@ pub(crate) async fn f06_f10_f16_jobs_of_workers_that_die_run_again_until_their_c
         assert_eq!((record.attempt, record.crashes), (crash, crash - 1));
     }
     let worker = Worker::new(&client)
-        .options(short)
+        .options(quick)
         .register(|_: Task, _: Context| async { Ok(()) })
         .queue("default", 1)
         .start()
@@ -166,7 +175,7 @@ pub(crate) async fn f11_a_shutdown_gives_the_attempt_back(url: &str) {
     for deploy in 0..3 {
         let finishes = deploy == 2;
         let worker = Worker::new(&client)
-            .options(short)
+            .options(quick)
             .register(move |_: Task, _: Context| async move {
                 if !finishes {
                     std::future::pending::<()>().await;
@@ -192,7 +201,7 @@ pub(crate) async fn f11_a_shutdown_gives_the_attempt_back(url: &str) {
 pub(crate) async fn f12_a_handler_that_ignores_its_deadline_gives_its_slot_back(url: &str) {
     let client = open(url).await;
     let worker = Worker::new(&client)
-        .options(short)
+        .options(quick)
         .register(|task: Task, _: Context| async move {
             if task.0 == 1 {
                 std::future::pending::<()>().await;
@@ -214,7 +223,7 @@ pub(crate) async fn f12_a_handler_that_ignores_its_deadline_gives_its_slot_back(
 pub(crate) async fn f13_a_request_to_cancel_reaches_the_handler(url: &str) {
     let (here, there) = (open(url).await, open(url).await);
     let worker = Worker::new(&there)
-        .options(short)
+        .options(quick)
         .register(|_: Task, cx: Context| async move {
             assert_eq!(cx.cancelled().await, CancelCause::Requested);
             Err("as asked".into())
@@ -250,7 +259,7 @@ pub(crate) async fn f34_an_idle_worker_is_woken_by_the_jobs_of_another_process(u
 pub(crate) async fn f36_a_chain_of_jobs_runs_in_a_single_slot(url: &str) {
     let client = open(url).await;
     let worker = Worker::new(&client)
-        .options(short)
+        .options(quick)
         .register(|task: Task, cx: Context| async move {
             if let Some(next) = task.0.checked_sub(1) {
                 cx.follow_up(Task(next)).await?;
@@ -276,7 +285,7 @@ pub(crate) async fn f37_a_kind_limited_to_one_runs_one_at_a_time_and_keeps_no_sl
     let (inside, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (now, peak) = (inside.clone(), most.clone());
     let worker = Worker::new(&client)
-        .options(short)
+        .options(quick)
         .register(move |task: Task, cx: Context| {
             let (now, peak) = (now.clone(), peak.clone());
             async move {
@@ -322,7 +331,7 @@ pub(crate) async fn f39_blocking_handlers_are_in_nobodys_way(url: &str) {
     let (door, inside) = (Door::default(), Arc::new(Semaphore::new(0)));
     let (closed, enters) = (door.clone(), inside.clone());
     let worker = Worker::new(&client)
-        .options(short)
+        .options(quick)
         .options(|o| o.blocking_threads = 2)
         .register_blocking(move |_: Task, _: Context| {
             enters.add_permits(1);
@@ -358,7 +367,7 @@ struct OldTask {
 pub(crate) async fn f49_f52_args_that_do_not_parse_fail_the_attempt(url: &str) {
     let client = open(url).await;
     let worker = Worker::new(&client)
-        .options(short)
+        .options(quick)
         .register(|_: Task, _: Context| async { Ok(()) })
         .queue("default", 1)
         .start()

@@ -19,6 +19,14 @@ use windlass_test_servers::{Redis, RedisServer};
 pub(crate) const QUEUE: &str = "q";
 pub(crate) const KIND: &str = "k";
 
+/// A connection that a busy machine may keep waiting.
+pub(crate) async fn patient(url: &str) -> MultiplexedConnection {
+    let client = redis::Client::open(url).unwrap();
+    let patient = AsyncConnectionConfig::new().set_response_timeout(None);
+    let patient = patient.set_connection_timeout(None);
+    client.get_multiplexed_async_connection_with_config(&patient).await.unwrap()
+}
+
 /// A namespace of its own in a server, and a connection that sees and spoils what is in it.
 pub(crate) struct Place {
     pub(crate) backend: RedisBackend,
@@ -43,10 +51,7 @@ impl Place {
         let options = RedisOptions::from_url(&server.url(&namespace)).unwrap().limits(limits);
         let backend = RedisBackend::open(options.clone()).await.unwrap();
         let url = server.base_url().to_owned();
-        let client = redis::Client::open(url.as_str()).unwrap();
-        // A busy machine may keep it waiting.
-        let patient = AsyncConnectionConfig::new().set_response_timeout(None);
-        let conn = client.get_multiplexed_async_connection_with_config(&patient).await.unwrap();
+        let conn = patient(&url).await;
         Self { backend, conn, namespace: format!("{{{namespace}}}"), url, options }
     }
 

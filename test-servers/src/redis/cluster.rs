@@ -11,9 +11,6 @@ use crate::error::{Error, Result, blocking};
 use crate::home::run;
 use crate::port;
 
-/// How long a node may be silent until the others call it lost.
-const NODE_TIMEOUT: &str = "1500";
-
 /// Three primaries that share the slots, and maybe a replica of each.
 #[derive(Debug)]
 pub struct RedisCluster {
@@ -21,17 +18,31 @@ pub struct RedisCluster {
 }
 
 impl RedisCluster {
-    /// Starts a cluster whose primaries have so many replicas each, with more lines of `redis.conf` for every node.
-    pub async fn start(replicas: usize, settings: &[(&str, &str)]) -> Result<Self> {
-        Self::from(RedisServer::builder(), replicas, settings).await
+    /// Starts a cluster whose primaries have so many replicas each, with more lines of `redis.conf` for every node. One that is silent for longer than
+    /// `silence` is called lost.
+    pub async fn start(
+        replicas: usize,
+        silence: Duration,
+        settings: &[(&str, &str)],
+    ) -> Result<Self> {
+        Self::from(RedisServer::builder(), replicas, silence, settings).await
     }
 
     /// The same by TLS, also among the nodes: [`ca_certificate`](Self::ca_certificate).
-    pub async fn start_tls(replicas: usize, settings: &[(&str, &str)]) -> Result<Self> {
-        Self::from(RedisServer::builder().tls(), replicas, settings).await
+    pub async fn start_tls(
+        replicas: usize,
+        silence: Duration,
+        settings: &[(&str, &str)],
+    ) -> Result<Self> {
+        Self::from(RedisServer::builder().tls(), replicas, silence, settings).await
     }
 
-    async fn from(first: RedisBuilder, replicas: usize, settings: &[(&str, &str)]) -> Result<Self> {
+    async fn from(
+        first: RedisBuilder,
+        replicas: usize,
+        silence: Duration,
+        settings: &[(&str, &str)],
+    ) -> Result<Self> {
         let mut nodes: Vec<RedisServer> = Vec::new();
         for _ in 0..3 * (replicas + 1) {
             let bus = port::free()?.to_string();
@@ -42,7 +53,7 @@ impl RedisCluster {
             let mut builder = builder
                 .setting("cluster-enabled", "yes")
                 .setting("cluster-port", &bus)
-                .setting("cluster-node-timeout", NODE_TIMEOUT)
+                .setting("cluster-node-timeout", &silence.as_millis().to_string())
                 .setting("cluster-replica-validity-factor", "0")
                 .setting("repl-diskless-sync-delay", "0");
             for (name, value) in settings {

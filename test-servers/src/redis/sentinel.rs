@@ -1,6 +1,7 @@
 //! Servers under Sentinels.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::builder::RedisBuilder;
 use super::server::{PASSWORD, RedisServer};
@@ -8,8 +9,6 @@ use crate::error::Result;
 
 /// The service's name.
 const SERVICE: &str = "jobs";
-/// How long a server may be silent until a Sentinel calls it down, in milliseconds.
-const DOWN_AFTER: &str = "1000";
 
 /// A primary with its replicas, and three Sentinels that watch over them.
 #[derive(Debug)]
@@ -19,17 +18,31 @@ pub struct RedisSentinels {
 }
 
 impl RedisSentinels {
-    /// Starts a primary with so many replicas, with more lines of `redis.conf`, and waits until they follow it and every Sentinel knows everybody.
-    pub async fn start(replicas: usize, settings: &[(&str, &str)]) -> Result<Self> {
-        Self::from(RedisServer::builder(), replicas, settings).await
+    /// Starts a primary with so many replicas, with more lines of `redis.conf`, and waits until they follow it and every Sentinel knows everybody. A
+    /// server that is silent for longer than `silence` is called down.
+    pub async fn start(
+        replicas: usize,
+        silence: Duration,
+        settings: &[(&str, &str)],
+    ) -> Result<Self> {
+        Self::from(RedisServer::builder(), replicas, silence, settings).await
     }
 
     /// The same by TLS, also among the servers and the Sentinels: [`ca_certificate`](Self::ca_certificate).
-    pub async fn start_tls(replicas: usize, settings: &[(&str, &str)]) -> Result<Self> {
-        Self::from(RedisServer::builder().tls(), replicas, settings).await
+    pub async fn start_tls(
+        replicas: usize,
+        silence: Duration,
+        settings: &[(&str, &str)],
+    ) -> Result<Self> {
+        Self::from(RedisServer::builder().tls(), replicas, silence, settings).await
     }
 
-    async fn from(first: RedisBuilder, replicas: usize, settings: &[(&str, &str)]) -> Result<Self> {
+    async fn from(
+        first: RedisBuilder,
+        replicas: usize,
+        silence: Duration,
+        settings: &[(&str, &str)],
+    ) -> Result<Self> {
         let with = |builder| {
             settings.iter().fold(builder, |b: RedisBuilder, (name, value)| b.setting(name, value))
         };
@@ -49,7 +62,7 @@ impl RedisSentinels {
                 monitor.clone(),
                 format!("sentinel-pass {PASSWORD}"),
                 format!("auth-pass {SERVICE} {PASSWORD}"),
-                format!("down-after-milliseconds {SERVICE} {DOWN_AFTER}"),
+                format!("down-after-milliseconds {SERVICE} {}", silence.as_millis()),
                 format!("failover-timeout {SERVICE} 10000"),
             ];
             let builder = lines.iter().fold(builder, |b, line| b.setting("sentinel", line));
