@@ -111,6 +111,7 @@ async fn what_concerns_nobody_here_wakes_nobody() {
     place.execute("NOTIFY windlass_windlass, 'someone,another-queue'").await;
     assert_eq!(here.wait(&[queue()], ms(300)).await.unwrap(), Wake::Timeout);
 }
+        quiet(&here).await;
 
 #[tokio::test]
 async fn a_process_that_shall_not_listen_has_no_connection_for_it() {
