@@ -72,8 +72,21 @@ async fn what_a_closing_backend_has_done_is_still_told() {
     let (here, there) = (listening(&place).await, place.open().await);
     let waiter = waiter(&here);
     there.insert(&[job()]).await.unwrap();
-    windlass_core::Backend::close(&there).await.unwrap();
+    at_a_stopped_clock(windlass_core::Backend::close(&there)).await.unwrap();
     woken(waiter).await;
+}
+
+/// No time passes during the call, so that none of its timeouts does, however slow the machine is.
+async fn at_a_stopped_clock<T>(call: impl Future<Output = T>) -> T {
+    // While such a task runs the clock is not moved on, though nothing but sockets is waited for.
+    let (end, ends) = std::sync::mpsc::channel::<()>();
+    let task = tokio::task::spawn_blocking(move || ends.recv());
+    tokio::time::pause();
+    let answer = call.await;
+    tokio::time::resume();
+    drop(end);
+    assert!(task.await.unwrap().is_err(), "it ran to the end");
+    answer
 }
 
 #[tokio::test]
