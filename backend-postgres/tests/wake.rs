@@ -111,6 +111,7 @@ async fn f49_a_message_that_can_not_be_read_wakes() {
         let waiter = waiter(&here);
         place.execute(&format!("NOTIFY windlass_windlass, '{payload}'")).await;
         woken(waiter).await;
+        quiet(&here).await;
     }
 }
 
@@ -124,7 +125,6 @@ async fn what_concerns_nobody_here_wakes_nobody() {
     place.execute("NOTIFY windlass_windlass, 'someone,another-queue'").await;
     assert_eq!(here.wait(&[queue()], ms(300)).await.unwrap(), Wake::Timeout);
 }
-        quiet(&here).await;
 
 #[tokio::test]
 async fn a_process_that_shall_not_listen_has_no_connection_for_it() {
