@@ -25,12 +25,12 @@ struct Place {
 impl Place {
     async fn new() -> Self {
         // Whoever has waited for so long looks whether it is in a deadlock, once, and is ended if so. By then the host waits as well.
-        let builder = PostgresServer::builder().setting("deadlock_timeout", "3s");
+        let builder = PostgresServer::builder().setting("deadlock_timeout", "10s");
         let server = builder.start().await.unwrap();
         let url = server.url("postgres");
         let options = PostgresOptions::from_url(&url).unwrap().listen(false).notify(false);
         // Else who waits gives up before it is found to be in a deadlock.
-        let options = options.lock_timeout(ms(20_000));
+        let options = options.lock_timeout(ms(60_000));
         let backend = Arc::new(PostgresBackend::open(options).await.unwrap());
         Self { server, backend }
     }

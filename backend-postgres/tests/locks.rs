@@ -6,7 +6,7 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{HOUR, LOCK_WAITS, Place, claim, completed, job, worker};
+use common::{HOUR, LOCK_WAITS, Place, claim, completed, job, until, worker};
 use sqlx::{Connection, PgConnection};
 use windlass_core::{
     AttemptOutcome, Client, Failure, FailureKind, Job, JobId, Lease, LogLevel, NewJob, Note,
@@ -165,7 +165,8 @@ async fn f14_f15_a_worker_settles_the_rest_and_comes_back_to_what_was_locked() {
     lock(&mut tx, ids[0]).await;
     go.add_permits(4);
     place.until("SELECT count(*)::text FROM windlass.finished", "3").await;
-    tokio::time::sleep(BRIEF * 3).await;
+    // The others took three calls at most, so that two or more had an answer for the one that is locked.
+    until(async || running.stats().settle_calls >= 5).await;
     assert!(running.ready(), "one job that is locked is no outage");
     tx.rollback().await.unwrap();
     place.until("SELECT count(*)::text FROM windlass.finished", "4").await;
@@ -179,7 +180,8 @@ async fn f14_f15_a_worker_settles_the_rest_and_comes_back_to_what_was_locked() {
 async fn f48_a_statement_whose_client_is_gone_is_ended_by_the_server() {
     let place = Place::new().await;
     let pool = sqlx::PgPool::connect(&place.url()).await.unwrap();
-    let brief = || place.options().statement_timeout(Duration::from_secs(2));
+    // Long enough for its waiting to be seen.
+    let brief = || place.options().statement_timeout(Duration::from_secs(10));
     let own = PostgresBackend::open(brief()).await.unwrap();
     let hosts = PostgresBackend::with_pool(pool, brief()).await.unwrap();
     let pooled = PostgresBackend::open(brief().pooled(true)).await.unwrap();

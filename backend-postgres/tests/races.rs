@@ -18,7 +18,10 @@ use windlass_postgres::PostgresBackend;
 async fn f02_a_worker_that_came_after_the_look_keeps_its_job() {
     for by_insert in [false, true] {
         let place = Place::new().await;
-        let (backend, other) = (place.open().await, place.open().await);
+        // Where it stands still it waits for a lock, which a rescue does for no longer than that.
+        let patient = place.options().lock_timeout(Duration::from_secs(60));
+        let backend = PostgresBackend::open(patient).await.unwrap();
+        let other = place.open().await;
         let lost = worker(&backend).await;
         let holder = unique_job();
         backend.insert(std::slice::from_ref(&holder)).await.unwrap();

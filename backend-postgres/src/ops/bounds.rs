@@ -9,8 +9,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tokio::time::Instant;
 use windlass_core::{Kind, Lane, QueueName};
 
 use super::pace::{Budget, Pace};
@@ -312,8 +313,8 @@ mod tests {
         assert!(!covers(&bounds.ranges(&queue, Lane::Normal, &kind, Look::Above), rank(0, 150)));
     }
 
-    #[test]
-    fn a_dear_sweep_is_made_seldom() {
+    #[tokio::test(start_paused = true)]
+    async fn a_dear_sweep_is_made_seldom() {
         let (bounds, queue) = (Bounds::new(Budget::default()), QueueName::new("q").unwrap());
         assert_eq!(bounds.first(&queue, Lane::Normal), Look::Sweep, "nothing is known");
         assert_eq!(bounds.glance(&queue, Lane::Normal), Some(Look::Sweep));
@@ -331,7 +332,7 @@ mod tests {
         assert_eq!(bounds.glance(&queue, Lane::Normal), Some(Look::Above));
         assert!(!bounds.sweep_now(&queue, Lane::Normal));
         (0..SAMPLES).for_each(|_| sweep(CHEAP * 2));
-        std::thread::sleep(CHEAP * 20);
+        tokio::time::advance(CHEAP * 20).await;
         assert!(bounds.sweep_now(&queue, Lane::Normal), "its share of the time has passed");
         assert_eq!(bounds.glance(&queue, Lane::Normal), None, "one claim sweeps and takes");
         sweep(Duration::ZERO);

@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// The way there and back, for what is measured from here and not by the server.
 const ROUND_TRIP: Duration = Duration::from_millis(10);

@@ -148,7 +148,7 @@ mod tests {
         let pending = Pending::default();
         pending.put("7".into(), news("a"));
         pending.put("7".into(), news("b"));
-        let begun = Instant::now();
+        let begun = pending.lock()[0].since;
         let (mut asked, mut last) = (0, begun);
         while let Some(next) = pending.next() {
             asked += pending.due(next).len();
