@@ -19,6 +19,22 @@ use windlass_test_servers::{Redis, RedisServer};
 pub(crate) const QUEUE: &str = "q";
 pub(crate) const KIND: &str = "k";
 
+/// A connection past the library.
+pub(crate) async fn connect(url: &str) -> MultiplexedConnection {
+    let client = redis::Client::open(url).unwrap();
+    // A busy machine may keep it waiting.
+    let patient = AsyncConnectionConfig::new().set_response_timeout(None);
+    client.get_multiplexed_async_connection_with_config(&patient).await.unwrap()
+}
+
+/// Puts the end of a worker's lease into the past. The namespace stands in its braces.
+pub(crate) async fn expire(conn: &mut MultiplexedConnection, namespace: &str, worker: WorkerId) {
+    let mut put = redis::cmd("ZADD");
+    put.arg(format!("{namespace}:leases")).arg("XX").arg("CH").arg(1).arg(worker.as_bytes());
+    let changed: u32 = put.query_async(conn).await.unwrap();
+    assert_eq!(changed, 1, "the worker has a lease");
+}
+
 /// A namespace of its own in a server, and a connection that sees and spoils what is in it.
 pub(crate) struct Place {
     pub(crate) backend: RedisBackend,
@@ -43,10 +59,7 @@ impl Place {
         let options = RedisOptions::from_url(&server.url(&namespace)).unwrap().limits(limits);
         let backend = RedisBackend::open(options.clone()).await.unwrap();
         let url = server.base_url().to_owned();
-        let client = redis::Client::open(url.as_str()).unwrap();
-        // A busy machine may keep it waiting.
-        let patient = AsyncConnectionConfig::new().set_response_timeout(None);
-        let conn = client.get_multiplexed_async_connection_with_config(&patient).await.unwrap();
+        let conn = connect(&url).await;
         Self { backend, conn, namespace: format!("{{{namespace}}}"), url, options }
     }
 
