@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use sqlx::{Connection, PgConnection, PgPool, Transaction};
 use tokio::sync::OnceCell;
-use windlass_core::Limits;
 use windlass_core::conformance::{Harness, TransactionalHarness};
+use windlass_core::{Limits, WorkerId};
 use windlass_postgres::{PostgresBackend, PostgresOptions};
 use windlass_test_servers::{PgBouncer, Postgres, PostgresServer};
 
@@ -50,6 +50,13 @@ impl Place {
         query.execute(&mut **tx).await.unwrap();
     }
 
+    async fn expire(&self, worker: WorkerId) {
+        let update = format!("UPDATE {}.workers SET expires_at = 1 WHERE id = $1", self.schema);
+        let query = sqlx::query(sqlx::AssertSqlSafe(update)).bind(*worker.as_uuid());
+        let done = query.execute(&mut self.host().await).await.unwrap();
+        assert_eq!(done.rows_affected(), 1);
+    }
+
     async fn rows(&self) -> Vec<String> {
         let select = format!("SELECT text FROM {}.host", self.schema);
         let query = sqlx::query_scalar(sqlx::AssertSqlSafe(select));
@@ -79,6 +86,10 @@ macro_rules! harness {
 
             async fn second(&self) -> Option<Arc<PostgresBackend>> {
                 Some(self.0.second().await)
+            }
+
+            async fn expire(&self, worker: WorkerId) {
+                self.0.expire(worker).await;
             }
         }
 

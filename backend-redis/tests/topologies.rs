@@ -9,9 +9,9 @@ use common::rights::{AS, rights};
 
 use tokio::sync::OnceCell;
 use windlass_core::conformance::{Harness, StorageHarness};
-use windlass_core::{Backend, Limits, Storage};
+use windlass_core::{Backend, Limits, Storage, WorkerId};
 use windlass_redis::{RedisBackend, RedisOptions};
-use windlass_test_servers::{PATIENT, RedisCluster, RedisSentinels};
+use windlass_test_servers::{PATIENT, RedisCluster, RedisSentinels, RedisServer};
 
 /// A name that no other case has; in the cluster each is on some node.
 fn namespace() -> String {
@@ -21,50 +21,77 @@ fn namespace() -> String {
 /// Servers that all cases share. Nobody can break them, so nothing needs to survive.
 trait Servers: Sized + Send + Sync + 'static {
     fn url(namespace: &str) -> impl Future<Output = String> + Send;
+
+    /// The server that takes the writes of a namespace.
+    fn server(namespace: &str) -> impl Future<Output = &'static RedisServer> + Send;
 }
 
 struct Cluster;
 
-impl Servers for Cluster {
-    async fn url(namespace: &str) -> String {
+impl Cluster {
+    async fn shared() -> &'static RedisCluster {
         static SHARED: OnceCell<RedisCluster> = OnceCell::const_new();
         let rights = rights("case-*").join(" ");
         let user =
             format!("app on >secret-word resetkeys {rights} +cluster|slots +cluster|keyslot");
         let settings = [("appendfsync", "no"), ("user", &user)];
         let start = async || RedisCluster::start(0, PATIENT, &settings).await.unwrap();
-        let cluster = SHARED.get_or_init(start).await;
+        SHARED.get_or_init(start).await
+    }
+}
+
+impl Servers for Cluster {
+    async fn url(namespace: &str) -> String {
+        let cluster = Self::shared().await;
         let own = format!(":{}@", cluster.nodes()[0].password());
         cluster.url(namespace).replace(&own, AS)
+    }
+
+    async fn server(namespace: &str) -> &'static RedisServer {
+        Self::shared().await.owner(namespace).await.unwrap()
     }
 }
 
 struct Sentinel;
 
-impl Servers for Sentinel {
-    async fn url(namespace: &str) -> String {
+impl Sentinel {
+    async fn shared() -> &'static RedisSentinels {
         static SHARED: OnceCell<RedisSentinels> = OnceCell::const_new();
         let user = format!("app on >secret-word resetkeys {}", rights("case-*").join(" "));
         let settings = [("appendfsync", "no"), ("user", &user)];
         let start = async || RedisSentinels::start(1, PATIENT, &settings).await.unwrap();
-        let sentinels = SHARED.get_or_init(start).await;
+        SHARED.get_or_init(start).await
+    }
+}
+
+impl Servers for Sentinel {
+    async fn url(namespace: &str) -> String {
+        let sentinels = Self::shared().await;
         let own = format!(":{}@", sentinels.servers()[0].password());
         sentinels.url(namespace).replace(&own, AS)
+    }
+
+    async fn server(_: &str) -> &'static RedisServer {
+        let sentinels = Self::shared().await;
+        let primary = sentinels.primary().await.unwrap();
+        sentinels.servers().iter().find(|server| server.port() == primary).unwrap()
     }
 }
 
 /// A namespace of its own.
 struct Case<S> {
+    namespace: String,
     options: RedisOptions,
     backend: Arc<RedisBackend>,
     on: std::marker::PhantomData<S>,
 }
 
 async fn open<S: Servers>(limits: Limits) -> Case<S> {
-    let url = S::url(&namespace()).await;
+    let namespace = namespace();
+    let url = S::url(&namespace).await;
     let options = RedisOptions::from_url(&url).unwrap().limits(limits);
     let backend = Arc::new(RedisBackend::open(options.clone()).await.unwrap());
-    Case { options, backend, on: std::marker::PhantomData }
+    Case { namespace, options, backend, on: std::marker::PhantomData }
 }
 
 impl<S: Servers> Harness for Case<S> {
@@ -80,6 +107,12 @@ impl<S: Servers> Harness for Case<S> {
 
     async fn second(&self) -> Option<Arc<RedisBackend>> {
         Some(Arc::new(RedisBackend::open(self.options.clone()).await.unwrap()))
+    }
+
+    async fn expire(&self, worker: WorkerId) {
+        let url = S::server(&self.namespace).await.base_url();
+        let namespace = format!("{{{}}}", self.namespace);
+        common::expire(&mut common::patient(url).await, &namespace, worker).await;
     }
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection, SqliteConnection, SqlitePool, Transaction};
 use tempfile::TempDir;
-use windlass_core::Limits;
 use windlass_core::conformance::{Harness, TransactionalHarness};
+use windlass_core::{Limits, WorkerId};
 use windlass_sqlite::{SqliteBackend, SqliteOptions};
 
 struct Sqlite {
@@ -48,6 +48,13 @@ impl Harness for Sqlite {
 
     async fn advance(&self, span: Duration) {
         self.backend.advance_clock(span);
+    }
+
+    async fn expire(&self, worker: WorkerId) {
+        let query = sqlx::query("UPDATE windlass_workers SET expires_at = 1 WHERE id = ?");
+        let query = query.bind(worker.as_bytes().to_vec());
+        let done = query.execute(&mut self.host().await).await.unwrap();
+        assert_eq!(done.rows_affected(), 1);
     }
 }
 

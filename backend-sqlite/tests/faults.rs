@@ -23,6 +23,26 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// A backend that waits for no lock.
+struct Impatient(SqliteBackend);
+
+impl Impatient {
+    /// Opens it, before there is a lock.
+    async fn open(path: &std::path::Path) -> Self {
+        let options = SqliteOptions::new(path).busy_timeout(Duration::ZERO);
+        Self(SqliteBackend::open(options).await.unwrap())
+    }
+
+    /// While the database is locked: returns when writers that were called before have met the lock. Calls that came after
+    /// theirs have, one after the other, and went the same way.
+    async fn meets_the_lock(&self) {
+        for _ in 0..20 {
+            let error = self.0.insert(&[job()]).await.unwrap_err();
+            assert!(chain(&error).contains("kept the database locked"), "{error:?}");
+        }
+    }
+}
+
 /// The file as errors name it.
 fn name(path: &std::path::Path) -> String {
     format!("`{}`", path.display())
@@ -53,15 +73,14 @@ async fn f43_a_lock_held_for_too_long_is_a_transient_error() {
 async fn f43_a_lock_held_for_a_while_is_waited_for() {
     let (_folder, path) = place();
     let backend = open(&path).await;
+    let impatient = Impatient::open(&path).await;
     let mut other = host(&path).await;
     sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
     let inserting = {
         let backend = backend.clone();
         tokio::spawn(async move { backend.insert(&[job()]).await })
     };
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
+    impatient.meets_the_lock().await;
     assert!(!inserting.is_finished());
     sqlx::query("COMMIT").execute(&mut other).await.unwrap();
     inserting.await.unwrap().unwrap();
@@ -106,6 +125,7 @@ async fn damage_in_a_table_is_a_clear_error_and_the_writer_lives_on() {
 async fn dropped_callers_leave_the_writer_alone() {
     let (_folder, path) = place();
     let backend = open(&path).await;
+    let impatient = Impatient::open(&path).await;
     let mut lock = host(&path).await;
     sqlx::query("BEGIN IMMEDIATE").execute(&mut lock).await.unwrap();
     let calls: Vec<_> = (0..50)
@@ -114,9 +134,7 @@ async fn dropped_callers_leave_the_writer_alone() {
             tokio::spawn(async move { backend.insert(&[job(), job()]).await })
         })
         .collect();
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
+    impatient.meets_the_lock().await;
     for call in calls.iter().skip(1).step_by(2) {
         call.abort();
     }
@@ -144,6 +162,7 @@ async fn an_error_in_a_group_stays_its_own() {
     let full = windlass_core::QueueName::new("full").unwrap();
     let change = QueueChange::default().max_depth(Some(0));
     backend.configure_queue(&full, &change).await.unwrap();
+    let impatient = Impatient::open(&path).await;
     let mut lock = host(&path).await;
     sqlx::query("BEGIN IMMEDIATE").execute(&mut lock).await.unwrap();
     // All of these wait for the lock, and so share one transaction.
@@ -163,9 +182,7 @@ async fn an_error_in_a_group_stays_its_own() {
             backend.claim(&common::request(windlass_core::WorkerId::new(), 1)).await
         })
     };
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
+    impatient.meets_the_lock().await;
     sqlx::query("COMMIT").execute(&mut lock).await.unwrap();
     for call in good {
         assert_eq!(call.await.unwrap().unwrap().len(), 2);

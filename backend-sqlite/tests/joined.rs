@@ -6,15 +6,14 @@ mod common;
 use std::error::Error as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
-use common::{job, open, place};
+use common::{PATIENCE, job, open, place};
 use sqlx::SqlitePool;
 use sqlx::sqlite::SqliteConnectOptions;
 use windlass_core::{Store as _, Transactional as _};
 
 async fn pool(path: &std::path::Path) -> SqlitePool {
-    let options = SqliteConnectOptions::new().filename(path).busy_timeout(Duration::from_secs(20));
+    let options = SqliteConnectOptions::new().filename(path).busy_timeout(PATIENCE);
     SqlitePool::connect_with(options).await.unwrap()
 }
 

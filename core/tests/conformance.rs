@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use windlass_core::conformance::Harness;
-use windlass_core::{Limits, MemoryBackend};
+use windlass_core::{Limits, MemoryBackend, WorkerId};
 
 struct Memory(Arc<MemoryBackend>);
 
@@ -25,6 +25,10 @@ impl Harness for Memory {
 
     async fn advance(&self, span: Duration) {
         self.0.advance(span);
+    }
+
+    async fn expire(&self, _: WorkerId) {
+        self.0.advance(Duration::from_secs(7_200));
     }
 }
 

@@ -79,8 +79,14 @@ async fn a_stall_of_replies_hides_what_was_done() {
     proxy.stall(Stall::Off);
     assert_eq!(client.read_u8().await.unwrap(), 2);
 
-    proxy.stall(Stall::Requests);
+    proxy.stall_open(Stall::Requests);
     client.write_u8(3).await.unwrap();
+    // What is sent after it, on a connection that is not held, arrives: it would have been there before.
+    let mut free = connect(&proxy).await.unwrap();
+    for byte in 4..14 {
+        assert_eq!(ask(&mut free, byte).await.unwrap(), byte);
+        assert_eq!(seen.recv().await, Some(byte));
+    }
     proxy.cut().await;
     client.read_u8().await.unwrap_err();
     assert!(seen.try_recv().is_err());

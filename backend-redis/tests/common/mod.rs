@@ -27,6 +27,14 @@ pub(crate) async fn patient(url: &str) -> MultiplexedConnection {
     client.get_multiplexed_async_connection_with_config(&patient).await.unwrap()
 }
 
+/// Puts the end of a worker's lease into the past. The namespace stands in its braces.
+pub(crate) async fn expire(conn: &mut MultiplexedConnection, namespace: &str, worker: WorkerId) {
+    let mut put = redis::cmd("ZADD");
+    put.arg(format!("{namespace}:leases")).arg("XX").arg("CH").arg(1).arg(worker.as_bytes());
+    let changed: u32 = put.query_async(conn).await.unwrap();
+    assert_eq!(changed, 1, "the worker has a lease");
+}
+
 /// A namespace of its own in a server, and a connection that sees and spoils what is in it.
 pub(crate) struct Place {
     pub(crate) backend: RedisBackend,

@@ -34,16 +34,17 @@ pub(crate) fn place() -> (TempDir, PathBuf) {
     (folder, path)
 }
 
+/// How long writers wait for each other: SQLite's lock goes to whoever looks at the right time, and a slow disk makes that rare.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
 pub(crate) async fn open(path: &std::path::Path) -> SqliteBackend {
-    SqliteBackend::open(SqliteOptions::new(path)).await.unwrap()
+    SqliteBackend::open(SqliteOptions::new(path).busy_timeout(PATIENCE)).await.unwrap()
 }
 
 /// A connection past the backend, as the host would have one.
 pub(crate) async fn host(path: &std::path::Path) -> SqliteConnection {
-    let options = SqliteConnectOptions::new()
-        .filename(path)
-        .create_if_missing(true)
-        .busy_timeout(Duration::from_secs(20));
+    let options =
+        SqliteConnectOptions::new().filename(path).create_if_missing(true).busy_timeout(PATIENCE);
     SqliteConnection::connect_with(&options).await.unwrap()
 }
 

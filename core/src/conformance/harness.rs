@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Backend, Limits, Storage, Transactional};
+use crate::{Backend, Limits, Storage, Transactional, WorkerId};
 
 /// How long a case may take before it counts as hanging.
 const CASE_TIME: Duration = Duration::from_secs(180);
@@ -31,6 +31,12 @@ pub trait Harness: Send + Sync + Sized + 'static {
     fn advance(&self, span: Duration) -> impl Future<Output = ()> + Send {
         async move { tokio::time::sleep(span).await }
     }
+
+    /// Lets the lease of a worker run out, past the backend: its end is in the past by the database's clock when this returns.
+    /// Either that end is written into the database, or the clock, where the harness can move it, is moved on by more than an
+    /// hour, which is what the cases lease for. [`Queue::deregister`](crate::Queue::deregister) is no substitute: the cases show what becomes
+    /// of a lease that nobody has ended.
+    fn expire(&self, worker: WorkerId) -> impl Future<Output = ()> + Send;
 }
 
 /// A harness whose backend joins host transactions, for the cases of

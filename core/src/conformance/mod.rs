@@ -17,7 +17,8 @@
 //! ```
 //!
 //! **Time.** Cases never assume what the clock shows. What must expire gets a short span and
-//! [`Harness::advance`]; what must not expire gets an hour.
+//! [`Harness::advance`]; what must not expire gets an hour. A worker's lease is always an hour, so that none runs out on a slow machine
+//! before the case has used it; [`Harness::expire`] ends it.
 //!
 //! **A new case** is an `async fn` in the file of its behaviour and a line in the list in `registry.rs`; the compiler reports
 //! a case that is missing from the list as dead code.

@@ -90,11 +90,7 @@ pub(super) async fn state(b: &dyn Backend, id: JobId) -> State {
 
 /// Registers a worker whose lease does not end during the case.
 pub(super) async fn worker(b: &dyn Backend) -> WorkerId {
-    worker_for(b, HOUR).await
-}
-
-pub(super) async fn worker_for(b: &dyn Backend, lease: Duration) -> WorkerId {
-    let info = WorkerInfo::new("host:1", lease, vec![queue(Q)]);
+    let info = WorkerInfo::new("host:1", HOUR, vec![queue(Q)]);
     b.register(&info).await.unwrap().worker
 }
 

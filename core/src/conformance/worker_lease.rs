@@ -12,9 +12,9 @@ fn is_expired<T: std::fmt::Debug>(answer: Result<T>, id: WorkerId) {
 }
 
 async fn expired(h: &impl Harness) -> WorkerInfo {
-    let info = WorkerInfo::new("brief", ms(50), vec![queue(Q)]);
+    let info = WorkerInfo::new("brief", HOUR, vec![queue(Q)]);
     h.backend().register(&info).await.unwrap();
-    h.advance(ms(100)).await;
+    h.expire(info.id).await;
     info
 }
 
