@@ -233,6 +233,7 @@ macro_rules! __conformance_cases {
                 what_changes_nothing_is_not_told
                 a_follower_misses_nothing
                 a_reader_left_behind_is_told_of_the_gap
+                a_feed_that_was_pruned_whole_still_has_an_end
                 recent_entries_stay
             }
             fence {
