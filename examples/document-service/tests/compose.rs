@@ -85,7 +85,7 @@ async fn the_program_runs_with_what_the_compose_file_sets() {
     let line: String = serde_json::from_str(line.unwrap().trim_end_matches(']')).unwrap();
     let port = service.url.rsplit(':').next().unwrap();
     let line = line.replace("8080", port);
-    let healthy = || Command::new("bash").args(["-c", &line]).status().unwrap().success();
+    let healthy = || Command::new("bash").args(["-c", &line]).output().unwrap().status.success();
     assert!(healthy());
     drop(service);
     assert!(!healthy());

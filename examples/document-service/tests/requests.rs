@@ -150,7 +150,7 @@ async fn a_job_that_completes_meanwhile_is_neither_retried_nor_cancelled() {
     let (settled, commit) = (Notify::new(), Notify::new());
     let halting = Arc::new(Halting { client: client.clone(), pool: pool.clone(), settled, commit });
     let stop = CancellationToken::new();
-    let worker = Worker::new(&client.erase()).state(halting.clone()).register(complete);
+    let worker = Worker::new(client.erase()).state(halting.clone()).register(complete);
     let worker = worker.queue("documents", 1).run_until(stop.clone().cancelled_owned());
     let worker = tokio::spawn(worker);
     for action in ["retry", "cancel"] {
