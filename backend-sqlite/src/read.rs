@@ -163,10 +163,12 @@ async fn horizon(backend: &SqliteBackend) -> Result<i64> {
 
 pub(crate) async fn tail(backend: &SqliteBackend) -> Result<Option<Position>> {
     let rows = backend.readers.fetch("tail", sqlx::query(include_str!("sql/tail.sql"))).await?;
-    let Some(row) = rows.first() else { return Ok(None) };
     let mut end = None;
-    let events = readable(row, &mut end)?;
-    Ok(events.and_then(|events| Some(events.last()?.position)).or(end))
+    let events = rows.first().map(|row| readable(row, &mut end)).transpose()?.flatten();
+    let last = events.and_then(|events| Some(events.last()?.position)).or(end);
+    // A feed that was pruned whole still has an end, behind the entries of single jobs that stay.
+    let horizon = horizon(backend).await?;
+    Ok(last.max((horizon > 0).then(|| Entry::end(horizon))))
 }
 
 /// The number of the last entry kept.

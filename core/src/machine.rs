@@ -190,7 +190,8 @@ pub fn changed(job: &Facts, change: &Change, now: Timestamp) -> Option<Transitio
             state if state.is_final() => None,
             _ => Some(job.cancelled()),
         },
-        Change::Retry => match job.state {
+        Change::RetryUnlessCompleted if job.state == State::Completed => None,
+        Change::Retry | Change::RetryUnlessCompleted => match job.state {
             State::Scheduled | State::Retryable => {
                 Some(job.waiting(State::Available, Duration::ZERO))
             }

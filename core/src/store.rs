@@ -306,6 +306,8 @@ pub enum Change {
     },
     /// Run it again, or at once.
     Retry,
+    /// The same, but a completed job stays as it is, with its result.
+    RetryUnlessCompleted,
     /// Run it at another time.
     Reschedule {
         /// When.

@@ -141,7 +141,7 @@ async fn holders(
     jobs: &[Stored],
     change: &Change,
 ) -> Result<HashMap<String, Holder>> {
-    if !matches!(change, Change::Retry) {
+    if !matches!(change, Change::Retry | Change::RetryUnlessCompleted) {
         return Ok(HashMap::new());
     }
     let finals = jobs.iter().filter(|job| job.facts.state.is_final());

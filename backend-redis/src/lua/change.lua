@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Applies a user's change to jobs: to those named, or to those of the next ids that pass a filter.
 -- KEYS: the namespace.
--- ARGV: the limits; the change (msgpack array: 0 cancel, 1 retry, 2 reschedule or 3 delete; the failure of a cancelled job or ''; the event of a
+-- ARGV: the limits; the change (msgpack array: 0 cancel, 1 retry, 2 reschedule, 3 delete or 4 retry unless completed; the failure of a cancelled job or ''; the event of a
 -- request to cancel; 1 when the start is a time; the start); the filter or ''; the id to go on after or ''; how many to look at; the ids, when there
 -- is no filter.
 -- Returns: {changed, the last id looked at or '' at the end}, or {-1, seconds} when the time is too far.

@@ -38,7 +38,8 @@ end
 local function change_one(job, change, delay)
   local state = job.s[STATE]
   if change[1] == 0 then return cancel(job, change) end
-  if change[1] == 1 then
+  if change[1] == 4 and state == COMPLETED then return false end
+  if change[1] == 1 or change[1] == 4 then
     if final(state) then return revive(job) end
     if state ~= SCHEDULED and state ~= RETRYABLE then return false end
     apply(job, waiting(job.s, AVAILABLE, 0), 6)

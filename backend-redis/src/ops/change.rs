@@ -89,6 +89,7 @@ fn packed(inner: &Inner, change: &Change) -> Result<Vec<u8>> {
             pack(&(0_u8, failure.transpose()?.unwrap_or_default(), event, 0_u8, 0_u8))
         }
         Change::Retry => pack(&(1_u8, "", "", 0_u8, 0_u8)),
+        Change::RetryUnlessCompleted => pack(&(4_u8, "", "", 0_u8, 0_u8)),
         Change::Reschedule { start } => {
             let (is_time, start) = wire::start(start);
             pack(&(2_u8, "", "", is_time, start))

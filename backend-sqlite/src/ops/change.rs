@@ -128,7 +128,7 @@ async fn taken_keys(
     change: &Change,
 ) -> Result<HashSet<(String, JobId)>> {
     let mut wanted = Vec::new();
-    if matches!(change, Change::Retry) {
+    if matches!(change, Change::Retry | Change::RetryUnlessCompleted) {
         for job in jobs.iter().filter(|job| job.facts.state.is_final()) {
             wanted.extend(job.unique.iter().map(|unique| (unique.key.clone(), job.id)));
         }

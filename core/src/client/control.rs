@@ -30,6 +30,15 @@ impl<B: Backend + ?Sized> Client<B> {
         self.change_one(id, Change::Retry).await
     }
 
+    /// Runs a job again that did not complete, or a waiting one at once; a job that completes before the call is heard keeps its
+    /// result. Says whether that changed anything.
+    ///
+    /// # Errors
+    /// When the backend can't be reached.
+    pub async fn retry_unless_completed(&self, id: JobId) -> Result<bool> {
+        self.change_one(id, Change::RetryUnlessCompleted).await
+    }
+
     /// Gives a waiting job another time. Says whether that changed anything.
     ///
     /// # Errors

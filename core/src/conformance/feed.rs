@@ -232,6 +232,21 @@ pub async fn a_reader_left_behind_is_told_of_the_gap<H: Harness>(h: H) {
     assert!(!page.gap, "once it has caught up there is none");
 }
 
+pub async fn a_feed_that_was_pruned_whole_still_has_an_end<H: Harness>(h: H) {
+    let b = &*h.backend();
+    some_work(b).await;
+    let last = b.tail().await.unwrap();
+    h.advance(ms(30)).await;
+    let retention = Retention { events: Some(ms(5)), ..Retention::keep_all() };
+    while b.prune(&retention, 100).await.unwrap().more {}
+    let tail = b.tail().await.unwrap();
+    assert!(tail.is_some() && tail >= last, "{tail:?} is before {last:?}");
+    let fresh = insert(b, job()).await;
+    let page = b.events(&EventFilter::default(), tail, 9).await.unwrap();
+    assert!(!page.gap, "who begins at the end has missed nothing");
+    assert_eq!(page.events.iter().map(|e| e.job).collect::<Vec<_>>(), [fresh]);
+}
+
 pub async fn recent_entries_stay<H: Harness>(h: H) {
     let b = &*h.backend();
     some_work(b).await;

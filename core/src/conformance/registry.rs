@@ -233,6 +233,7 @@ macro_rules! __conformance_cases {
                 what_changes_nothing_is_not_told
                 a_follower_misses_nothing
                 a_reader_left_behind_is_told_of_the_gap
+                a_feed_that_was_pruned_whole_still_has_an_end
                 recent_entries_stay
             }
             fence {
@@ -432,6 +433,7 @@ macro_rules! __conformance_cases {
                 f51_a_retried_job_has_at_least_one_more_attempt
                 available_and_running_jobs_stay_as_they_are
                 a_job_cancelled_before_its_first_attempt_may_run_after_all
+                a_completed_job_is_spared_on_request
             }
             settle_batch {
                 mixed_outcomes_are_applied_and_answered_in_order

@@ -92,3 +92,24 @@ pub async fn a_job_cancelled_before_its_first_attempt_may_run_after_all<H: Harne
     let lease = claim_one(b, worker(b).await).await;
     assert_eq!((lease.key.job, lease.attempt), (id, 1));
 }
+
+pub async fn a_completed_job_is_spared_on_request<H: Harness>(h: H) {
+    let b = &*h.backend();
+    let w = worker(b).await;
+    let spared = run_new(b, w, job()).await;
+    let result = Some(Payload::json(&1).unwrap());
+    let outcome = crate::AttemptOutcome::Completed { result, blobs: Vec::new() };
+    settled(b, spared.key, outcome).await;
+    let before = get(b, spared.key.job).await;
+    assert!(!change_one(b, spared.key.job, Change::RetryUnlessCompleted).await);
+    assert_eq!(get(b, spared.key.job).await, before);
+
+    // Others are retried, unless their key has gone to another job.
+    let failed = run_new(b, w, unique_job("key")).await;
+    settled(b, failed.key, discarded()).await;
+    let holder = insert(b, unique_job("key")).await;
+    assert!(!change_one(b, failed.key.job, Change::RetryUnlessCompleted).await);
+    assert!(cancel(b, holder).await);
+    assert!(change_one(b, failed.key.job, Change::RetryUnlessCompleted).await);
+    assert_eq!(claim_one(b, w).await.key.job, failed.key.job);
+}

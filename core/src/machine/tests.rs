@@ -82,12 +82,17 @@ fn changes() -> Vec<Change> {
     vec![
         cancel(),
         Change::Retry,
+        Change::RetryUnlessCompleted,
         reschedule(Start::Now),
         reschedule(Start::In(SECOND)),
         reschedule(Start::At(now() - SECOND)),
         reschedule(Start::At(now() + SECOND)),
         Change::Delete,
     ]
+}
+
+fn is_retry(event: &Event) -> bool {
+    matches!(event, Event::Change(Change::Retry | Change::RetryUnlessCompleted))
 }
 
 fn events() -> Vec<Event> {
@@ -158,7 +163,7 @@ fn can_become_says_exactly_what_the_steps_do() {
 fn final_jobs_change_by_an_explicit_retry_alone() {
     for_all(|job, event, to| {
         if job.state.is_final() {
-            assert!(matches!(event, Event::Change(Change::Retry)), "{job:?} {event:?}");
+            assert!(is_retry(event), "{job:?} {event:?}");
             assert_eq!(to.to, State::Available);
         }
     });
@@ -203,7 +208,7 @@ fn only_a_snooze_that_leads_on_counts_as_one() {
         let snooze = matches!(event, Event::Settle(AttemptOutcome::Snoozed { .. }));
         let counts = u32::from(snooze && !to.to.is_final());
         // A user's retry of a final job gives a fresh budget.
-        let anew = job.state.is_final() && matches!(event, Event::Change(Change::Retry));
+        let anew = job.state.is_final() && is_retry(event);
         let expected = if anew { 0 } else { job.snoozes + counts };
         assert_eq!(to.snoozes, expected, "{job:?} {event:?}");
     });
@@ -285,7 +290,7 @@ fn a_lost_worker_is_a_crash_and_a_passed_deadline_is_not() {
         let (failure, crashes) = match event {
             Event::Rescue(Rescue::WorkerLost) => (Some(FailureKind::Crash), job.crashes + 1),
             Event::Rescue(Rescue::DeadlinePassed) => (Some(FailureKind::Timeout), job.crashes),
-            Event::Change(Change::Retry) if job.state.is_final() => (None, 0),
+            event if is_retry(event) && job.state.is_final() => (None, 0),
             _ => (None, job.crashes),
         };
         assert_eq!((to.failure, to.crashes), (failure, crashes), "{job:?} {event:?}");
@@ -410,6 +415,11 @@ fn the_table_of_the_documentation() {
         (Completed, change(Change::Retry), Some(Available)),
         (Cancelled, change(Change::Retry), Some(Available)),
         (Discarded, change(Change::Retry), Some(Available)),
+        (Retryable, change(Change::RetryUnlessCompleted), Some(Available)),
+        (Running, change(Change::RetryUnlessCompleted), None),
+        (Completed, change(Change::RetryUnlessCompleted), None),
+        (Cancelled, change(Change::RetryUnlessCompleted), Some(Available)),
+        (Discarded, change(Change::RetryUnlessCompleted), Some(Available)),
         (Scheduled, later(), Some(Scheduled)),
         (Available, later(), Some(Scheduled)),
         (Retryable, later(), Some(Scheduled)),

@@ -73,7 +73,11 @@ impl Inner {
         let Some(to) = machine::changed(&facts, change, now) else { return false };
         let reason = match change {
             Change::Cancel { reason } => reason.clone(),
-            Change::Retry if facts.state.is_final() && !self.revive(id, now) => return false,
+            Change::Retry | Change::RetryUnlessCompleted
+                if facts.state.is_final() && !self.revive(id, now) =>
+            {
+                return false;
+            }
             _ => None,
         };
         if to.to == State::Running {

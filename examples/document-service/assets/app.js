@@ -21,8 +21,14 @@ function tell(text, where = "alert") {
   byId(where).hidden = !text;
 }
 
-function time(at) {
-  return element("time", { dateTime: at, textContent: new Date(at).toLocaleString() });
+function time(at, options = { dateStyle: "short", timeStyle: "short" }) {
+  const when = new Date(at);
+  return element("time", { dateTime: at, title: when.toLocaleString(), textContent: when.toLocaleString([], options) });
+}
+
+function live(text, on = false) {
+  byId("live").textContent = text;
+  byId("live").classList.toggle("on", on);
 }
 
 async function call(path, options = {}) {
@@ -84,7 +90,7 @@ function start() {
   tell("");
   byId("sign-in").hidden = Boolean(token);
   byId("service").hidden = byId("sign-out").hidden = !token;
-  byId("live").textContent = "";
+  live("");
   draw();
   if (token) {
     follow();
@@ -95,16 +101,31 @@ function start() {
 
 // The table
 
+const rows = new Map(); // what is on the page of each job
+
+// Rows stay where they are: neither the focus nor a click that has begun may be lost when others change.
 function draw() {
   // Ids follow the time: the newest comes first.
   const listed = [...jobs.values()].filter(passes).sort((a, b) => (a.job_id < b.job_id ? 1 : -1));
-  const focused = document.activeElement?.dataset?.job;
-  byId("jobs").replaceChildren(...listed.map(row));
+  const kept = new Set(listed.map((job) => job.job_id));
+  for (const [id, { line }] of rows) {
+    if (!kept.has(id)) {
+      line.remove();
+      rows.delete(id);
+    }
+  }
+  let at = byId("jobs").firstElementChild;
+  for (const job of listed) {
+    const line = row(job);
+    if (line === at) {
+      at = at.nextElementSibling;
+    } else {
+      byId("jobs").insertBefore(line, at);
+    }
+  }
+  byId("none").textContent = byId("status").value ? "No jobs with this status." : "No jobs yet: upload two files.";
   byId("none").hidden = listed.length > 0 || !token;
   byId("more").hidden = !next;
-  if (focused) {
-    document.querySelector(`[data-job="${CSS.escape(focused)}"]`)?.focus();
-  }
 }
 
 function passes(job) {
@@ -112,20 +133,35 @@ function passes(job) {
   return !wanted || job.status === wanted;
 }
 
+function nameOf(job) {
+  return job.payload ? `${job.payload.content_name} – ${job.payload.context_name}` : `job ${job.job_id} (not readable)`;
+}
+
 function row(job) {
-  const { content_name: content, context_name: context } = job.payload;
-  const open = element("button", { className: "plain", textContent: `${content} – ${context}` });
-  open.dataset.job = job.job_id;
-  open.addEventListener("click", () => openDetail(job.job_id));
-  return element(
-    "tr",
-    {},
-    element("td", {}, open),
+  const known = rows.get(job.job_id);
+  if (known?.job === job) {
+    return known.line;
+  }
+  const line = known?.line ?? element("tr", {}, element("td", {}, opener(job)));
+  // The first cell stays: what leaves the document loses the focus.
+  while (line.cells.length > 1) {
+    line.deleteCell(-1);
+  }
+  line.append(
     cell("Status", statusOf(job)),
-    cell("Progress", progressOf(job)),
+    cell("Progress", ...progressOf(job)),
     cell("Attempts", String(job.attempts)),
     cell("Created", time(job.created_at)),
   );
+  rows.set(job.job_id, { job, line });
+  return line;
+}
+
+function opener(job) {
+  const open = element("button", { type: "button", className: "plain", textContent: nameOf(job) });
+  open.dataset.job = job.job_id;
+  open.addEventListener("click", () => openDetail(job.job_id));
+  return open;
 }
 
 function cell(label, ...children) {
@@ -142,12 +178,12 @@ function statusOf(job) {
 
 function progressOf(job) {
   if (job.status !== "IN_PROGRESS" || !job.progress) {
-    return "";
+    return [];
   }
   const { done, total, message } = job.progress;
   const bar = element("progress", { max: total ?? 1, value: done });
   bar.setAttribute("aria-label", message ?? "Progress");
-  return element("span", {}, bar, ` ${message ?? ""}`);
+  return [bar, ` ${message ?? ""}`];
 }
 
 let asked = 0; // listings, of which the last one counts
@@ -215,7 +251,7 @@ async function follow() {
         return;
       }
     }
-    byId("live").textContent = "Reconnecting…";
+    live("Reconnecting…");
     await new Promise((resolve) => setTimeout(resolve, pause));
     pause = Math.min(pause * 2, 15_000);
   }
@@ -252,7 +288,7 @@ async function* chunks(stream) {
 
 async function heard(event) {
   if (event.event === "ready") {
-    byId("live").textContent = "Live";
+    live("Live", true);
   }
   if (event.event === "job") {
     const job = { ...JSON.parse(event.data), news: ++news };
@@ -294,13 +330,15 @@ byId("upload").addEventListener("submit", async (event) => {
   const [button] = form.getElementsByTagName("button");
   tell("");
   button.disabled = true;
-  byId("sent").hidden = false;
+  sent(0);
   repeated ??= Array.from(crypto.getRandomValues(new Uint32Array(4)), (n) => n.toString(16)).join("-");
   try {
     await send(new FormData(form), repeated);
     repeated = null;
     form.reset();
+    byId("sent-text").textContent = "Uploaded.";
   } catch (error) {
+    byId("sent-text").textContent = "";
     if (error.refused) {
       repeated = null;
     }
@@ -310,6 +348,13 @@ byId("upload").addEventListener("submit", async (event) => {
   byId("sent").hidden = true;
 });
 
+// How much of an upload is on its way.
+function sent(part) {
+  byId("sent").hidden = false;
+  byId("sent").value = part;
+  byId("sent-text").textContent = part < 1 ? `${Math.floor(part * 100)} %` : "Sent, being stored…";
+}
+
 function send(form, key) {
   // fetch can't tell how much has been sent.
   const request = new XMLHttpRequest();
@@ -317,9 +362,9 @@ function send(form, key) {
   request.setRequestHeader("authorization", `Bearer ${token}`);
   request.setRequestHeader("idempotency-key", key);
   request.responseType = "json";
-  request.upload.addEventListener("progress", (sent) => (byId("sent").value = sent.loaded / sent.total));
+  request.upload.addEventListener("progress", ({ loaded, total }) => sent(total ? loaded / total : 0));
   return new Promise((resolve, reject) => {
-    request.addEventListener("error", () => reject(new Error("the connection broke; try again")));
+    request.addEventListener("error", () => reject(new Error("the connection broke; try again, unless the files are very large")));
     request.addEventListener("load", () => {
       if (request.status === 201) {
         resolve();
@@ -350,7 +395,10 @@ async function openDetail(id) {
 }
 
 byId("close").addEventListener("click", () => byId("detail").close());
-byId("detail").addEventListener("close", () => (shown = null));
+byId("detail").addEventListener("close", () => {
+  rows.get(shown)?.line.querySelector("button").focus();
+  shown = null;
+});
 
 let result = null;
 
@@ -376,27 +424,52 @@ async function drawDetail() {
   if (job.finished_at) {
     fact("Finished", time(job.finished_at));
   }
-  fact("Content", `${job.payload.content_name} (${job.payload.content_key})`);
-  fact("Context", `${job.payload.context_name} (${job.payload.context_key})`);
+  byId("detail-title").textContent = nameOf(job);
+  for (const [name, part] of job.payload ? [["Content", "content"], ["Context", "context"]] : []) {
+    fact(name, `${job.payload[`${part}_name`]} (${job.payload[`${part}_key`]})`);
+  }
   if (job.result_path) {
     fact("Result", job.result_path);
   }
   const parts = [facts];
   if (job.errors.length > 0) {
-    const lines = job.errors.map((e) => element("li", { textContent: `attempt ${e.attempt}: ${e.message}` }));
+    const lines = job.errors.map((e) => element("li", { textContent: e.attempt ? `attempt ${e.attempt}: ${e.message}` : e.message }));
     parts.push(element("h3", { textContent: "Errors" }), element("ol", { id: "errors" }, ...lines));
   }
-  const steps = job.timeline.map((step) => element("li", {}, time(step.at), ` ${step.what}`));
+  const clock = { timeStyle: "medium" };
+  const steps = job.timeline.map((step) => element("li", {}, time(step.at, clock), ` ${step.what}`));
   parts.push(element("h3", { textContent: "Timeline" }), element("ol", { id: "timeline" }, ...steps));
   if (result) {
-    const { diff, ...figures } = result.comparison;
-    parts.push(element("h3", { textContent: "Result" }));
-    parts.push(element("pre", { id: "result", tabIndex: 0, textContent: JSON.stringify({ ...result, comparison: figures }, null, 2) }));
-    if (diff) {
-      parts.push(element("h3", { textContent: "Differences" }), element("pre", { id: "diff", tabIndex: 0, textContent: diff }));
-    }
+    parts.push(...resultOf(result));
   }
   byId("facts").replaceChildren(...parts);
+}
+
+function resultOf({ content, context, comparison }) {
+  const { diff, similarity, shared_terms: terms } = comparison;
+  const figures = { lines: "Lines", words: "Words", distinct_terms: "Different terms", bytes: "Bytes" };
+  const line = (name, ...values) => {
+    const cells = values.map((value) => element("td", { textContent: value.toLocaleString() }));
+    return element("tr", {}, element("th", { scope: "row", textContent: name }), ...cells);
+  };
+  const heads = ["", "Content", "Context"].map((textContent) => element("th", { scope: "col", textContent }));
+  const lines = Object.entries(figures).map(([key, name]) => line(name, content[key], context[key]));
+  const parts = [
+    element("h3", { textContent: "Result" }),
+    element("p", { textContent: `Similarity: ${(similarity * 100).toFixed(1)} %` }),
+    element("table", { id: "figures" }, element("thead", {}, element("tr", {}, ...heads)), element("tbody", {}, ...lines)),
+  ];
+  if (terms.length > 0) {
+    parts.push(element("p", { textContent: `Shared terms: ${terms.map((shared) => shared.term).join(", ")}` }));
+  }
+  if (diff) {
+    const kinds = { "+": "add", "-": "del" };
+    const marked = diff.split("\n").map((text) => element("span", { className: kinds[text[0]] ?? "", textContent: `${text}\n` }));
+    parts.push(element("h3", { textContent: "Differences" }), element("pre", { id: "diff", tabIndex: 0 }, ...marked));
+  }
+  const whole = element("pre", { id: "result", tabIndex: 0, textContent: JSON.stringify(result, null, 2) });
+  parts.push(element("details", {}, element("summary", { textContent: "result.json" }), whole));
+  return parts;
 }
 
 for (const action of ["cancel", "retry"]) {

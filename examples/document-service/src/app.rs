@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use windlass::storage::{ObjectStorage, S3Options, put_bytes};
+use windlass::storage::{ObjectStorage, PresignMethod, S3Options, put_bytes};
 use windlass::{BlobKey, Client, Storage};
 
 use crate::data::Data;
-use crate::{Fatal, Options};
+use crate::{Fatal, Options, Results};
 
 /// How long a dependency may take to answer at the start.
 const OPENING: Duration = Duration::from_secs(30);
@@ -22,6 +22,8 @@ pub struct App {
     pub jobs: Client,
     /// What tells that the storage is the one we opened.
     pub marker: BlobKey,
+    /// What makes the URLs by which clients get results from the storage itself; without it they get them from us.
+    pub public: Option<Arc<dyn Storage>>,
     pub max_file: u64,
     pub token_ttl: Duration,
     pub slow: Duration,
@@ -34,6 +36,7 @@ pub async fn open(options: &Options) -> Result<App, Fatal> {
     std::fs::create_dir_all(dir)
         .map_err(|e| format!("the folder `{}` can't be made: {e}", dir.display()))?;
     let storage = storage(options.storage.as_deref(), dir).await?;
+    let public = public(options, &storage).await?;
     let marker = BlobKey::new(MARKER)?;
     let probe = tokio::time::timeout(OPENING, put_bytes(&*storage, &marker, "document-service"));
     let probed = probe.await.map_err(|_| "the storage does not answer: look at `--storage`")?;
@@ -49,11 +52,35 @@ pub async fn open(options: &Options) -> Result<App, Fatal> {
         data,
         jobs,
         marker,
+        public,
         max_file: options.max_file,
         token_ttl: Duration::from_secs(options.token_ttl.into()),
         slow: Duration::from_millis(options.slow),
         stop: CancellationToken::new(),
     })
+}
+
+/// What makes URLs, if results are to be had from the storage itself.
+async fn public(
+    options: &Options,
+    storage: &Arc<dyn Storage>,
+) -> Result<Option<Arc<dyn Storage>>, Fatal> {
+    let public: Option<Arc<dyn Storage>> = match &options.public_storage {
+        Some(url) => {
+            let url = S3Options::from_url(url).map_err(|e| format!("`--public-storage`: {e}"))?;
+            Some(Arc::new(ObjectStorage::s3(url)?))
+        }
+        None => None,
+    };
+    let stream = if public.is_some() { Results::Redirect } else { Results::Stream };
+    if options.results.unwrap_or(stream) == Results::Stream {
+        return Ok(None);
+    }
+    let own = storage.presign(&BlobKey::new(MARKER)?, PresignMethod::Get, OPENING).await;
+    if matches!(own, Err(windlass::Error::Unsupported { .. })) {
+        return Err("`--results redirect` and `--public-storage` need an object store: give one by `--storage s3://…`".into());
+    }
+    Ok(Some(public.unwrap_or_else(|| storage.clone())))
 }
 
 async fn storage(place: Option<&str>, dir: &Path) -> Result<Arc<dyn Storage>, Fatal> {

@@ -173,13 +173,14 @@ impl Data {
             .bind(digest).bind(now).fetch_optional(&side.pool).await?))
     }
 
-    /// Adds a document and its job: both, or neither. `committing` is called when that can't be taken back any more.
+    /// Adds a document and its job: both, or neither. `taken` is told `true` before the commit, after which it may be both even if nobody hears
+    /// of it, and `false` when the database has refused.
     pub async fn add_document(
         &self,
         document: NewDocument<'_>,
         job: Draft<Compare>,
         id: JobId,
-        committing: impl FnOnce() + Send,
+        mut taken: impl FnMut(bool) + Send,
     ) -> Result<Added> {
         let NewDocument { owner, idempotency_key: key, digest, payload } = document;
         let insert =
@@ -197,8 +198,10 @@ impl Data {
                 return Ok(Added::Before { job: job.parse()?, same: earlier == digest });
             }
             side.enqueue_in(&mut tx, job).await?;
-            committing();
-            tx.commit().await?;
+            taken(true);
+            let committed = tx.commit().await;
+            taken(!matches!(committed, Err(sqlx::Error::Database(_))));
+            committed?;
         });
         Ok(Added::New)
     }

@@ -26,24 +26,26 @@ const REMEMBERED: usize = 10_000;
 /// Where an empty feed begins.
 const BEGINNING: Position = Position { seq: 0, job: JobId::from_uuid(Uuid::nil()) };
 
-/// Events: `ready` at the beginning, `job` with the job as listings show it, `reload` after a gap. A client that comes back with
-/// `Last-Event-ID` is told what it missed.
+/// Events: `ready` at the beginning, `job` with the job as listings show it. A client that comes back with `Last-Event-ID` is told what it missed,
+/// and `reload` when that can't be told any more.
 pub async fn follow(
     State(app): State<Arc<App>>,
     user: User,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Failed> {
-    let seen =
-        headers.get("last-event-id").and_then(|id| id.to_str().ok()).filter(|id| !id.is_empty());
-    let seen: Position = match seen {
-        Some(id) => id.parse()?,
-        None => app.jobs.backend().tail().await?.unwrap_or(BEGINNING),
-    };
+    let last = headers.get("last-event-id").filter(|id| !id.is_empty());
+    let end = app.jobs.backend().tail().await?.unwrap_or(BEGINNING);
+    // What is no position of this feed, or not yet one, is of another feed.
+    let seen = last.and_then(|id| id.to_str().ok()?.parse().ok());
+    let seen = seen.filter(|seen: &Position| seen.seq <= end.seq);
+    let lost = last.is_some() && seen.is_none();
+    let seen = seen.unwrap_or(end);
     let filter = EventFilter::default().kind_of::<Compare>()?;
     let news = app.jobs.subscribe(filter, Since::After(seen)).await?;
 
     // With its position, so that a client that is cut off before anything else knows where it was.
     let ready = Event::default().event("ready").id(seen.to_string()).data("{}");
+    let begin = [Some(ready), lost.then(reload)].into_iter().flatten().map(Ok);
     let ends = app.stop.clone();
     let left = user.expires_at.saturating_sub(Timestamp::now().as_second());
     let expiry = tokio::time::sleep(Duration::from_secs(left.try_into().unwrap_or_default()));
@@ -63,8 +65,13 @@ pub async fn follow(
             }
         }
     });
-    let events = stream::once(std::future::ready(Ok(ready))).chain(news).take_until(over);
+    let events = stream::iter(begin).chain(news).take_until(over);
     Ok(Sse::new(events).keep_alive(KeepAlive::default()))
+}
+
+/// Tells a client to read the listing anew.
+fn reload() -> Event {
+    Event::default().event("reload").data("{}")
 }
 
 struct Follower {
@@ -76,7 +83,7 @@ struct Follower {
 impl Follower {
     async fn tell(&mut self, followed: Followed) -> Result<Option<Event>, Failed> {
         let Followed::Event(event) = followed else {
-            return Ok(Some(Event::default().event("reload").data("{}")));
+            return Ok(Some(reload()));
         };
         // Log lines change nothing that a listing shows.
         if matches!(event.body, EventBody::Note(Note::Log { .. } | Note::Host { .. }))
@@ -85,7 +92,7 @@ impl Follower {
             return Ok(None);
         }
         let Some(record) = self.app.jobs.get(event.job).await? else { return Ok(None) };
-        let view = View::of(&self.app.jobs, record).await?;
+        let view = View::of(&self.app, &self.user, record).await?;
         let told = Event::default().event("job").id(event.position.to_string());
         told.json_data(view).map(Some).map_err(Failed::internal)
     }

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use futures_util::stream::{FuturesOrdered, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use windlass::storage::PresignMethod;
-use windlass::{Error, JobFilter, JobId, JobQuery, JobRecord, Tag};
+use windlass::{JobFilter, JobId, JobQuery, JobRecord, Tag};
 
 use crate::app::App;
 use crate::auth::User;
@@ -61,7 +61,7 @@ pub async fn list(
     }
     let after = listing.after.map(|cursor| cursor.parse()).transpose()?;
     let page = app.jobs.list(JobQuery::from(filter).limit(limit).after(after)).await?;
-    let items = page.items.into_iter().map(|record| View::of(&app.jobs, record));
+    let items = page.items.into_iter().map(|record| View::of(&app, &user, record));
     let items = items.collect::<FuturesOrdered<_>>().try_collect().await?;
     Ok(Json(Listed { items, next: page.next.map(|cursor| cursor.to_string()) }))
 }
@@ -76,12 +76,13 @@ pub async fn cancel(
     Path(id): Path<String>,
 ) -> Answer<(StatusCode, Json<Detail>)> {
     let record = find(&app, &user, &id).await?.ok_or_else(on_its_way)?;
-    if !app.jobs.cancel_because(record.id, "cancelled by its owner").await?
-        && !record.cancel_requested
-    {
+    let asked = app.jobs.cancel_because(record.id, "cancelled by its owner").await?;
+    let detail = detail(&app, &user, &id).await?;
+    // Asked for a second time, it is on its way to its end; what was read before may be over by now.
+    if !asked && !detail.job.cancel_requested {
         return Err(Failed::conflict("the job has ended"));
     }
-    Ok((StatusCode::ACCEPTED, Json(detail(&app, &user, &id).await?)))
+    Ok((StatusCode::ACCEPTED, Json(detail)))
 }
 
 pub async fn retry(
@@ -90,8 +91,8 @@ pub async fn retry(
     Path(id): Path<String>,
 ) -> Answer<(StatusCode, Json<Detail>)> {
     let record = find(&app, &user, &id).await?.ok_or_else(on_its_way)?;
-    // A completed job would lose its result.
-    if record.state == windlass::State::Completed || !app.jobs.retry(record.id).await? {
+    // A completed job would lose its result, also one that completes just now.
+    if !app.jobs.retry_unless_completed(record.id).await? {
         return Err(Failed::conflict("only a job that failed, or waits, is retried"));
     }
     Ok((StatusCode::ACCEPTED, Json(detail(&app, &user, &id).await?)))
@@ -103,23 +104,24 @@ pub async fn result(State(app): Shared, user: User, Path(id): Path<String>) -> A
     let output = app.jobs.output::<Compare>(&record).await?;
     let blob =
         output.ok_or_else(|| Failed::conflict("the job has no result: it is not COMPLETED"))?;
-    match app.jobs.storage().presign(&blob.key, PresignMethod::Get, PRESIGNED).await {
-        Ok(url) => Ok(Redirect::temporary(&url).into_response()),
-        Err(Error::Unsupported { .. }) => {
-            let headers = [
-                (header::CONTENT_TYPE, "application/json"),
-                (header::CONTENT_DISPOSITION, "attachment; filename=\"result.json\""),
-            ];
-            let body = app.jobs.open_blob(&blob).await?.stream;
-            Ok((headers, Body::from_stream(body)).into_response())
-        }
-        Err(error) => Err(error.into()),
+    if let Some(public) = &app.public {
+        let url = public.presign(&blob.key, PresignMethod::Get, PRESIGNED).await?;
+        return Ok(
+            ([(header::CACHE_CONTROL, "no-store")], Redirect::temporary(&url)).into_response()
+        );
     }
+    let headers = [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::CONTENT_DISPOSITION, "attachment; filename=\"result.json\""),
+    ];
+    let length = [(header::CONTENT_LENGTH, blob.len)];
+    let body = app.jobs.open_blob(&blob).await?.stream;
+    Ok((headers, length, Body::from_stream(body)).into_response())
 }
 
 async fn detail(app: &App, user: &User, id: &str) -> Answer<Detail> {
     if let Some(record) = find(app, user, id).await? {
-        return Detail::of(&app.jobs, record).await;
+        return Detail::of(app, user, record).await;
     }
     let id = id.parse().map_err(|_| no_such_job())?;
     let (at, payload) = app.data.document(&user.id, id).await?.ok_or_else(no_such_job)?;

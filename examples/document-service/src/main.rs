@@ -10,6 +10,7 @@ mod app;
 mod auth;
 mod compare;
 mod data;
+mod drain;
 mod error;
 mod events;
 mod health;
@@ -29,9 +30,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use app::App;
-use axum::Router;
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
 use axum::routing::{get, post};
-use clap::{Parser, Subcommand};
+use axum::{Router, middleware};
+use clap::{Parser, Subcommand, ValueEnum};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -60,6 +63,19 @@ struct Options {
     /// `AWS_SECRET_ACCESS_KEY`; `files` in the folder when left out.
     #[arg(long, global = true, value_name = "PLACE", env = "STORAGE_URL", hide_env_values = true)]
     storage: Option<String>,
+    /// How results are handed out: `stream` through the API, or `redirect` to a URL of the storage, which clients must reach; that is the
+    /// default when `--public-storage` is given.
+    #[arg(long, global = true, env = "RESULTS")]
+    results: Option<Results>,
+    /// The storage as clients reach it, when that is by another address than ours: `s3://bucket/prefix?endpoint=URL&region=NAME`.
+    #[arg(
+        long,
+        global = true,
+        value_name = "PLACE",
+        env = "PUBLIC_STORAGE_URL",
+        hide_env_values = true
+    )]
+    public_storage: Option<String>,
     /// The largest file taken, in bytes.
     #[arg(long, global = true, value_name = "BYTES", env = "MAX_FILE", default_value_t = 100 << 20)]
     max_file: u64,
@@ -80,6 +96,12 @@ struct Options {
     /// The first user's password; one is made and printed once when left out.
     #[arg(long, global = true, env = "ADMIN_PASSWORD", hide_env_values = true)]
     admin_password: Option<String>,
+}
+
+#[derive(ValueEnum, Clone, Copy, PartialEq)]
+enum Results {
+    Stream,
+    Redirect,
 }
 
 #[derive(Subcommand, Clone)]
@@ -181,7 +203,16 @@ fn routes(app: Arc<App>) -> Router {
         .merge(page::routes())
         .fallback(error::unknown_path)
         .method_not_allowed_fallback(error::wrong_method)
+        .layer(middleware::from_fn(drain::drain))
+        .layer(middleware::map_response(nosniff))
         .with_state(app)
+}
+
+/// Whatever is answered is what its type says.
+async fn nosniff(mut answer: Response) -> Response {
+    let nosniff = HeaderValue::from_static("nosniff");
+    answer.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
+    answer
 }
 
 async fn serve(app: &Arc<App>, listen: SocketAddr) -> Result<(), Fatal> {

@@ -22,10 +22,9 @@ pub fn routes() -> Router<Arc<App>> {
 }
 
 fn part(content_type: &'static str, text: &'static str) -> MethodRouter<Arc<App>> {
-    let headers: [(HeaderName, &str); 5] = [
+    let headers: [(HeaderName, &str); 4] = [
         (header::CONTENT_TYPE, content_type),
         (header::CONTENT_SECURITY_POLICY, POLICY),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::CACHE_CONTROL, "no-cache"),
     ];

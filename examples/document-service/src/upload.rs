@@ -39,7 +39,8 @@ pub async fn upload(
     body: Body,
 ) -> Result<Response, Failed> {
     let key = idempotency_key(&headers)?;
-    let mut uploaded = Uploaded { storage: app.jobs.storage().clone(), keys: Vec::new() };
+    let mut uploaded =
+        Uploaded { storage: app.jobs.storage().clone(), keys: Vec::new(), taken: false };
     let around = Around::default();
     let parts = multipart(&app, &headers, body, around.clone())?;
     let mut files = receive(&app, parts, around, &mut uploaded).await?;
@@ -57,7 +58,7 @@ pub async fn upload(
     let job = Draft::new(job).id(id).tag(user.tag());
     let document =
         NewDocument { owner: &user.id, idempotency_key: key, digest: &digest, payload: &payload };
-    let added = app.data.add_document(document, job, id, || uploaded.keep()).await?;
+    let added = app.data.add_document(document, job, id, |taken| uploaded.taken = taken).await?;
     let (id, repeated) = match added {
         Added::New => (id, "false"),
         Added::Before { job, same: true } => (job, "true"),
@@ -195,19 +196,14 @@ fn plain_name(name: &str) -> String {
 struct Uploaded {
     storage: Arc<dyn Storage>,
     keys: Vec<BlobKey>,
-}
-
-impl Uploaded {
-    fn keep(&mut self) {
-        self.keys.clear();
-    }
+    taken: bool,
 }
 
 impl Drop for Uploaded {
     /// Also for a request whose client has gone.
     fn drop(&mut self) {
         let (storage, keys) = (self.storage.clone(), std::mem::take(&mut self.keys));
-        if keys.is_empty() {
+        if self.taken || keys.is_empty() {
             return;
         }
         tokio::spawn(async move {

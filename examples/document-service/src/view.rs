@@ -4,10 +4,13 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 use windlass::{
-    AttemptError, Cause, Client, Event, EventBody, FailureKind, JobId, JobRecord, Note, Progress,
-    State,
+    AttemptError, Blob, Cause, Client, Event, EventBody, FailureKind, JobId, JobRecord, Note,
+    Progress, State,
 };
 
+use crate::Fatal;
+use crate::app::App;
+use crate::auth::User;
 use crate::compare::Compare;
 use crate::error::{Failed, with_causes};
 
@@ -46,7 +49,7 @@ pub struct View {
     pub progress: Option<Progress>,
     pub created_at: Timestamp,
     pub finished_at: Option<Timestamp>,
-    pub payload: Value,
+    pub payload: Option<Value>,
     pub result_path: Option<String>,
 }
 
@@ -75,9 +78,14 @@ pub fn payload(job: &Compare) -> Value {
 }
 
 impl View {
-    pub async fn of(jobs: &Client, record: JobRecord) -> Result<Self, Failed> {
-        let payload = payload(&jobs.args::<Compare>(&record).await?);
-        let result = jobs.output::<Compare>(&record).await?;
+    /// A job as far as it can be read: one that is damaged must not hide the others of a listing.
+    pub async fn of(app: &App, user: &User, record: JobRecord) -> Result<Self, Failed> {
+        let payload = match told(&record, app.jobs.args::<Compare>(&record).await)? {
+            Some(job) => Some(payload(&job)),
+            // Its row says the same.
+            None => app.data.document(&user.id, record.id).await?.map(|(_, payload)| payload),
+        };
+        let result = told(&record, app.jobs.output::<Compare>(&record).await)?.flatten();
         let mut errors = record.errors;
         if record.state == State::Cancelled && errors.is_empty() {
             errors.push(AttemptError {
@@ -114,30 +122,48 @@ impl View {
             progress: None,
             created_at,
             finished_at: None,
-            payload,
+            payload: Some(payload),
             result_path: None,
         }
     }
 }
 
+/// What was read of a job; `None`, and a line in the log, when it can't be made out. It is an error when reading again may help.
+fn told<T>(record: &JobRecord, read: windlass::Result<T>) -> Result<Option<T>, Failed> {
+    match read {
+        Err(error) if error.is_transient() => Err(error.into()),
+        Err(error) => {
+            tracing::warn!(job = %record.id, error = with_causes(&error), "a part of a job can't be read");
+            Ok(None)
+        }
+        Ok(part) => Ok(Some(part)),
+    }
+}
+
 impl Detail {
-    pub async fn of(jobs: &Client, record: JobRecord) -> Result<Self, Failed> {
-        let result_content = match jobs.output::<Compare>(&record).await? {
-            Some(blob) if blob.len <= SHOWN => match jobs.read_blob(&blob, SHOWN).await {
-                Ok(bytes) => Some(serde_json::from_slice(&bytes).map_err(Failed::internal)?),
-                // The job has more to tell than its result.
+    pub async fn of(app: &App, user: &User, record: JobRecord) -> Result<Self, Failed> {
+        let jobs = &app.jobs;
+        let result_content = match jobs.output::<Compare>(&record).await {
+            // The job has more to tell than its result.
+            Ok(Some(blob)) if blob.len <= SHOWN => match read(jobs, &blob).await {
+                Ok(content) => Some(content),
                 Err(error) => {
-                    let error = with_causes(&error);
+                    let error = with_causes(&*error);
                     tracing::warn!(job = %record.id, error, "a result can't be read");
                     None
                 }
             },
+            // The view tells of what can't be read.
             _ => None,
         };
         let history = jobs.history(record.id).await?;
         let timeline = history.into_iter().filter_map(Step::of).collect();
-        Ok(Self { job: View::of(jobs, record).await?, result_content, timeline })
+        Ok(Self { job: View::of(app, user, record).await?, result_content, timeline })
     }
+}
+
+async fn read(jobs: &Client, blob: &Blob) -> Result<Value, Fatal> {
+    Ok(serde_json::from_slice(&jobs.read_blob(blob, SHOWN).await?)?)
 }
 
 impl Step {

@@ -39,4 +39,9 @@ everywhere! {
     strange_files_are_taken_as_they_are
     events_are_caught_up_with_after_a_reconnect
     health_tells_what_is_down
+    who_lost_its_place_among_the_events_is_told_to_start_anew
+    a_stream_of_events_ends_with_its_token
+    a_commit_that_fails_leaves_nothing
+    a_file_that_breaks_off_leaves_no_parts
+    a_job_that_can_not_be_read_hides_no_other
 }

@@ -49,15 +49,20 @@ async fn the_whole_way(place: Place) {
         }).observe(document.querySelector('#jobs'), { childList: true, subtree: true });";
     browser.run(record, &[]).await;
     browser.click("#upload button").await;
-    // It changes by itself.
+    // It changes by itself, and takes neither the focus nor a click from who is there.
+    browser.until_text("#jobs button", ".txt").await;
+    browser.run("(window.row = document.querySelector('#jobs button')).focus()", &[]).await;
     browser.until_text("#jobs .status", "COMPLETED").await;
+    browser.until_true("return document.activeElement === window.row").await;
     browser.until_true("return window.seen.has('IN_PROGRESS')").await;
 
     // With the keyboard.
-    browser.run("document.querySelector('#jobs button').focus()", &[]).await;
     browser.keys("#jobs button", ENTER).await;
     browser.until_text("#timeline", "uploading result.json").await;
     browser.until_text("#timeline", "completed").await;
+    browser.until_text("#facts", "Similarity: 75.0 %").await;
+    browser.until_text("#figures", "Lines 2 2").await;
+    browser.keys("#facts summary", ENTER).await;
     browser.until_text("#result", "\"similarity\": 0.75").await;
     browser.until_text("#diff", "+epsilon").await;
     browser.until_text("#facts dl", "blobs/").await;
@@ -65,6 +70,7 @@ async fn the_whole_way(place: Place) {
     assert!(browser.is_enabled("#save").await);
     browser.keys("#close", ESCAPE).await;
     browser.until_true("return !document.querySelector('#detail').open").await;
+    browser.until_true("return document.activeElement === window.row").await;
 
     // A reload keeps the session.
     browser.reload().await;
@@ -111,6 +117,103 @@ async fn it_catches_up_after_the_service_was_away() {
     browser.until_text("#live", "Live").await;
     browser.until_text("#jobs tr:nth-child(2)", "COMPLETED").await;
     browser.until_text("#jobs tr:nth-child(1)", "content.txt").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_starts_anew_when_the_service_has_another_past() {
+    let mut place = Place::redis().await;
+    let service = place.start(&["api"]);
+    let address = service.url.strip_prefix("http://").unwrap().to_owned();
+    let browser = Browser::open(&service.url).await;
+    browser.sign_in(ADMIN.1).await;
+    browser.until_text("#live", "Live").await;
+    service.admin().await.upload("content", "context").await;
+    browser.until_text("#jobs", "PENDING").await;
+    service.kill_9();
+    browser.until_text("#live", "Reconnecting").await;
+    // The same users, but jobs and their events are those of another place.
+    place.jobs = place.jobs.map(|url| format!("{url}-anew"));
+    let _service = place.start(&["api", "--listen", &address]);
+    browser.until_text("#live", "Live").await;
+    browser.until_text("#none", "No jobs").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_asks_to_sign_in_again_when_the_token_has_expired() {
+    let place = Place::local().await;
+    let service = place.start(&["api", "--token-ttl", "3"]);
+    let browser = Browser::open(&service.url).await;
+    browser.sign_in(ADMIN.1).await;
+    browser.until_text("#live", "Live").await;
+    // Nobody does anything: the stream of events ends, and cannot be opened again.
+    browser.until_text("#alert", "Your session is over").await;
+    browser.until_text("#sign-in", "Password").await;
+    browser.sign_in(ADMIN.1).await;
+    browser.until_text("#live", "Live").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_progress_of_an_upload_is_shown() {
+    let place = Place::local().await;
+    let service = place.start(&["api"]);
+    let browser = Browser::open(&service.url).await;
+    browser.sign_in(ADMIN.1).await;
+    browser.until_text("#live", "Live").await;
+    browser.set("Network.enable", json!({})).await;
+    let slow = json!({"offline": false, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 500_000});
+    browser.set("Network.emulateNetworkConditions", slow).await;
+    let record = "window.sent = [];
+        const bar = document.querySelector('#sent');
+        new MutationObserver(() => window.sent.push([bar.hidden, bar.value])).observe(bar, { attributes: true });";
+    browser.run(record, &[]).await;
+    let files = [Readable::new(&"content ".repeat(100_000)), Readable::new("context")];
+    for round in 1..=2 {
+        for (part, file) in ["content_key", "context_key"].iter().zip(&files) {
+            browser.keys(&format!("[name={part}]"), file.0.to_str().unwrap()).await;
+        }
+        browser.click("#upload button").await;
+        browser.until_text("#sent-text", "Uploaded.").await;
+        browser.until_text(&format!("#jobs tr:nth-child({round})"), "PENDING").await;
+        let sent = browser.run("return window.sent.splice(0)", &[]).await;
+        let sent: Vec<(bool, f64)> = serde_json::from_value(sent).unwrap();
+        let shown: Vec<f64> = sent.iter().filter(|step| !step.0).map(|step| step.1).collect();
+        assert_eq!((shown.first(), shown.last()), (Some(&0.0), Some(&1.0)), "{sent:?}");
+        assert!(
+            shown.is_sorted() && shown.iter().any(|part| (0.01..0.99).contains(part)),
+            "{sent:?}"
+        );
+        assert!(sent.last().unwrap().0, "in the end it goes: {sent:?}");
+        browser.run("document.querySelector('#sent-text').textContent = ''", &[]).await;
+    }
+    // What is refused is told, and there is no progress any more.
+    drop(service);
+    for (part, file) in ["content_key", "context_key"].iter().zip(&files) {
+        browser.keys(&format!("[name={part}]"), file.0.to_str().unwrap()).await;
+    }
+    browser.click("#upload button").await;
+    browser.until_text("#alert", "Not uploaded: the connection broke").await;
+    browser.until_true("return document.querySelector('#sent').hidden").await;
+}
+
+/// A job under the name of the service's own that is none of them.
+#[derive(windlass::Job, serde::Serialize, serde::Deserialize)]
+#[job(kind = "compare", queue = "documents")]
+struct Stranger {}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_can_not_be_read_is_shown_all_the_same() {
+    let place = Place::local().await;
+    let service = place.start(&["api"]);
+    let id = service.admin().await.upload("content", "context").await;
+    let client = place.client().await;
+    let record = client.get(id.parse().unwrap()).await.unwrap().unwrap();
+    let draft = windlass::Draft::new(Stranger {}).tag(record.tags[0].as_str());
+    client.enqueue(draft).await.unwrap();
+    let browser = Browser::open(&service.url).await;
+    browser.sign_in(ADMIN.1).await;
+    browser.until_text("#jobs tr:nth-child(1)", "not readable").await;
+    browser.until_text("#jobs tr:nth-child(2)", "content.txt – context.txt").await;
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -167,7 +270,7 @@ async fn it_fits_a_phone_and_the_dark() {
     let wider = "return document.documentElement.scrollWidth - window.innerWidth";
     assert_eq!(browser.run(wider, &[]).await, json!(0));
     browser.click("#jobs button").await;
-    browser.until_text("#result", "similarity").await;
+    browser.until_text("#facts", "Similarity").await;
     assert_eq!(browser.run(wider, &[]).await, json!(0));
     let overflow =
         "const d = document.querySelector('#detail'); return d.scrollWidth - d.clientWidth";

@@ -16,7 +16,7 @@ async fn what_can_not_be_used_is_told_at_the_start() {
     let taken = port.local_addr().unwrap().to_string();
     std::fs::write(place.dir.path().join("file"), "").unwrap();
     let file = place.dir.path().join("file").display().to_string();
-    let cases: [(&[&str], &str); 11] = [
+    let cases: [(&[&str], &str); 15] = [
         (&["--database", "mysql://user:hunter2@host/x"], "sqlite:"),
         (&["--database", "postgres://user:hunter2@127.0.0.1:1/x"], "postgres"),
         (&["--database", "sqlite:/nowhere/at/all.db"], "`/nowhere/at`"),
@@ -26,6 +26,10 @@ async fn what_can_not_be_used_is_told_at_the_start() {
         (&["--storage", "https://host/bucket"], "`--storage` takes a folder"),
         (&["--storage", "s3://"], "names no bucket"),
         (&["--storage", &file], "can't be used"),
+        (&["--results", "redirect"], "need an object store"),
+        (&["--results", "elsewhere"], "redirect"),
+        (&["--public-storage", "s3://b?endpoint=http://h"], "need an object store"),
+        (&["--public-storage", "https://user:hunter2@host/x"], "`--public-storage`"),
         (&["--listen", &taken], "choose another address with `--listen`"),
         (&["--token-ttl", "0"], "--token-ttl"),
     ];

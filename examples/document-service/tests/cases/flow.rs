@@ -4,10 +4,10 @@ use std::collections::HashSet;
 use std::fs;
 
 use futures_util::future::join_all;
-use reqwest::redirect::Policy;
+use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::{PATIENCE, Place, User, builder, form, job_id, remove, until};
+use crate::support::{Place, form, job_id, remove, until};
 
 pub async fn two_files_become_a_result(place: Place) {
     let service = place.start(&[]);
@@ -55,19 +55,18 @@ pub async fn two_files_become_a_result(place: Place) {
     assert_eq!(of_job.len(), sequence.len(), "{log}");
     assert!(of_job.iter().zip(sequence).all(|(line, step)| line.contains(step)), "{log}");
 
+    // Through the API: nobody has said that clients reach the storage.
+    let path = format!("/api/v1/jobs/{id}/result");
     let artifact = user.get(&format!("/jobs/{id}/result")).send().await.unwrap();
-    assert_eq!(artifact.status(), 200);
-    assert_eq!(&artifact.json::<Value>().await.unwrap(), result);
-    if place.s3.is_some() {
-        let still = builder().redirect(Policy::none()).build().unwrap();
-        let answer = User { http: still, ..user.clone() }
-            .get(&format!("/jobs/{id}/result"))
-            .send()
-            .await
-            .unwrap();
-        assert_eq!(answer.status(), 307);
-        assert!(answer.headers()["location"].to_str().unwrap().contains("X-Amz-Signature"));
+    assert_eq!((artifact.status(), artifact.url().path()), (StatusCode::OK, &*path));
+    for (name, value) in [
+        ("content-type", "application/json"),
+        ("content-disposition", "attachment; filename=\"result.json\""),
+        ("x-content-type-options", "nosniff"),
+    ] {
+        assert_eq!(artifact.headers()[name], value);
     }
+    assert_eq!(&artifact.json::<Value>().await.unwrap(), result);
 
     // A result that is gone hides nothing else of the job.
     let kept = place.files().join(job["result_path"].as_str().unwrap());
@@ -118,6 +117,7 @@ pub async fn a_step_that_fails_is_retried_and_then_given_up(place: Place) {
     assert_eq!(job["attempts"], 4);
     let again = user.post(&format!("/jobs/{id}/retry")).send().await.unwrap();
     assert_eq!(again.status(), 409);
+    assert_eq!(user.job(&id).await["result_content"], job["result_content"]);
 }
 
 pub async fn jobs_are_cancelled_and_retried(place: Place) {
@@ -218,80 +218,4 @@ pub async fn two_hundred_uploads_at_once_lose_nothing(place: Place) {
         blobs.len()
     );
     assert!(service.is_running());
-}
-
-pub async fn events_are_caught_up_with_after_a_reconnect(place: Place) {
-    let service = place.start(&[]);
-    let user = service.admin().await;
-    let mut events = Events::open(&user, None).await;
-    assert_eq!(events.next().await.0, "ready");
-    let seen = events.last.clone().unwrap();
-    drop(events);
-    let id = user.upload("content", "context").await;
-    user.until(&id, "COMPLETED").await;
-    // From where it was, with all that happened meanwhile.
-    let mut events = Events::open(&user, Some(&seen)).await;
-    let mut told = Vec::new();
-    loop {
-        let (event, job) = events.next().await;
-        told.push(event);
-        if job["status"] == "COMPLETED" {
-            assert_eq!(job["job_id"], id.as_str());
-            break;
-        }
-    }
-    assert_eq!(told[0], "ready");
-    // And on from there, live.
-    let other = user.upload("content", "context").await;
-    loop {
-        let (_, job) = events.next().await;
-        assert!(job["job_id"] == id.as_str() || job["job_id"] == other.as_str(), "{job}");
-        if job["job_id"] == other.as_str() && job["status"] == "COMPLETED" {
-            break;
-        }
-    }
-    let wrong = user.get("/events").header("last-event-id", "nonsense").send().await.unwrap();
-    assert_eq!(wrong.status(), 422);
-}
-
-/// A stream of server-sent events.
-pub struct Events {
-    answer: reqwest::Response,
-    text: String,
-    last: Option<String>,
-}
-
-impl Events {
-    pub async fn open(user: &User, after: Option<&str>) -> Self {
-        let request = user.get("/events").header("last-event-id", after.unwrap_or_default());
-        let answer = request.send().await.unwrap();
-        assert_eq!(answer.headers()["content-type"], "text/event-stream");
-        Self { answer, text: String::new(), last: None }
-    }
-
-    /// The next event's name and data.
-    pub async fn next(&mut self) -> (String, Value) {
-        tokio::time::timeout(PATIENCE, self.read()).await.unwrap()
-    }
-
-    async fn read(&mut self) -> (String, Value) {
-        loop {
-            if let Some((block, rest)) = self.text.split_once("\n\n") {
-                let field = |name: &str| {
-                    block
-                        .lines()
-                        .find_map(|line| Some(line.strip_prefix(name)?.trim_start().to_owned()))
-                };
-                let (event, data, id) = (field("event:"), field("data:"), field("id:"));
-                self.text = rest.to_owned();
-                if let Some(event) = event {
-                    self.last = id.or(self.last.take());
-                    return (event, serde_json::from_str(&data.unwrap()).unwrap());
-                }
-                continue;
-            }
-            let chunk = self.answer.chunk().await;
-            self.text.push_str(std::str::from_utf8(&chunk.unwrap().unwrap()).unwrap());
-        }
-    }
 }
