@@ -24,6 +24,7 @@ mod s3;
 pub use chromium::Chromium;
 pub use error::{Error, Result};
 pub use pgbouncer::{PgBouncer, PgBouncerBuilder};
+pub use port::free as free_port;
 pub use postgres::{Auth, Postgres, PostgresBuilder, PostgresServer};
 pub use proxy::{Proxy, Stall};
 pub use redis::{PATIENT, QUICK, Redis, RedisBuilder, RedisCluster, RedisSentinels, RedisServer};

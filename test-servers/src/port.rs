@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
 
 /// A port that nothing listens on at this moment. Another process can take it before its server is up: try again then.
-pub(crate) fn free() -> Result<u16> {
+pub fn free() -> Result<u16> {
     for _ in 0..1000 {
         let port = fastrand::u16(PORTS);
         if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use serde_json::json;
 use support::browser::{Browser, ENTER, ESCAPE};
 use support::{ADMIN, Place};
+use windlass_test_servers::free_port;
 
 /// A file that the browser, which runs as another user, can read.
 struct Readable(PathBuf);
@@ -28,7 +29,7 @@ impl Drop for Readable {
 }
 
 async fn the_whole_way(place: Place) {
-    let service = place.start(&["--slow", "300"]);
+    let service = place.start(&["--slow", "1500"]);
     let browser = Browser::open(&service.url).await;
     browser.sign_in("wrong").await;
     browser.until_text("#alert", "wrong username or password").await;
@@ -97,8 +98,8 @@ async fn the_whole_way_on_postgres_and_an_object_store() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_catches_up_after_the_service_was_away() {
     let place = Place::local().await;
-    let service = place.start(&["api"]);
-    let address = service.url.strip_prefix("http://").unwrap().to_owned();
+    let address = format!("127.0.0.1:{}", free_port().unwrap());
+    let service = place.start(&["api", "--listen", &address]);
     let user = service.admin().await;
     let browser = Browser::open(&service.url).await;
     browser.sign_in(ADMIN.1).await;
@@ -122,8 +123,8 @@ async fn it_catches_up_after_the_service_was_away() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_starts_anew_when_the_service_has_another_past() {
     let mut place = Place::redis().await;
-    let service = place.start(&["api"]);
-    let address = service.url.strip_prefix("http://").unwrap().to_owned();
+    let address = format!("127.0.0.1:{}", free_port().unwrap());
+    let service = place.start(&["api", "--listen", &address]);
     let browser = Browser::open(&service.url).await;
     browser.sign_in(ADMIN.1).await;
     browser.until_text("#live", "Live").await;

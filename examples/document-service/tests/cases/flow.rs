@@ -45,15 +45,17 @@ pub async fn two_files_become_a_result(place: Place) {
     let log = service.log();
     let of_job: Vec<_> = log.lines().filter(|line| line.contains(&id)).collect();
     let sequence = [
-        "documents received",
         "downloading content",
         "downloading context",
         "comparing",
         "uploading result.json",
         "completing",
     ];
-    assert_eq!(of_job.len(), sequence.len(), "{log}");
-    assert!(of_job.iter().zip(sequence).all(|(line, step)| line.contains(step)), "{log}");
+    assert_eq!(of_job.len(), sequence.len() + 1, "{log}");
+    // The worker may be quicker than who says this.
+    assert!(of_job.iter().any(|line| line.contains("documents received")), "{log}");
+    let worked = of_job.iter().filter(|line| !line.contains("documents received"));
+    assert!(worked.zip(sequence).all(|(line, step)| line.contains(step)), "{log}");
 
     // Through the API: nobody has said that clients reach the storage.
     let path = format!("/api/v1/jobs/{id}/result");
@@ -184,11 +186,14 @@ pub async fn two_hundred_uploads_at_once_lose_nothing(place: Place) {
             job_id(user.post("/jobs/upload").multipart(files).send().await.unwrap()).await
         }
     });
-    let ids: HashSet<String> = join_all(uploads).await.into_iter().collect();
-    assert_eq!(ids.len(), 200);
+    let mut ids = join_all(uploads).await;
+    // The oldest first: each has its time from when the one before was done.
+    ids.sort_unstable();
     for id in &ids {
         user.until(id, "COMPLETED").await;
     }
+    let ids: HashSet<String> = ids.into_iter().collect();
+    assert_eq!(ids.len(), 200);
     let (mut listed, mut next) = (Vec::new(), String::new());
     loop {
         let page = user.json(&format!("/jobs?limit=30{next}")).await;
