@@ -202,7 +202,7 @@ async function list(after) {
   const session = token;
   const listed = await (await call(`/jobs?${query}`)).json();
   if (mine !== asked || session !== token) {
-    return;
+    return false;
   }
   // What an event told meanwhile is newer.
   const newer = new Map([...jobs].filter(([, job]) => job.news > began));
@@ -217,6 +217,7 @@ async function list(after) {
   }
   next = listed.next;
   draw();
+  return !after;
 }
 
 const report = (error) => tell(error.message);
@@ -241,7 +242,8 @@ async function follow() {
         listed &&= event.event !== "reload";
         // The listing is read after the stream has begun, so nothing falls in between; again if that fails.
         if (!listed && (event.event === "ready" || event.event === "reload")) {
-          await list();
+          // Another listing may have been asked for meanwhile, which is not of all.
+          while (!(await list())) {}
           listed = true;
         }
         await heard(event);
@@ -278,11 +280,25 @@ async function* parse(body) {
   }
 }
 
-// Not every browser can iterate over a stream.
+const silence = 45_000; // the service says something every 15 s
+
+// Not every browser can iterate over a stream. A connection may die without a word: one that is silent for long is given up.
 async function* chunks(stream) {
   const reader = stream.getReader();
-  for (let read = await reader.read(); !read.done; read = await reader.read()) {
-    yield read.value;
+  try {
+    for (;;) {
+      let timer;
+      const late = new Promise((_, reject) => {
+        timer = setTimeout(() => reject(new Error("The connection is silent")), silence);
+      });
+      const read = await Promise.race([reader.read(), late]).finally(() => clearTimeout(timer));
+      if (read.done) {
+        return;
+      }
+      yield read.value;
+    }
+  } finally {
+    reader.cancel().catch(() => {});
   }
 }
 

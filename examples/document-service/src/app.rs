@@ -35,7 +35,7 @@ pub async fn open(options: &Options) -> Result<App, Fatal> {
     let dir = &options.dir;
     std::fs::create_dir_all(dir)
         .map_err(|e| format!("the folder `{}` can't be made: {e}", dir.display()))?;
-    let storage = storage(options.storage.as_deref(), dir).await?;
+    let storage = storage(set(&options.storage), dir).await?;
     let public = public(options, &storage).await?;
     let marker = BlobKey::new(MARKER)?;
     let probe = tokio::time::timeout(OPENING, put_bytes(&*storage, &marker, "document-service"));
@@ -47,7 +47,7 @@ pub async fn open(options: &Options) -> Result<App, Fatal> {
         )
     })?;
     let (data, jobs) =
-        Data::open(options.database.as_deref(), options.jobs.as_deref(), dir, &storage).await?;
+        Data::open(set(&options.database), set(&options.jobs), dir, &storage).await?;
     Ok(App {
         data,
         jobs,
@@ -60,12 +60,17 @@ pub async fn open(options: &Options) -> Result<App, Fatal> {
     })
 }
 
+/// Files of variables set what they leave empty.
+pub fn set(option: &Option<String>) -> Option<&str> {
+    option.as_deref().filter(|text| !text.is_empty())
+}
+
 /// What makes URLs, if results are to be had from the storage itself.
 async fn public(
     options: &Options,
     storage: &Arc<dyn Storage>,
 ) -> Result<Option<Arc<dyn Storage>>, Fatal> {
-    let public: Option<Arc<dyn Storage>> = match &options.public_storage {
+    let public: Option<Arc<dyn Storage>> = match set(&options.public_storage) {
         Some(url) => {
             let url = S3Options::from_url(url).map_err(|e| format!("`--public-storage`: {e}"))?;
             Some(Arc::new(ObjectStorage::s3(url)?))

@@ -8,6 +8,7 @@ use serde_json::json;
 use windlass::{Blob, Context, Job, LogLevel, Outcome, Progress, Retention, Worker};
 
 use crate::app::App;
+use crate::error::with_causes;
 use crate::text::{self, Profile};
 
 /// The settings of a worker: after a crash its jobs are taken up again when the lease has run out.
@@ -79,7 +80,8 @@ async fn make_result(job: Compare, cx: &Context<Duration>) -> Outcome<Blob> {
     });
     step(cx, 3, "uploading result.json").await;
     let result = serde_json::to_vec_pretty(&result)?;
-    let result = cx.client().put_blob(result).content_type("application/json").await?;
+    let result = cx.client().put_blob(result).content_type("application/json").await;
+    let result = result.map_err(|e| masked("written", e))?;
     step(cx, 4, "completing").await;
     Ok(result)
 }
@@ -95,8 +97,9 @@ async fn step(cx: &Context<Duration>, done: u64, what: &str) {
 /// Reads a file as a stream; only what a diff needs is kept.
 async fn download(document: &Document, cx: &Context<Duration>) -> Outcome<Profile> {
     let mut profile = Profile::default();
-    let mut chunks = cx.client().open_blob(&document.blob).await?.stream;
-    while let Some(chunk) = chunks.try_next().await? {
+    let opened = cx.client().open_blob(&document.blob).await;
+    let mut chunks = opened.map_err(|e| masked("read", e))?.stream;
+    while let Some(chunk) = chunks.try_next().await.map_err(|e| masked("read", e))? {
         for piece in chunk.chunks(text::STRIDE) {
             profile.add(piece);
             tokio::task::yield_now().await;
@@ -104,6 +107,17 @@ async fn download(document: &Document, cx: &Context<Duration>) -> Outcome<Profil
     }
     profile.finish();
     Ok(profile)
+}
+
+/// Users see why their jobs failed. Where our storage is concerns us alone, and stands in the log.
+fn masked(what: &str, error: windlass::Error) -> String {
+    match error {
+        windlass::Error::NotFound { .. } | windlass::Error::Corrupt { .. } => error.to_string(),
+        error => {
+            tracing::warn!(error = with_causes(&error), "a file can't be {what}");
+            format!("a file can't be {what}: the storage does not work")
+        }
+    }
 }
 
 fn figures(document: &Document, profile: &Profile) -> serde_json::Value {
@@ -116,4 +130,18 @@ fn figures(document: &Document, profile: &Profile) -> serde_json::Value {
         "distinct_terms": profile.terms.len(),
         "binary": profile.binary,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_users_see_does_not_tell_where_the_storage_is() {
+        let source = "error sending request for http://objects:7070/documents".into();
+        let away = windlass::Error::Unavailable { backend: "s3", during: "get", source };
+        assert_eq!(masked("read", away), "a file can't be read: the storage does not work");
+        let gone = windlass::Error::NotFound { what: "blob blobs/a".into() };
+        assert!(masked("read", gone).contains("not found"));
+    }
 }

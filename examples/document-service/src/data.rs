@@ -60,6 +60,11 @@ pub struct NewDocument<'a> {
     pub payload: &'a Value,
 }
 
+/// What is wrong with an option's place.
+fn of(option: &str, error: &windlass::Error) -> String {
+    format!("`{option}`: {}", crate::error::with_causes(error))
+}
+
 pub enum Added {
     New,
     /// The owner has used the idempotency key before.
@@ -78,7 +83,10 @@ impl Data {
         storage: &Arc<dyn Storage>,
     ) -> std::result::Result<(Self, Client), Fatal> {
         let elsewhere = match jobs {
-            Some(url) => Some(windlass::connect(url).await?.with_storage(storage.clone())),
+            Some(url) => {
+                let client = windlass::connect(url).await.map_err(|e| of("--jobs", &e))?;
+                Some(client.with_storage(storage.clone()))
+            }
             None => None,
         };
         if elsewhere.as_ref().is_some_and(|client| !client.capabilities().durable) {
@@ -88,7 +96,9 @@ impl Data {
         }
         match database {
             Some(url) if url.starts_with("postgres") => {
-                let local = PostgresBackend::open(PostgresOptions::from_url(url)?).await?;
+                let local = PostgresOptions::from_url(url).map_err(|e| of("--database", &e))?;
+                let local = PostgresBackend::open(local).await;
+                let local = local.map_err(|e| of("--database", &e))?;
                 let options = PgConnectOptions::from_str(url)?;
                 let pool = PgPoolOptions::new().acquire_timeout(Duration::from_secs(30));
                 let pool = pool.connect_with(options).await?;
@@ -96,14 +106,18 @@ impl Data {
                 let (side, jobs) = Side::new(pool, "BEGIN", local, elsewhere, storage);
                 Ok((Self::Postgres(side), jobs))
             }
+            Some(url) if !url.starts_with("sqlite:") => {
+                Err("`--database` takes `sqlite:FILE` or `postgres://user@host/database`".into())
+            }
             other => {
                 let options = match other {
-                    Some(url) => SqliteOptions::from_url(url)?,
+                    Some(url) => SqliteOptions::from_url(url).map_err(|e| of("--database", &e))?,
                     // By its path, which may hold characters that mean something in a URL.
                     None => SqliteOptions::new(dir.join("service.db")),
                 };
                 let file = SqliteConnectOptions::new().filename(options.path());
-                let local = SqliteBackend::open(options).await?;
+                let local = SqliteBackend::open(options).await;
+                let local = local.map_err(|e| of("--database", &e))?;
                 let file = file.journal_mode(SqliteJournalMode::Wal);
                 let pool = SqlitePoolOptions::new().max_connections(4);
                 let pool = pool.connect_with(file.busy_timeout(Duration::from_secs(10))).await?;

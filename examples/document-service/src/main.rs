@@ -90,13 +90,16 @@ struct Options {
     /// Makes each step of a job take so many milliseconds longer, to watch it.
     #[arg(long, global = true, value_name = "MS", env = "SLOW", default_value_t = 0)]
     slow: u64,
-    /// The first user.
-    #[arg(long, global = true, env = "ADMIN_EMAIL", default_value = "admin@example.org")]
-    admin_email: String,
+    /// The first user; `admin@example.org` when left out.
+    #[arg(long, global = true, env = "ADMIN_EMAIL")]
+    admin_email: Option<String>,
     /// The first user's password; one is made and printed once when left out.
     #[arg(long, global = true, env = "ADMIN_PASSWORD", hide_env_values = true)]
     admin_password: Option<String>,
 }
+
+/// Who signs in first when nobody says otherwise.
+const FIRST_USER: &str = "admin@example.org";
 
 #[derive(ValueEnum, Clone, Copy, PartialEq)]
 enum Results {
@@ -160,9 +163,8 @@ async fn run(options: Options) -> Result<(), Fatal> {
 
 /// Makes sure that somebody can sign in.
 async fn first_user(app: &App, options: &Options) -> Result<(), Fatal> {
-    let email = &options.admin_email;
-    // Files of variables set what they leave empty.
-    let given = options.admin_password.clone().filter(|password| !password.is_empty());
+    let email = app::set(&options.admin_email).unwrap_or(FIRST_USER);
+    let given = app::set(&options.admin_password).map(str::to_owned);
     if given.as_ref().is_some_and(|password| password.len() > auth::LONGEST_PASSWORD) {
         let most = auth::LONGEST_PASSWORD;
         return Err(format!("`--admin-password` is longer than {most} bytes").into());

@@ -40,6 +40,37 @@ pub async fn verify(password: String, hashed: Option<String>) -> Result<bool, Fa
 async fn hashing<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Failed> {
-    let _turn = AT_ONCE.acquire().await;
+    let turn = AT_ONCE.acquire().await;
+    // A client that hangs up ends this future, not the work: the turn goes with the work.
+    let work = move || {
+        let _turn = turn;
+        work()
+    };
     tokio::task::spawn_blocking(work).await.map_err(|_| Failed::internal("a hash was not made"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_hangs_up_gives_no_turn_back_while_the_work_goes_on() {
+        let (started, starts) = mpsc::channel();
+        let (end, ends) = mpsc::channel::<()>();
+        let request = tokio::spawn(hashing(move || {
+            let _ = started.send(());
+            let _ = ends.recv();
+        }));
+        tokio::task::spawn_blocking(move || starts.recv()).await.unwrap().unwrap();
+        let free = AT_ONCE.available_permits();
+        request.abort();
+        assert!(request.await.unwrap_err().is_cancelled());
+        assert_eq!(AT_ONCE.available_permits(), free, "somebody else could begin meanwhile");
+        drop(end);
+        while AT_ONCE.available_permits() == free {
+            tokio::task::yield_now().await;
+        }
+    }
 }

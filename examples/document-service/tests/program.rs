@@ -17,12 +17,15 @@ async fn what_can_not_be_used_is_told_at_the_start() {
     std::fs::write(place.dir.path().join("file"), "").unwrap();
     let file = place.dir.path().join("file").display().to_string();
     let cases: [(&[&str], &str); 15] = [
-        (&["--database", "mysql://user:hunter2@host/x"], "sqlite:"),
-        (&["--database", "postgres://user:hunter2@127.0.0.1:1/x"], "postgres"),
-        (&["--database", "sqlite:/nowhere/at/all.db"], "`/nowhere/at`"),
-        (&["--jobs", "redis://:hunter2@127.0.0.1:1/0"], "redis"),
+        (
+            &["--database", "mysql://user:hunter2@host/x"],
+            "`--database` takes `sqlite:FILE` or `postgres:",
+        ),
+        (&["--database", "postgres://user:hunter2@127.0.0.1:1/x"], "`--database`: postgres"),
+        (&["--database", "sqlite:/nowhere/at/all.db"], "`--database`: "),
+        (&["--jobs", "redis://:hunter2@127.0.0.1:1/0"], "`--jobs`: redis"),
         (&["--jobs", "memory:"], "`--jobs` names a backend that forgets jobs"),
-        (&["--jobs", "nonsense"], "no scheme"),
+        (&["--jobs", "nonsense"], "`--jobs`: "),
         (&["--storage", "https://host/bucket"], "`--storage` takes a folder"),
         (&["--storage", "s3://"], "names no bucket"),
         (&["--storage", &file], "can't be used"),
@@ -60,7 +63,7 @@ async fn without_a_password_one_is_made_and_printed_once() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let mut command = place.command(&["api", "--listen", &taken.local_addr().unwrap().to_string()]);
     // As a file of variables leaves it that names it and sets nothing.
-    command.env("ADMIN_PASSWORD", "");
+    command.env("ADMIN_PASSWORD", "").env("ADMIN_EMAIL", "").env("JOBS_URL", "");
     let first = String::from_utf8(command.output().unwrap().stdout).unwrap();
     let password = first.trim().strip_prefix("first user: admin@example.org, password: ").unwrap();
     command.env_remove("ADMIN_PASSWORD");
@@ -71,6 +74,18 @@ async fn without_a_password_one_is_made_and_printed_once() {
     assert_eq!(service.try_sign_in(ADMIN.0, ADMIN.1).await.status(), 401);
     let taken = place.command(&["add-user", ADMIN.0]).output().unwrap();
     assert_eq!(taken.status.code(), Some(2));
+    // Neither the password nor a token stands in the database.
+    let file = format!("sqlite:{}", place.dir.path().join("service.db").display());
+    let database = sqlx::SqlitePool::connect(&file).await.unwrap();
+    let hashed: String =
+        sqlx::query_scalar("SELECT password FROM users").fetch_one(&database).await.unwrap();
+    assert!(hashed.starts_with("$argon2id$"), "{hashed}");
+    let digest = sqlx::query_scalar::<_, Vec<u8>>("SELECT CAST(digest AS BLOB) FROM tokens");
+    let answer = service.try_sign_in(ADMIN.0, password).await;
+    let token = answer.json::<Value>().await.unwrap()["access_token"].clone();
+    for digest in digest.fetch_all(&database).await.unwrap() {
+        assert_ne!(digest, token.as_str().unwrap().as_bytes());
+    }
     // Another one given later changes nothing, and that is said.
     assert!(service.log().contains("keeps the password of an earlier start"));
 }
@@ -83,7 +98,11 @@ async fn the_page_has_a_strict_policy_and_no_other_origin() {
         let answer = http().get(format!("{}{path}", service.url)).send().await.unwrap();
         assert_eq!(answer.status(), 200, "{path}");
         let policy = answer.headers()["content-security-policy"].to_str().unwrap().to_owned();
-        assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+        assert_eq!(
+            policy,
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+             base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
+        );
         assert_eq!(answer.headers()["x-content-type-options"], "nosniff");
         let text = answer.text().await.unwrap();
         for markup in ["innerHTML", "onclick=", "style=\"", "https://"] {
