@@ -183,3 +183,21 @@ async fn health_tells_of_servers_that_are_away_and_back() {
         place.start(&["worker", "--database", &database, "--jobs", &redis.url("documents")]);
     user.until(&id, "COMPLETED").await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn asked_to_stop_it_gives_its_jobs_back_and_ends_what_clients_follow() {
+    let place = Place::local().await;
+    let service = place.start(&["--slow", "600000"]);
+    let user = service.admin().await;
+    let id = user.upload("content", "context").await;
+    user.until(&id, "IN_PROGRESS").await;
+    let mut events = user.get("/events").send().await.unwrap();
+    assert!(events.chunk().await.unwrap().is_some());
+    let ended = tokio::task::spawn_blocking(|| service.stop()).await.unwrap();
+    assert!(ended.success(), "{ended}");
+    // Whole, not broken off.
+    while events.chunk().await.unwrap().is_some() {}
+    let service = place.start(&["api"]);
+    let job = service.admin().await.job(&id).await;
+    assert_eq!((&job["status"], &job["attempts"]), (&"PENDING".into(), &0.into()), "{job}");
+}

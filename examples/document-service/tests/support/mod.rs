@@ -179,6 +179,13 @@ pub struct Service {
 }
 
 impl Service {
+    /// Asks the program to stop, as process managers do, and waits for its end.
+    pub fn stop(mut self) -> std::process::ExitStatus {
+        let asked = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        assert!(asked.unwrap().success());
+        self.child.wait().unwrap()
+    }
+
     pub fn kill_9(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
