@@ -92,8 +92,12 @@ pub(crate) async fn run(conn: &mut PgConnection, sql: &'static str) {
 
 /// Waits until the time of all jobs has come that are to run within a minute.
 pub(crate) async fn until_due(url: &str) {
-    let mut conn = PgConnection::connect(url).await.unwrap();
+    let pool = sqlx::PgPool::connect(url).await.unwrap();
     let query = "SELECT count(*) FROM windlass.jobs AS j, (SELECT windlass.now() AS now) AS c
         WHERE j.state = 1 AND j.due_at > c.now AND j.due_at < c.now + 60000000";
-    while sqlx::query_scalar::<_, i64>(query).fetch_one(&mut conn).await.unwrap() > 0 {}
+    super::until(async || {
+        let left: i64 = sqlx::query_scalar(query).fetch_one(&pool).await.unwrap();
+        left == 0
+    })
+    .await;
 }
