@@ -18,11 +18,16 @@ pub(crate) async fn server() -> PostgresServer {
         .unwrap()
 }
 
+/// The most blocks that a statement of a call read, by call and statement.
+pub(crate) type Seen = BTreeMap<(String, String), i64>;
+
 /// A database of its own, with a connection that counts.
 pub(crate) struct Counted {
     pub(crate) backend: PostgresBackend,
     pub(crate) admin: PgConnection,
     pub(crate) url: String,
+    /// What [`at_most`](Self::at_most) has counted.
+    pub(crate) seen: Seen,
 }
 
 impl Counted {
@@ -39,7 +44,7 @@ impl Counted {
         let backend = PostgresBackend::open(options).await.unwrap();
         let mut admin = PgConnection::connect(&url).await.unwrap();
         run(&mut admin, "CREATE EXTENSION pg_stat_statements").await;
-        Self { backend, admin, url }
+        Self { backend, admin, url, seen: Seen::new() }
     }
 
     /// A connection that holds a snapshot of this moment.
@@ -81,6 +86,8 @@ impl Counted {
                 blocks <= allowed,
                 "{what} reads {blocks} blocks, more than {allowed}: {statement}"
             );
+            let most = self.seen.entry((what.to_owned(), statement)).or_default();
+            *most = blocks.max(*most);
         }
         answer
     }
