@@ -7,7 +7,7 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::blocks::{Counted, Seen, run, server, until_due};
+use common::blocks::{Counted, LIBRARY, Seen, explaining_server, plans, run, server, until_due};
 use common::{claim, completed, job, kind, queue, worker};
 use sqlx::{Connection, PgConnection};
 use windlass_core::outbox::{OutboxStore, PutBack};
@@ -80,7 +80,7 @@ fn later() -> NewJob {
 
 /// Calls of every sort in a large database and in a small one.
 async fn everything(analyzed: &str) {
-    let server = server().await;
+    let server = explaining_server().await;
     let [small, large] = [SMALL, LARGE].map(|kept| calls(&server, analyzed, kept));
     let (small, large) = (small.await, large.await);
     let mut dear = Vec::new();
@@ -91,6 +91,21 @@ async fn everything(analyzed: &str) {
         }
     }
     assert!(dear.is_empty(), "{dear:#?}");
+    let plans = plans(&server);
+    let has = |node: &str, table: &str| {
+        let whole = format!("{node} on {table} ");
+        plans.iter().filter(|line| line.contains(&whole)).count()
+    };
+    for table in ["jobs", "finished", "outbox"] {
+        let walks = ["Seq Scan", "Bitmap Heap Scan"].map(|node| has(node, table));
+        assert_eq!(walks, [0, 0], "{table}");
+        let by_index = plans
+            .iter()
+            .filter(|line| line.contains(&format!("Index Scan using {table}_")))
+            .count();
+        println!("plans by an index of {table}: {by_index}");
+        assert!(by_index > 0, "{table}: no plan was logged");
+    }
 }
 
 /// The most blocks that each statement of each call reads.
@@ -304,7 +319,9 @@ async fn on_the_hosts_connection(bench: &mut Counted, w: WorkerId) {
 async fn through_a_pooler(server: &PostgresServer, bench: &mut Counted) {
     let pooler = PgBouncer::builder(server).start().await.unwrap();
     let database = bench.url.rsplit('/').next().unwrap().split('?').next().unwrap().to_owned();
-    let options = PostgresOptions::from_url(&pooler.url(&database)).unwrap().pooled(true);
+    let options =
+        PostgresOptions::from_url(&format!("{}?application_name={LIBRARY}", pooler.url(&database)));
+    let options = options.unwrap().pooled(true);
     let b = &PostgresBackend::open(options).await.unwrap();
     let w = worker(b).await;
     for _ in 0..2 {
