@@ -124,6 +124,7 @@ async fn f52_no_log_shows_a_password() {
     running.shutdown_now();
     running.join().await.unwrap();
     for secret in secrets {
-        assert_eq!(log.lines(secret), [String::new(); 0], "{secret}");
+        let shown = log.lines(secret);
+        assert!(shown.is_empty(), "{shown:#?}");
     }
 }
