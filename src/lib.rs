@@ -71,7 +71,7 @@ pub mod redis {
 }
 
 /// The guide's code, compiled.
-#[cfg(all(doctest, feature = "sqlite"))]
+#[cfg(all(doctest, feature = "sqlite", feature = "postgres"))]
 #[doc = include_str!("../docs/guide.md")]
 mod guide {}
 

@@ -6,6 +6,7 @@ mod postgres_service;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use postgres_service::{Effect, PATIENCE, Service, seconds};
 use windlass_test_servers::{PostgresServer, Proxy, Stall};
@@ -81,11 +82,16 @@ async fn a_network_that_stalls_and_breaks_loses_and_doubles_nothing() {
     service.check("network", acknowledged).await;
 }
 
-/// Statements are cancelled by the server's own timeout, and others lock what the library wants.
+/// Statements are cancelled while others lock what the library wants: on its own connections by the bound that it sets, in the host's transactions by
+/// the server's.
 #[tokio::test(flavor = "multi_thread")]
 async fn statement_timeouts_and_locks_lose_and_double_nothing() {
-    let server = PostgresServer::builder().start().await.unwrap();
-    let service = start(&server, &server.url("postgres")).await;
+    // The log tells whose statement was cancelled.
+    let server =
+        PostgresServer::builder().setting("log_line_prefix", "%a: ").start().await.unwrap();
+    let named = |name| format!("{}?application_name={name}", server.url("postgres"));
+    let bound = Duration::from_secs(1);
+    let service = Service::start_bounded(&server, &named("library"), &named("host"), bound).await;
     // Not before all is open: a slow machine takes longer to make the schema.
     for sql in ["ALTER SYSTEM SET statement_timeout = '300ms'", "SELECT pg_reload_conf()"] {
         server.execute("postgres", sql).await.unwrap();
@@ -94,15 +100,28 @@ async fn statement_timeouts_and_locks_lose_and_double_nothing() {
     let producer = service.producer(end.clone(), 0);
     for table in ["jobs", "finished", "events", "counts"] {
         service.works(10).await;
+        let before = cancelled(&server, "library");
         let mut tx = service.admin.begin().await.unwrap();
         let lock = format!("LOCK TABLE windlass.{table} IN ACCESS EXCLUSIVE MODE");
         sqlx::raw_sql(sqlx::AssertSqlSafe(lock)).execute(&mut *tx).await.unwrap();
-        seconds(0.8).await;
+        let started = Instant::now();
+        while cancelled(&server, "library") < before + 3 {
+            assert!(started.elapsed() < PATIENCE, "{table}: no statement is cancelled");
+            seconds(0.02).await;
+        }
         tx.rollback().await.unwrap();
     }
     end.store(true, Ordering::Relaxed);
     let acknowledged = producer.await.unwrap();
+    let [library, host] = ["library", "host"].map(|name| cancelled(&server, name));
+    println!("statements cancelled: {library} of the library, {host} of the host");
     service.check("statement timeouts", acknowledged).await;
+}
+
+/// How many statements of an application the server has cancelled because they took too long.
+fn cancelled(server: &PostgresServer, application: &str) -> usize {
+    let line = format!("{application}: ERROR:  canceling statement due to statement timeout");
+    server.log().unwrap().lines().filter(|text| **text == line).count()
 }
 
 /// The disk of the server fills up; when there is room again everything goes on.

@@ -27,6 +27,8 @@ const BOUNDS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_sec
 const UNKNOWN: Duration = Duration::from_secs(30);
 /// How long a claim may take from its beginning to its commit before its jobs, if nobody knows of them, are found late.
 const UNDER_WAY: Duration = Duration::from_secs(10);
+/// The same in errors.
+const LIMIT: &str = "a third of the worker's lease, at most 5 s";
 /// How long a connection may take to part.
 const PARTING: Duration = Duration::from_secs(1);
 
@@ -211,7 +213,7 @@ impl Aside {
             self.keep(worker, conn);
             return Ok(answers);
         }
-        let mut failed = timed_out();
+        let mut failed = timed_out(LIMIT);
         for (n, way) in self.ways.iter().enumerate() {
             let fresh = async {
                 let conn = sqlx::ConnectOptions::connect(&way.connect).await?;
@@ -226,7 +228,7 @@ impl Aside {
                     return Ok(answers);
                 }
                 Ok(Err(error)) => failed = error,
-                Err(_) => failed = timed_out(),
+                Err(_) => failed = timed_out(LIMIT),
             }
         }
         Err(translate(during, failed))

@@ -16,7 +16,7 @@ use crate::PostgresBackend;
 use crate::error::{LONG_PATH, is_conflict, map, state};
 use crate::ops;
 use crate::ops::prune::Times;
-use crate::session::timed_out;
+use crate::session::{STATEMENT, timed_out};
 use crate::sql::Query;
 use crate::txn::{News, Txn};
 
@@ -124,7 +124,7 @@ impl PostgresBackend {
         let work = self.transact(operation, &mut conn.conn);
         let done = tokio::time::timeout(self.session.statement_timeout, work).await;
         conn.ended = done.is_ok();
-        done.unwrap_or_else(|_| Err(fail(map(O::NAME)(timed_out()))))
+        done.unwrap_or_else(|_| Err(fail(map(O::NAME)(timed_out(STATEMENT)))))
     }
 
     async fn transact<O: Operation>(

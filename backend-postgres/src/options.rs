@@ -74,7 +74,7 @@ impl PostgresOptions {
     /// - `migrate=false`, see [`migrate`](Self::migrate);
     /// - `listen=off`, see [`listen`](Self::listen).
     ///
-    /// With the cargo feature `tls`, a host that isn't this machine, and no `sslmode`, the server's certificate is verified (`verify-full`). Without
+    /// With the cargo feature `tls`, a host that isn't this machine, and neither `sslmode` nor `PGSSLMODE`, the server's certificate is verified (`verify-full`). Without
     /// the feature nothing is encrypted.
     ///
     /// # Errors

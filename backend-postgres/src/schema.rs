@@ -30,10 +30,19 @@ struct Found {
 
 /// Brings the schema up to date, or checks that it is. Changes nothing, and needs no privilege to, when it is.
 pub(crate) async fn prepare(conn: &mut PgConnection, options: &PostgresOptions) -> Result<()> {
+    prepare_to(conn, options, &VERSIONS).await
+}
+
+/// [`prepare`] by a library that knows these versions.
+async fn prepare_to(
+    conn: &mut PgConnection,
+    options: &PostgresOptions,
+    versions: &[&str],
+) -> Result<()> {
     let schema = &options.schema;
     let found = look(conn, options).await?;
     check_server(&found)?;
-    if check(schema, found.version)? {
+    if check(schema, found.version, versions)? {
         return Ok(());
     }
     if !options.migrate {
@@ -43,11 +52,11 @@ pub(crate) async fn prepare(conn: &mut PgConnection, options: &PostgresOptions) 
             if found.version == 0 { "missing" } else { "of an older version" }
         )));
     }
-    let script = safe(script(schema));
+    let script = safe(script_to(schema, versions));
     sqlx::raw_sql(script).execute(&mut *conn).await.map_err(|error| explain(options, error))?;
     // Another process, of a newer version, may have been first.
     let found = look(conn, options).await?;
-    match check(schema, found.version)? {
+    match check(schema, found.version, versions)? {
         true => Ok(()),
         false => Err(config(format!("the schema `{schema}` could not be brought up to date"))),
     }
@@ -94,8 +103,8 @@ fn check_server(found: &Found) -> Result<()> {
 }
 
 /// Whether the schema is up to date.
-fn check(schema: &str, found: i32) -> Result<bool> {
-    let known = i32::try_from(VERSIONS.len()).unwrap_or(i32::MAX);
+fn check(schema: &str, found: i32, versions: &[&str]) -> Result<bool> {
+    let known = i32::try_from(versions.len()).unwrap_or(i32::MAX);
     if found > known {
         return Err(config(format!(
             "the schema `{schema}` has version {found}, this library knows versions up to {known}: \
@@ -108,6 +117,11 @@ fn check(schema: &str, found: i32) -> Result<bool> {
 /// Everything that makes the schema or brings it up to date, as one script. Running it again does no harm, nor does running it in several
 /// sessions at once.
 pub(crate) fn script(schema: &str) -> String {
+    script_to(schema, &VERSIONS)
+}
+
+/// [`script`] of a library that knows these versions.
+fn script_to(schema: &str, versions: &[&str]) -> String {
     let table = render(include_str!("sql/migrations.sql"), schema).replace("$schema$", schema);
     // The lock comes first: even `CREATE SCHEMA IF NOT EXISTS` fails when two sessions run it at once. And only at this isolation does what follows see
     // what others did while it was waited for.
@@ -115,7 +129,7 @@ pub(crate) fn script(schema: &str) -> String {
     let mut script = format!(
         "BEGIN ISOLATION LEVEL READ COMMITTED;\nSELECT pg_advisory_xact_lock({key});\n{table}"
     );
-    for (version, sql) in (1..).zip(VERSIONS) {
+    for (version, sql) in (1..).zip(versions) {
         let sql = render(sql, schema);
         let block = format!(
             "DO $outer$ BEGIN\nIF NOT EXISTS (SELECT FROM \"{schema}\".migrations WHERE version = {version}) THEN\n\
@@ -130,14 +144,4 @@ pub(crate) fn script(schema: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_server_that_is_too_old_is_refused() {
-        let found = |server| Found { server, encoding: "UTF8".to_owned(), version: 0 };
-        check_server(&found(140_000)).unwrap();
-        let error = check_server(&found(130_014)).unwrap_err().to_string();
-        assert!(error.contains("PostgreSQL 13") && error.contains("upgrade"), "{error}");
-    }
-}
+mod tests;

@@ -128,7 +128,7 @@ impl Session {
         let work = self.fetch_on(&mut conn.conn, query);
         let done = tokio::time::timeout(self.statement_timeout, work).await;
         conn.ended = done.is_ok();
-        done.unwrap_or_else(|_| Err(timed_out()))
+        done.unwrap_or_else(|_| Err(timed_out(STATEMENT)))
     }
 
     /// Runs one statement that stands for itself on a connection.
@@ -189,12 +189,13 @@ fn unreached(during: &'static str, error: sqlx::Error) -> Error {
     }
 }
 
-/// A statement, or a whole transaction, took longer than it may.
-pub(crate) fn timed_out() -> sqlx::Error {
-    sqlx::Error::Io(std::io::Error::new(
-        std::io::ErrorKind::TimedOut,
-        "no answer within the statement timeout",
-    ))
+/// How long a statement, or a whole transaction, may take.
+pub(crate) const STATEMENT: &str = "the `statement_timeout`";
+
+/// Something took longer than it may.
+pub(crate) fn timed_out(limit: impl std::fmt::Display) -> sqlx::Error {
+    let text = format!("no answer within {limit}");
+    sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, text))
 }
 
 /// Options for a connection of the library's own.

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection, PgPool, Transaction};
 use tokio::sync::OnceCell;
 use windlass_core::conformance::{Harness, TransactionalHarness};
@@ -14,16 +15,16 @@ use windlass_test_servers::{PgBouncer, Postgres, PostgresServer};
 struct Place {
     options: PostgresOptions,
     backend: Arc<PostgresBackend>,
-    /// Where the host has its table, past any pooler.
-    url: String,
+    /// How the host connects, through the pooler where there is one.
+    host: PgConnectOptions,
     schema: String,
 }
 
 impl Place {
-    async fn open(url: String, options: PostgresOptions) -> Self {
+    async fn open(host: PgConnectOptions, options: PostgresOptions) -> Self {
         let schema = options.schema_name().to_owned();
         let backend = Arc::new(PostgresBackend::open(options.clone()).await.unwrap());
-        let place = Self { options, backend, url, schema };
+        let place = Self { options, backend, host, schema };
         let mut host = place.host().await;
         let table = format!("CREATE TABLE {}.host (text TEXT)", place.schema);
         sqlx::raw_sql(sqlx::AssertSqlSafe(table)).execute(&mut host).await.unwrap();
@@ -32,7 +33,7 @@ impl Place {
 
     /// A connection of the host's own.
     async fn host(&self) -> PgConnection {
-        PgConnection::connect(&self.url).await.unwrap()
+        PgConnection::connect_with(&self.host).await.unwrap()
     }
 
     async fn second(&self) -> Arc<PostgresBackend> {
@@ -41,26 +42,27 @@ impl Place {
 
     async fn begin(&self) -> Transaction<'static, sqlx::Postgres> {
         // A transaction that owns its connection comes from a pool.
-        PgPool::connect(&self.url).await.unwrap().begin().await.unwrap()
+        PgPool::connect_with(self.host.clone()).await.unwrap().begin().await.unwrap()
     }
 
     async fn put_row(&self, tx: &mut Transaction<'static, sqlx::Postgres>, text: &str) {
         let insert = format!("INSERT INTO {}.host (text) VALUES ($1)", self.schema);
         let query = sqlx::query(sqlx::AssertSqlSafe(insert)).bind(text.to_owned());
-        query.execute(&mut **tx).await.unwrap();
+        // What one prepares by a name, others would meet behind a pooler.
+        query.persistent(false).execute(&mut **tx).await.unwrap();
     }
 
     async fn expire(&self, worker: WorkerId) {
         let update = format!("UPDATE {}.workers SET expires_at = 1 WHERE id = $1", self.schema);
         let query = sqlx::query(sqlx::AssertSqlSafe(update)).bind(*worker.as_uuid());
-        let done = query.execute(&mut self.host().await).await.unwrap();
+        let done = query.persistent(false).execute(&mut self.host().await).await.unwrap();
         assert_eq!(done.rows_affected(), 1);
     }
 
     async fn rows(&self) -> Vec<String> {
         let select = format!("SELECT text FROM {}.host", self.schema);
         let query = sqlx::query_scalar(sqlx::AssertSqlSafe(select));
-        query.fetch_all(&mut self.host().await).await.unwrap()
+        query.persistent(false).fetch_all(&mut self.host().await).await.unwrap()
     }
 }
 
@@ -131,23 +133,28 @@ async fn server() -> &'static Postgres {
 /// The pooler before it.
 async fn bouncer() -> &'static PgBouncer {
     static SHARED: OnceCell<PgBouncer> = OnceCell::const_new();
-    let start = || async { PgBouncer::builder(server().await).start().await.unwrap() };
+    // Room for the transactions that all cases hold open at once.
+    let start = || async {
+        PgBouncer::builder(server().await).default_pool_size(40).start().await.unwrap()
+    };
     SHARED.get_or_init(start).await
 }
 
 async fn direct(limits: Limits) -> Place {
     let url = server().await.url("postgres");
     let options = PostgresOptions::from_url(&url).unwrap().connections(4).limits(limits);
-    Place::open(url, options.schema(schema()).unwrap()).await
+    Place::open(url.parse().unwrap(), options.schema(schema()).unwrap()).await
 }
 
 async fn pooled(limits: Limits) -> Place {
-    let options = PostgresOptions::from_url(&bouncer().await.url("postgres")).unwrap();
+    let url = bouncer().await.url("postgres");
+    let options = PostgresOptions::from_url(&url).unwrap();
     let direct = server().await.url("postgres");
     // Poolers don't pass on LISTEN: hints come past them.
     let options = options.pooled(true).direct_url(&direct).unwrap();
     let options = options.connections(4).limits(limits);
-    Place::open(direct, options.schema(schema()).unwrap()).await
+    let host: PgConnectOptions = url.parse().unwrap();
+    Place::open(host, options.schema(schema()).unwrap()).await
 }
 
 harness!(Direct, direct);

@@ -6,7 +6,7 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{HOUR, LOCK_WAITS, Place, claim, completed, job, until, worker};
+use common::{HOUR, LOCK_WAITS, Place, claim, completed, everything, job, until, worker};
 use sqlx::{Connection, PgConnection};
 use windlass_core::{
     AttemptOutcome, Client, Failure, FailureKind, Job, JobId, Lease, LogLevel, NewJob, Note,
@@ -206,4 +206,89 @@ async fn f48_a_statement_whose_client_is_gone_is_ended_by_the_server() {
         assert_eq!(state, State::Available, "the lock is held still");
         tx.rollback().await.unwrap();
     }
+}
+
+const LOCK_JOBS: &str = "LOCK TABLE windlass.jobs IN ACCESS EXCLUSIVE MODE";
+
+fn said_cancelled(error: &windlass_core::Error) {
+    assert!(error.is_transient(), "{error:?}");
+    let text = everything(error);
+    assert!(
+        text.contains("the statement was cancelled, by the server's `statement_timeout`"),
+        "{text}"
+    );
+}
+
+/// The library's own backends, the host's pool and the way through a pooler alike.
+#[tokio::test]
+async fn a_statement_that_the_server_cancels_is_told_so_and_may_be_repeated() {
+    let place = Place::new().await;
+    let own = PostgresBackend::open(place.options()).await.unwrap();
+    let pool = sqlx::PgPool::connect(&place.url()).await.unwrap();
+    let hosts = PostgresBackend::with_pool(pool, place.options()).await.unwrap();
+    let pooled = PostgresBackend::open(place.options().pooled(true)).await.unwrap();
+    for backend in [own, hosts, pooled] {
+        let jobs = [job(), job()];
+        let mut other = place.host().await;
+        let mut tx = other.begin().await.unwrap();
+        sqlx::query(LOCK_JOBS).execute(&mut *tx).await.unwrap();
+        let insert = tokio::spawn({
+            let (backend, jobs) = (backend.clone(), jobs.clone());
+            async move { backend.insert(&jobs).await }
+        });
+        place.until(LOCK_WAITS, "1").await;
+        let cancel = "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        assert_eq!(place.value(cancel).await, "1");
+        said_cancelled(&insert.await.unwrap().unwrap_err());
+        tx.rollback().await.unwrap();
+        assert!(backend.insert(&jobs).await.unwrap().iter().all(|inserted| inserted.is_new()));
+    }
+}
+
+/// In the host's transactions the host's own bound holds, and what it wrote stays.
+#[tokio::test]
+async fn the_hosts_bound_on_statements_cancels_a_call_and_not_its_transaction() {
+    let place = Place::new().await;
+    let backend = place.open().await;
+    let leases = four(&backend).await;
+    let connect: sqlx::postgres::PgConnectOptions = place.url().parse().unwrap();
+    let pool = sqlx::PgPool::connect_with(connect.options([("statement_timeout", "2s")]));
+    let pool = pool.await.unwrap();
+    sqlx::query("CREATE TABLE host (n bigint)").execute(&pool).await.unwrap();
+    let mut other = place.host().await;
+    let mut lock = other.begin().await.unwrap();
+    sqlx::query(LOCK_JOBS).execute(&mut *lock).await.unwrap();
+    let mut tx = pool.begin().await.unwrap();
+    sqlx::query("INSERT INTO host VALUES (1)").execute(&mut *tx).await.unwrap();
+    said_cancelled(&backend.insert_in(&mut tx, &[job()]).await.unwrap_err());
+    said_cancelled(&backend.settle_in(&mut tx, &completed(&leases[0])).await.unwrap_err());
+    lock.rollback().await.unwrap();
+    let new = job();
+    backend.insert_in(&mut tx, std::slice::from_ref(&new)).await.unwrap();
+    let settled = backend.settle_in(&mut tx, &completed(&leases[0])).await.unwrap();
+    assert_eq!(settled, applied(State::Completed));
+    tx.commit().await.unwrap();
+    assert_eq!(place.value("SELECT count(*) FROM host").await, "1");
+    assert_eq!(backend.get(new.id).await.unwrap().unwrap().state, State::Available);
+}
+
+/// On the host's pool the library's own bound holds for its statements, whatever the pool's connections begin with.
+#[tokio::test]
+async fn a_bound_of_the_hosts_pool_cancels_no_statement_of_the_librarys_own() {
+    let place = Place::new().await;
+    place.open().await;
+    let connect: sqlx::postgres::PgConnectOptions = place.url().parse().unwrap();
+    let pool = sqlx::PgPool::connect_with(connect.options([("statement_timeout", "500ms")]));
+    let pool = pool.await.unwrap();
+    let backend = PostgresBackend::with_pool(pool, place.options()).await.unwrap();
+    let mut other = place.host().await;
+    let mut tx = other.begin().await.unwrap();
+    sqlx::query(LOCK_JOBS).execute(&mut *tx).await.unwrap();
+    let clone = backend.clone();
+    let insert = tokio::spawn(async move { clone.insert(&[job(), job()]).await });
+    let long = format!("{LOCK_WAITS} AND clock_timestamp() - query_start > interval '700ms'");
+    place.until(&long, "1").await;
+    tx.rollback().await.unwrap();
+    assert_eq!(insert.await.unwrap().unwrap().len(), 2);
 }

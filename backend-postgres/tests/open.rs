@@ -37,10 +37,47 @@ async fn a_wrong_password_is_said_to_be_wrong_and_not_shown() {
 async fn a_server_that_is_not_there_is_unavailable() {
     // A port that was just free.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let url = format!("postgres://app:hunter2@127.0.0.1:{port}/x");
+    let url = format!("postgres://somebody:hunter2@127.0.0.1:{port}/x");
     let error = refused(PostgresOptions::from_url(&url).unwrap()).await;
     assert!(error.is_transient(), "{error:?}");
-    assert!(!everything(&error).contains("hunter2"));
+    let text = everything(&error);
+    assert!(text.contains(&format!("127.0.0.1:{port}: ")), "{text}");
+    assert!(!text.contains("hunter2") && !text.contains("somebody"), "{text}");
+}
+
+/// One that takes connections and says nothing.
+#[tokio::test]
+async fn a_server_that_does_not_answer_is_unavailable() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let url = format!("postgres://somebody:hunter2@127.0.0.1:{port}/x");
+    let options = PostgresOptions::from_url(&url).unwrap().acquire_timeout(ms(70));
+    let error = refused(options).await;
+    assert!(error.is_transient(), "{error:?}");
+    let text = everything(&error);
+    let told = format!("127.0.0.1:{port}: no answer within the `acquire_timeout` of 70ms");
+    assert!(text.contains(&told), "{text}");
+    assert!(!text.contains("hunter2") && !text.contains("somebody"), "{text}");
+}
+
+/// Each limit is told by its name.
+#[tokio::test]
+async fn a_call_that_takes_too_long_names_its_limit() {
+    let place = Place::new().await;
+    let backend = place.open().await;
+    let id = worker(&backend).await;
+    // Behind a pooler opening is not bound by it.
+    let brief = PostgresBackend::open(
+        place.options().pooled(true).statement_timeout(ms(50)).migrate(false),
+    );
+    let mut host = place.host().await;
+    let mut tx = sqlx::Connection::begin(&mut host).await.unwrap();
+    let brief = brief.await.unwrap();
+    sqlx::query("LOCK TABLE windlass.jobs, windlass.workers").execute(&mut *tx).await.unwrap();
+    let text = everything(&brief.insert(&[job(), job()]).await.unwrap_err());
+    assert!(text.contains("no answer within the `statement_timeout`"), "{text}");
+    let text = everything(&backend.heartbeat(id, &[]).await.unwrap_err());
+    assert!(text.contains("within a third of the worker's lease"), "{text}");
 }
 
 #[tokio::test]
@@ -131,12 +168,19 @@ async fn f03_heartbeats_do_not_wait_behind_a_full_pool() {
     let pool = PgPoolOptions::new().max_connections(2).connect(&place.url()).await.unwrap();
     let backend =
         PostgresBackend::with_pool(pool.clone(), PostgresOptions::default()).await.unwrap();
-    let _all = (pool.acquire().await.unwrap(), pool.acquire().await.unwrap());
+    let all = (pool.acquire().await.unwrap(), pool.acquire().await.unwrap());
     let id = worker(&backend).await;
     let beat = tokio::time::timeout(HOUR / 60, backend.heartbeat(id, &[])).await.unwrap();
     assert!(matches!(beat.unwrap(), Heartbeat::Alive { .. }));
     let figures = backend.pool_figures();
     assert_eq!((figures.size, figures.idle, figures.in_use, figures.maximum), (2, 0, 2, 2));
+    assert_eq!(figures.waiting, 0);
+    let clone = backend.clone();
+    let blocked = tokio::spawn(async move { clone.insert(&[job(), job()]).await });
+    until(async || backend.pool_figures().waiting == 1).await;
+    drop(all);
+    blocked.await.unwrap().unwrap();
+    assert_eq!(backend.pool_figures().waiting, 0);
     backend.deregister(id).await.unwrap();
 }
 
@@ -205,7 +249,6 @@ async fn f41_a_pooler_in_transaction_mode_needs_nothing_set() {
     assert!(error.to_string().contains("say `pooler=transaction`"), "{error}");
 }
 
-/// F52: what the server says of a failed statement may quote values in its detail; no error of ours does, however it is printed.
 /// Poolers drop what connections begin with: without it, statements would go by other plans and isolation levels.
 #[tokio::test]
 async fn f41_a_pooler_that_drops_settings_is_noticed() {
@@ -227,6 +270,7 @@ async fn f41_a_pooler_that_drops_settings_is_noticed() {
     assert_eq!(common::claim(&backend, w, 9).await.len(), 1);
 }
 
+/// F52: what the server says of a failed statement may quote values in its detail; no error of ours does, however it is printed.
 #[tokio::test]
 async fn f52_errors_leave_out_the_servers_detail() {
     let place = Place::new().await;

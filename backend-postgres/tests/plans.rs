@@ -1,12 +1,13 @@
 //! What statements read, counted in blocks by the server itself, with 1,000,000 finished jobs and 100,000 scheduled ones: whatever the planner believes of
-//! the tables, a call reads in proportion to what it is asked for and not to what is kept.
+//! the tables, a call reads in proportion to what it is asked for and not to what is kept. So it reads little more than in a database that keeps a
+//! fraction of that, where trees have fewer levels: a walk over anything that is kept would be many times as long.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
 
 use std::time::{Duration, Instant};
 
-use common::blocks::{Counted, run, server, until_due};
+use common::blocks::{Counted, LIBRARY, Seen, explaining_server, plans, run, server, until_due};
 use common::{claim, completed, job, kind, queue, worker};
 use sqlx::{Connection, PgConnection};
 use windlass_core::outbox::{OutboxStore, PutBack};
@@ -19,9 +20,18 @@ use windlass_core::{
 use windlass_postgres::{PostgresBackend, PostgresOptions};
 use windlass_test_servers::{PgBouncer, PostgresServer};
 
-const FINISHED: i64 = 1_000_000;
-const SCHEDULED: i64 = 100_000;
-const WAITING: i64 = 20_000;
+/// How many jobs are kept, by their state.
+#[derive(Clone, Copy)]
+struct Kept {
+    finished: i64,
+    scheduled: i64,
+    waiting: i64,
+}
+
+const LARGE: Kept = Kept { finished: 1_000_000, scheduled: 100_000, waiting: 100_000 };
+const SMALL: Kept = Kept { finished: 20_000, scheduled: 5_000, waiting: 5_000 };
+/// How many more blocks a statement may read in the large database: half as many again, for the levels of trees, and so many beyond that.
+const SLACK: i64 = 300;
 /// A sweep comes about every half second, on a machine that has time for it.
 const PATIENCE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -30,7 +40,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 const LOAD: &str = r#"
 INSERT INTO windlass.finished (id, state, priority, queue, kind, due_at, epoch, attempt, max_attempts, snoozes, crashes, finished_at,
     created_at, notes, changes, encoding, args, trail)
-SELECT gen_random_uuid(), CASE WHEN n % 1000 = 0 THEN 7 ELSE 5 END, 0, 'queue', 'kind', 0, 1, 1, 20, 0, 0,
+SELECT gen_random_uuid(), CASE WHEN n % ($1 / 1000) = 0 THEN 7 ELSE 5 END, 0, 'queue', 'kind', 0, 1, 1, 20, 0, 0,
     windlass.now() - 86400000000 + n * 80000, 0, 0, 3, 1, '\x7b7d', '[2,0,-1,2,0,0],[3,0,2,3,1,3],[4,0,3,5,1,4]'
 FROM generate_series(1, $1) AS n;
 "#;
@@ -43,14 +53,15 @@ FROM generate_series(1, $1) AS n;
 "#;
 
 /// A database of its own. `analyzed` tells when statistics were taken: never, of empty tables, of the full ones.
-async fn filled(server: &PostgresServer, analyzed: &str) -> Counted {
+async fn filled(server: &PostgresServer, analyzed: &str, kept: Kept) -> Counted {
     let mut bench = Counted::open(server).await;
     let admin = &mut bench.admin;
     if analyzed == "empty" {
         run(admin, "ANALYZE").await;
     }
-    sqlx::query(LOAD).bind(FINISHED).execute(&mut *admin).await.unwrap();
-    for (state, count, delay) in [(1_i16, SCHEDULED, 3_600_000_000_i64), (2, WAITING, 0)] {
+    sqlx::query(LOAD).bind(kept.finished).execute(&mut *admin).await.unwrap();
+    for (state, count, delay) in [(1_i16, kept.scheduled, 3_600_000_000_i64), (2, kept.waiting, 0)]
+    {
         let query = sqlx::query(LOAD_WAITING).bind(count).bind(state).bind(delay);
         query.execute(&mut *admin).await.unwrap();
     }
@@ -67,9 +78,39 @@ fn later() -> NewJob {
     job
 }
 
+/// Calls of every sort in a large database and in a small one.
 async fn everything(analyzed: &str) {
-    let server = server().await;
-    let mut bench = filled(&server, analyzed).await;
+    let server = explaining_server().await;
+    let [small, large] = [SMALL, LARGE].map(|kept| calls(&server, analyzed, kept));
+    let (small, large) = (small.await, large.await);
+    let mut dear = Vec::new();
+    for (call, large) in large {
+        let small = small.get(&call).copied().unwrap_or_default();
+        if large > small + small / 2 + SLACK {
+            dear.push(format!("{}: {small} blocks, of many {large}: {}", call.0, call.1));
+        }
+    }
+    assert!(dear.is_empty(), "{dear:#?}");
+    let plans = plans(&server);
+    let has = |node: &str, table: &str| {
+        let whole = format!("{node} on {table} ");
+        plans.iter().filter(|line| line.contains(&whole)).count()
+    };
+    for table in ["jobs", "finished", "outbox"] {
+        let walks = ["Seq Scan", "Bitmap Heap Scan"].map(|node| has(node, table));
+        assert_eq!(walks, [0, 0], "{table}");
+        let by_index = plans
+            .iter()
+            .filter(|line| line.contains(&format!("Index Scan using {table}_")))
+            .count();
+        println!("plans by an index of {table}: {by_index}");
+        assert!(by_index > 0, "{table}: no plan was logged");
+    }
+}
+
+/// The most blocks that each statement of each call reads.
+async fn calls(server: &PostgresServer, analyzed: &str, kept: Kept) -> Seen {
+    let mut bench = filled(server, analyzed, kept).await;
     let b = &bench.backend.clone();
     let w = worker(b).await;
     // Plans are made by the first calls; these count as well.
@@ -134,9 +175,11 @@ async fn everything(analyzed: &str) {
     outbox(&mut bench).await;
     overdue(&mut bench, w).await;
     on_the_hosts_connection(&mut bench, w).await;
-    through_a_pooler(&server, &mut bench).await;
+    through_a_pooler(server, &mut bench).await;
+    let seen = std::mem::take(&mut bench.seen);
     cancel_by_filter(&mut bench).await;
     windlass_core::Backend::close(b).await.unwrap();
+    seen
 }
 
 /// Claims of several kinds, from several queues.
@@ -276,7 +319,9 @@ async fn on_the_hosts_connection(bench: &mut Counted, w: WorkerId) {
 async fn through_a_pooler(server: &PostgresServer, bench: &mut Counted) {
     let pooler = PgBouncer::builder(server).start().await.unwrap();
     let database = bench.url.rsplit('/').next().unwrap().split('?').next().unwrap().to_owned();
-    let options = PostgresOptions::from_url(&pooler.url(&database)).unwrap().pooled(true);
+    let options =
+        PostgresOptions::from_url(&format!("{}?application_name={LIBRARY}", pooler.url(&database)));
+    let options = options.unwrap().pooled(true);
     let b = &PostgresBackend::open(options).await.unwrap();
     let w = worker(b).await;
     for _ in 0..2 {

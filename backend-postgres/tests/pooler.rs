@@ -6,11 +6,12 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{HOUR, Place, claim, job, queue};
+use common::{HOUR, Place, claim, completed, job, queue};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, Executor, PgConnection};
 use windlass_core::{
-    Client, Context, Heartbeat, Job, Outcome, Queue, State, Store, Worker, WorkerInfo,
-    WorkerOptions,
+    Client, Context, Heartbeat, Job, Outcome, Queue, Settled, State, Store, Transactional, Worker,
+    WorkerInfo, WorkerOptions,
 };
 use windlass_postgres::{PostgresBackend, PostgresOptions};
 use windlass_test_servers::PgBouncer;
@@ -68,6 +69,44 @@ async fn f03_heartbeats_go_by_the_pooler_when_there_is_no_other_way() {
         let id = backend.register(&info).await.unwrap().worker;
         assert!(matches!(backend.heartbeat(id, &[]).await.unwrap(), Heartbeat::Alive { .. }));
     }
+}
+
+/// The host's own pool leads through a pooler that is as it comes: jobs by the library's calls, and in the host's transactions.
+#[tokio::test]
+async fn f41_the_hosts_pool_may_lead_through_a_pooler() {
+    let place = Place::new().await;
+    let bouncer = PgBouncer::builder(place.server).setting("ignore_startup_parameters", "");
+    let bouncer = bouncer.default_pool_size(SIZE).start().await.unwrap();
+    let connect: PgConnectOptions = bouncer.url(&place.database).parse().unwrap();
+    let connect = connect.extra_float_digits(None);
+    let pool = PgPoolOptions::new().max_connections(6).connect_with(connect).await.unwrap();
+    let options = PostgresOptions::default().pooled(true);
+    let backend = PostgresBackend::with_pool(pool.clone(), options).await.unwrap();
+    sqlx::raw_sql("CREATE TABLE host (n bigint)").execute(&pool).await.unwrap();
+    let id = common::worker(&backend).await;
+    for n in 0..6_i64 {
+        let mut tx = pool.begin().await.unwrap();
+        // The driver names what it prepares otherwise, and a pooler gives the name to others.
+        let row = sqlx::query("INSERT INTO host VALUES ($1)").persistent(false).bind(n);
+        row.execute(&mut *tx).await.unwrap();
+        backend.insert_in(&mut tx, &[job(), common::unique_job()]).await.unwrap();
+        let mut inner = tx.begin().await.unwrap();
+        backend.insert_in(&mut inner, &[job()]).await.unwrap();
+        inner.rollback().await.unwrap();
+        assert!(claim(&backend, id, 9).await.is_empty(), "nothing shows before the commit");
+        tx.commit().await.unwrap();
+        let leases = claim(&backend, id, 9).await;
+        assert_eq!(leases.len(), 2);
+        let mut tx = pool.begin().await.unwrap();
+        for lease in &leases {
+            let settled = backend.settle_in(&mut tx, &completed(lease)).await.unwrap();
+            assert_eq!(settled, Settled::Applied { state: State::Completed });
+        }
+        tx.commit().await.unwrap();
+        assert!(matches!(backend.heartbeat(id, &[]).await.unwrap(), Heartbeat::Alive { .. }));
+    }
+    let stored = "SELECT (SELECT count(*) FROM host) || ' ' || count(*) FROM windlass.finished WHERE state = 5";
+    assert_eq!(place.value(stored).await, "6 12");
 }
 
 #[derive(Debug, serde::Serialize, serde::Deserialize)]

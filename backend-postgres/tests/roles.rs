@@ -238,6 +238,21 @@ async fn functions_with_their_owners_rights_are_for_those_who_enqueue() {
     assert_eq!(place.value(pinned).await, "true");
 }
 
+/// Whoever works may change any job: what sets the roles apart is the settings of queues.
+#[tokio::test]
+async fn a_worker_and_an_operator_differ_in_the_settings_of_queues_alone() {
+    let grants = |role| PostgresBackend::grants_sql("windlass", role, "x").unwrap();
+    let (worker, operator) = (grants(Role::Worker), grants(Role::Operator));
+    let more: Vec<&str> = operator.strip_prefix(&worker).unwrap().lines().collect();
+    assert_eq!(more, [r#"GRANT INSERT, UPDATE, DELETE ON "windlass".queues TO "x";"#]);
+    let (_place, owner, backend) = granted(Role::Worker).await;
+    let id = enqueue(&owner, &owner).await;
+    for change in [Change::Cancel { reason: None }, Change::Retry, Change::Delete] {
+        let request = ChangeRequest::new(Selector::Ids(vec![id]), change);
+        assert_eq!(backend.change(&request).await.unwrap().count, 1);
+    }
+}
+
 /// A worker works: the schema, the settings of queues and the host's own tables are none of its business.
 #[tokio::test]
 async fn a_worker_gets_at_nothing_but_its_work() {

@@ -108,7 +108,7 @@ async fn shape(place: &Place) -> BTreeSet<String> {
             "SELECT string_agg(line, E'\\x01') FROM (
                 SELECT concat_ws(' ', 'version', version) AS line FROM windlass.migrations
                 UNION ALL
-                SELECT concat_ws(' ', c.relkind, c.relname, c.reloptions) FROM pg_class AS c
+                SELECT concat_ws(' ', c.relkind, c.relname, c.reloptions, 'rights', c.relacl::text) FROM pg_class AS c
                 WHERE c.relnamespace = 'windlass'::regnamespace
                 UNION ALL
                 SELECT concat_ws(' ', 'column', c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attstorage,
@@ -123,7 +123,7 @@ async fn shape(place: &Place) -> BTreeSet<String> {
                 SELECT concat_ws(' ', 'constraint', conrelid::regclass, conname, pg_get_constraintdef(oid)) FROM pg_constraint
                 WHERE connamespace = 'windlass'::regnamespace
                 UNION ALL
-                SELECT pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = 'windlass'::regnamespace
+                SELECT concat_ws(' ', pg_get_functiondef(oid), 'rights', proacl::text) FROM pg_proc WHERE pronamespace = 'windlass'::regnamespace
                 UNION ALL
                 SELECT concat_ws(' ', 'view', relname, pg_get_viewdef(oid)) FROM pg_class
                 WHERE relnamespace = 'windlass'::regnamespace AND relkind = 'v') AS all_of_it",

@@ -48,6 +48,8 @@ async fn main() -> Result<()> {
     let sizes = if args.quick { Sizes::quick() } else { Sizes::full() };
     let place = Place::open(&args.backend).await?;
     let mut report = Report::default();
+    // Told once all has been reported.
+    let mut promises = Ok(());
     for workload in WORKLOADS {
         let wanted = args.only.as_ref().is_none_or(|text| workload.name.contains(text.as_str()));
         if !wanted || !workload.backends.contains(&args.backend.as_str()) {
@@ -61,6 +63,9 @@ async fn main() -> Result<()> {
             client.close().await?;
             tokio::time::sleep(Duration::from_millis(50)).await;
             place.remove(database).await?;
+        }
+        if workload.name == "pinned xmin" && !args.quick {
+            promises = postgres::check_pinned(&runs);
         }
         for (i, (part, unit)) in workload.columns.iter().enumerate() {
             let column = runs.iter().map(|run| run[i]).collect();
@@ -96,7 +101,7 @@ async fn main() -> Result<()> {
     if let Some(path) = args.json {
         std::fs::write(path, report.json()?)?;
     }
-    Ok(())
+    promises
 }
 
 struct Workload {

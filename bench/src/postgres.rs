@@ -13,6 +13,10 @@ use crate::work::Result;
 const LEAST: f64 = 40_960.0;
 /// How long a late job is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// What the claim rate at the end is of that at the start, at least.
+const RATIO: f64 = 0.8;
+/// How long a late job waits for a sweep, at most, in milliseconds.
+const LONGEST: f64 = 1_000.0;
 /// Jobs that are committed late, in the course of a drain.
 const LATE: u64 = 8;
 
@@ -83,6 +87,22 @@ pub async fn pinned(url: &str, jobs: u64) -> Result<Vec<f64>> {
     Ok(vec![claims, both, whole, longest.as_secs_f64() * 1e3])
 }
 
+/// Whether runs of [`pinned`] at full size show what is promised: by the run in the middle for the rate, by each for the time that a late job waited.
+pub fn check_pinned(runs: &[Vec<f64>]) -> Result<()> {
+    let mut ratios: Vec<f64> = runs.iter().map(|run| run[0]).collect();
+    ratios.sort_by(f64::total_cmp);
+    let ratio = ratios.get(ratios.len() / 2).copied().unwrap_or_default();
+    let longest = runs.iter().map(|run| run[3]).fold(0.0, f64::max);
+    if ratio < RATIO || longest > LONGEST {
+        let text = format!(
+            "pinned xmin: the claim rate at the end is {ratio:.2} of that at the start (at least {RATIO} is promised), and a late job waited \
+             {longest:.0} ms (at most {LONGEST})"
+        );
+        return Err(text.into());
+    }
+    Ok(())
+}
+
 /// Tables and indexes of more than a byte per job, and more than an empty one has, in bytes, after so many jobs were enqueued and completed.
 pub async fn table_sizes(url: &str, jobs: u64) -> Result<Vec<(String, f64)>> {
     let backend = PostgresBackend::connect(url).await?;
@@ -107,4 +127,17 @@ pub async fn table_sizes(url: &str, jobs: u64) -> Result<Vec<(String, f64)>> {
         }
     }
     Ok(sizes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_promised_is_checked() {
+        let run = |ratio, longest| vec![ratio, 1.0, 1.0, longest];
+        check_pinned(&[run(0.5, 999.0), run(0.8, 1.0), run(0.9, 1.0)]).unwrap();
+        check_pinned(&[run(0.5, 1.0), run(0.79, 1.0), run(0.9, 1.0)]).unwrap_err();
+        check_pinned(&[run(0.9, 1.0), run(0.9, 1_001.0), run(0.9, 1.0)]).unwrap_err();
+    }
 }

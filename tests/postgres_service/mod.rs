@@ -49,7 +49,18 @@ pub(crate) struct Service {
 
 impl Service {
     /// The library reaches the server at `url`, the host at `host`.
+    #[allow(dead_code, reason = "each test target uses a part")]
     pub(crate) async fn start(server: &PostgresServer, url: &str, host: &str) -> Self {
+        Self::start_bounded(server, url, host, Duration::from_secs(10)).await
+    }
+
+    /// [`start`](Self::start) with a bound on the library's statements.
+    pub(crate) async fn start_bounded(
+        server: &PostgresServer,
+        url: &str,
+        host: &str,
+        statement: Duration,
+    ) -> Self {
         // Timeouts that a test gives to the server are not meant for what looks after it.
         let admin: PgConnectOptions = server.url("postgres").parse().unwrap();
         let admin = pool(admin.options([("statement_timeout", "0")]), 2);
@@ -59,7 +70,7 @@ impl Service {
             .unwrap();
         let options = PostgresOptions::from_url(url).unwrap().connections(6);
         let options = options.acquire_timeout(Duration::from_secs(3));
-        let options = options.statement_timeout(Duration::from_secs(10));
+        let options = options.statement_timeout(statement);
         let client = Client::new(Arc::new(PostgresBackend::open(options).await.unwrap()));
         let app = App { client, host: pool(host.parse().unwrap(), 8), runs: Arc::default() };
         let worker = Worker::new(&app.client)
@@ -123,7 +134,7 @@ impl Service {
         }
         let (mut completed, mut lost) = (0, 0);
         for id in &acknowledged {
-            match self.app.client.get(*id).await.unwrap().map(|job| job.state) {
+            match stored(&self.app.client, *id).await {
                 Some(State::Completed) => completed += 1,
                 _ => lost += 1,
             }
@@ -146,6 +157,19 @@ impl Service {
         assert_eq!(apart, 0, "completions without their effect, or effects without completion");
         assert!(enqueued >= 20, "the fault left no time to work");
         self.worker.stop().await.unwrap();
+    }
+}
+
+/// The state of a job. A machine that is slow for a while may take longer than a statement may.
+async fn stored(client: &Client<PostgresBackend>, id: JobId) -> Option<State> {
+    let started = Instant::now();
+    loop {
+        match client.get(id).await {
+            Ok(job) => return job.map(|job| job.state),
+            Err(error) => {
+                assert!(error.is_transient() && started.elapsed() < PATIENCE, "{error:?}")
+            }
+        }
     }
 }
 

@@ -25,7 +25,20 @@ pub(crate) fn explain(options: &PostgresOptions, error: sqlx::Error) -> Error {
         (None, sqlx::Error::Configuration(why)) => {
             config(format!("the connection can't be made as it is described: {why}"))
         }
+        (None, sqlx::Error::Io(why)) => {
+            let told = format!("{}: {why}", place(options));
+            translate("open", sqlx::Error::Io(std::io::Error::new(why.kind(), told)))
+        }
         _ => translate("open", error),
+    }
+}
+
+/// Where the server should be.
+fn place(options: &PostgresOptions) -> String {
+    let (host, port) = (options.connect.get_host(), options.connect.get_port());
+    match options.connect.get_socket() {
+        Some(socket) => format!("{}, port {port}", socket.display()),
+        None => format!("{host}:{port}"),
     }
 }
 

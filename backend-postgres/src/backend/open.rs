@@ -15,7 +15,7 @@ use crate::ops::bounds::Bounds;
 use crate::ops::maintain::Upkeep;
 use crate::options::{PostgresOptions, check_tls, config};
 use crate::schema;
-use crate::session::{self, Begin, Held, Session, SessionState, timed_out};
+use crate::session::{self, Begin, Held, STATEMENT, Session, SessionState, timed_out};
 use crate::sql::Statements;
 use crate::wake::{Hub, Line};
 
@@ -25,6 +25,9 @@ const FRESH: Duration = Duration::from_secs(1);
 const TRY: Duration = Duration::from_secs(2);
 /// How long to wait for other processes that are making the schema, and then to make it.
 const MIGRATION: Duration = Duration::from_secs(600);
+/// The same in errors.
+const MIGRATION_LIMIT: &str =
+    "the 600 s that making the schema may take, or waiting for another process that makes it";
 
 impl PostgresBackend {
     /// Opens the database with connections of its own, and creates or upgrades the schema unless that was
@@ -44,7 +47,7 @@ impl PostgresBackend {
         let mut conn = first(&options, &connect).await?;
         if !options.pooled {
             let checked = timeout(options.statement_timeout, session::check(&mut conn)).await;
-            let arrived = checked.unwrap_or_else(|_| Err(timed_out()));
+            let arrived = checked.unwrap_or_else(|_| Err(timed_out(STATEMENT)));
             if !arrived.map_err(|error| explain(&options, error))? {
                 return Err(config(
                     "the settings that connections begin with do not arrive at the server: a pooler in between drops them (`ignore_startup_parameters`); \
@@ -121,13 +124,14 @@ impl PostgresBackend {
 /// The first connection is made apart from the pool, which would try again and again and then say only that it took too long.
 async fn first(options: &PostgresOptions, connect: &PgConnectOptions) -> Result<PgConnection> {
     let conn = timeout(options.acquire_timeout, connect.connect()).await;
-    conn.unwrap_or_else(|_| Err(timed_out())).map_err(|error| explain(options, error))
+    let late = || timed_out(format_args!("the `acquire_timeout` of {:?}", options.acquire_timeout));
+    conn.unwrap_or_else(|_| Err(late())).map_err(|error| explain(options, error))
 }
 
 async fn migrate(conn: &mut PgConnection, options: &PostgresOptions) -> Result<()> {
     match timeout(MIGRATION, schema::prepare(conn, options)).await {
         Ok(done) => done,
-        Err(_) => Err(explain(options, timed_out())),
+        Err(_) => Err(explain(options, timed_out(MIGRATION_LIMIT))),
     }
 }
 

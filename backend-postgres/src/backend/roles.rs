@@ -15,9 +15,10 @@ pub enum Role {
     /// documentation lists what a producer could do by SQL of its own beyond that. One thing is left to workers: a unique key whose holder's
     /// worker is lost stays held until their maintenance has rescued the job, and until then inserting a job with that key fails for lack of a privilege.
     Producer,
-    /// All that workers and their maintenance do: claim, settle, rescue, prune, and enqueue. Settings of queues can be read only.
+    /// All that workers and their maintenance do: claim, settle, rescue, prune, and enqueue. That takes the right to change any job, so that a worker's
+    /// role can cancel, retry and delete jobs as well. Settings of queues can be read only.
     Worker,
-    /// Everything but changes of the schema: also settings of queues, cancelling, retrying and deleting.
+    /// Everything but changes of the schema. Changing settings of queues is all that it may beyond [`Worker`](Self::Worker).
     Operator,
     /// Read everything, args and results as well, and change nothing.
     Reader,

@@ -344,6 +344,28 @@ mod tests {
         assert_eq!(bounds.first(&queue, Lane::Quarantine), Look::Sweep, "lanes are apart");
     }
 
+    /// A job that is committed late waits for a sweep, and no longer than a second where one costs up to a tenth of that.
+    #[tokio::test(start_paused = true)]
+    async fn a_sweep_comes_in_its_time_while_jobs_keep_coming() {
+        let queue = QueueName::new("q").unwrap();
+        for millis in [0, 1, 20, 50, 99] {
+            let cost = Duration::from_millis(millis);
+            let bounds = Bounds::new(Budget::default());
+            for _ in 0..SAMPLES {
+                let brought = Brought { cost, ..Brought::default() };
+                let kinds = std::iter::empty();
+                bounds.looked(&queue, Lane::Normal, Look::Sweep, kinds, &brought, |_| false);
+            }
+            bounds.ended(&queue, Lane::Normal, false);
+            let due = Duration::from_millis(500).max(cost * 10);
+            assert!(due < Duration::from_secs(1));
+            tokio::time::advance(due - Duration::from_millis(1)).await;
+            assert_eq!(bounds.first(&queue, Lane::Normal), Look::Above, "{cost:?}");
+            tokio::time::advance(Duration::from_millis(1)).await;
+            assert_eq!(bounds.first(&queue, Lane::Normal), Look::Sweep, "{cost:?}");
+        }
+    }
+
     #[test]
     fn glances_that_find_something_tell_what_a_sweep_costs() {
         let (bounds, queue) = (Bounds::new(Budget::default()), QueueName::new("q").unwrap());

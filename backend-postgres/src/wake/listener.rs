@@ -61,7 +61,7 @@ async fn connect(shared: &Shared) -> sqlx::Result<PgListener> {
         listener.listen(&shared.line.channel).await?;
         Ok(listener)
     };
-    timeout(CONNECT * 2, listen).await.unwrap_or_else(|_| Err(timed_out()))
+    timeout(CONNECT * 2, listen).await.unwrap_or_else(|_| Err(timed_out("10 s")))
 }
 
 /// Hears until the connection is lost.
@@ -78,7 +78,7 @@ async fn hear(shared: &Shared, listener: &mut PgListener) -> sqlx::Error {
             Err(_) => match timeout(CONNECT, listener.execute("SELECT 1")).await {
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => return error,
-                Err(_) => return timed_out(),
+                Err(_) => return timed_out("5 s"),
             },
         }
     }

@@ -4,25 +4,59 @@ use std::collections::BTreeMap;
 
 use sqlx::{Connection, PgConnection, Row};
 use windlass_postgres::{PostgresBackend, PostgresOptions};
-use windlass_test_servers::PostgresServer;
+use windlass_test_servers::{PostgresBuilder, PostgresServer};
 
 /// A server that counts, and on which nothing is cleaned up meanwhile.
 pub(crate) async fn server() -> PostgresServer {
+    builder().start().await.unwrap()
+}
+
+fn builder() -> PostgresBuilder {
     PostgresServer::builder()
         .setting("shared_preload_libraries", "pg_stat_statements")
         .setting("autovacuum", "off")
         .setting("fsync", "off")
         .setting("max_wal_size", "4GB")
+}
+
+/// [`server`] that writes the plan of each statement that runs, those within functions too, to its log, under the name of the application.
+pub(crate) async fn explaining_server() -> PostgresServer {
+    builder()
+        .setting("shared_preload_libraries", "pg_stat_statements,auto_explain")
+        .setting("auto_explain.log_min_duration", "0")
+        .setting("auto_explain.log_nested_statements", "on")
+        .setting("log_line_prefix", "%a: ")
         .start()
         .await
         .unwrap()
 }
+
+/// The application that the backend is.
+pub(crate) const LIBRARY: &str = "library";
+
+/// The lines of the plans that the library's statements had.
+pub(crate) fn plans(server: &PostgresServer) -> Vec<String> {
+    let (mut plans, mut of_library) = (Vec::new(), false);
+    for line in server.log().unwrap().lines() {
+        match line.strip_prefix('\t') {
+            Some(plan) if of_library => plans.push(plan.trim_start().to_owned()),
+            Some(_) => {}
+            None => of_library = line.starts_with(&format!("{LIBRARY}: LOG:  duration:")),
+        }
+    }
+    plans
+}
+
+/// The most blocks that a statement of a call read, by call and statement.
+pub(crate) type Seen = BTreeMap<(String, String), i64>;
 
 /// A database of its own, with a connection that counts.
 pub(crate) struct Counted {
     pub(crate) backend: PostgresBackend,
     pub(crate) admin: PgConnection,
     pub(crate) url: String,
+    /// What [`at_most`](Self::at_most) has counted.
+    pub(crate) seen: Seen,
 }
 
 impl Counted {
@@ -35,11 +69,12 @@ impl Counted {
         change: impl FnOnce(PostgresOptions) -> PostgresOptions,
     ) -> Self {
         let url = server.url(&server.create_database().await.unwrap());
-        let options = change(PostgresOptions::from_url(&url).unwrap());
+        let named = format!("{url}?application_name={LIBRARY}");
+        let options = change(PostgresOptions::from_url(&named).unwrap());
         let backend = PostgresBackend::open(options).await.unwrap();
         let mut admin = PgConnection::connect(&url).await.unwrap();
         run(&mut admin, "CREATE EXTENSION pg_stat_statements").await;
-        Self { backend, admin, url }
+        Self { backend, admin, url, seen: Seen::new() }
     }
 
     /// A connection that holds a snapshot of this moment.
@@ -81,6 +116,8 @@ impl Counted {
                 blocks <= allowed,
                 "{what} reads {blocks} blocks, more than {allowed}: {statement}"
             );
+            let most = self.seen.entry((what.to_owned(), statement)).or_default();
+            *most = blocks.max(*most);
         }
         answer
     }
@@ -92,8 +129,12 @@ pub(crate) async fn run(conn: &mut PgConnection, sql: &'static str) {
 
 /// Waits until the time of all jobs has come that are to run within a minute.
 pub(crate) async fn until_due(url: &str) {
-    let mut conn = PgConnection::connect(url).await.unwrap();
+    let pool = sqlx::PgPool::connect(url).await.unwrap();
     let query = "SELECT count(*) FROM windlass.jobs AS j, (SELECT windlass.now() AS now) AS c
         WHERE j.state = 1 AND j.due_at > c.now AND j.due_at < c.now + 60000000";
-    while sqlx::query_scalar::<_, i64>(query).fetch_one(&mut conn).await.unwrap() > 0 {}
+    super::until(async || {
+        let left: i64 = sqlx::query_scalar(query).fetch_one(&pool).await.unwrap();
+        left == 0
+    })
+    .await;
 }

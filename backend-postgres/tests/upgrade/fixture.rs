@@ -277,7 +277,7 @@ fn postgres(program: &str, place: &Place) -> Command {
 /// The library's schema with its rows, as `pg_dump` tells it.
 pub(crate) fn dump(place: &Place) -> String {
     let mut command = postgres("pg_dump", place);
-    command.args(["--schema=windlass", "--no-owner", "--no-privileges"]);
+    command.args(["--schema=windlass", "--no-owner"]);
     let output = command.output().expect("pg_dump of Debian's package postgresql-client");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();

@@ -22,7 +22,7 @@ impl<B: Transactional> Client<B> {
     /// # Ok(()) }
     /// ```
     ///
-    /// `docs/guide.md` has the whole of it on SQLite.
+    /// `docs/guide.md` has the whole of it on SQLite and on Postgres.
     ///
     /// # Errors
     /// As for [`enqueue`](Client::enqueue), but nothing is sent again: what to do with a transaction after an error is
