@@ -34,6 +34,9 @@ fn own(during: &'static str, detail: &str) -> Error {
         "TYPE" => format!(
             "the key that holds the {role} holds something else, of another type: another program uses the namespace; nothing was written"
         ),
+        "RIGHT" => format!(
+            "the user lacks a right that a script needs, `+{role}`: the documentation of the crate lists all; nothing was written"
+        ),
         "DAMAGED" => format!("a stored {role} can't be read"),
         other => format!("a script failed: {other} {role}"),
     };

@@ -67,6 +67,7 @@ local function touch(job)
   if not job.dirty then
     job.dirty = true
     dirty[#dirty + 1] = job
+    uses.HSET = job_key(job.id)
   end
 end
 

@@ -61,6 +61,24 @@ local function settle_references()
   end
 end
 
+-- Counts of jobs after this script.
+local function settle_counts(role, key, set)
+  local names = {}
+  for name, n in pairs(set) do
+    if n ~= 0 then names[#names + 1] = name end
+  end
+  for from = 1, #names, CHUNK do
+    local to = math.min(from + CHUNK - 1, #names)
+    local kept = read(role, 'HMGET', key, unpack(names, from, to))
+    for at = from, to do
+      local count = tonumber(kept[at - from + 1] or 0)
+      if not count then fail('DAMAGED', 'count') end
+      local left = count + set[names[at]]
+      hash(role, key, names[at], left > 0 and int(left))
+    end
+  end
+end
+
 -- Makes of a job what the state machine said.
 -- to: state, due_in or nil, attempt, most, snoozes, crashes, cancelling, bump (the epoch grows).
 -- by: who stands in the history; worker and claim: who stands on the job afterwards, or nil.
@@ -140,6 +158,8 @@ end
 -- Writes everything that was decided.
 local function flush()
   settle_references()
+  settle_counts('counts', NS .. ':counts', counts)
+  settle_counts('depths', NS .. ':depth', depths)
   close_entries()
   check_keys()
   for n = 1, #dirty do
