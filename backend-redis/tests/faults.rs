@@ -5,9 +5,10 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Place, completion, job};
+use common::{Place, body, completion, job};
 use windlass_core::{
-    Backend, Error, Heartbeat, Queue, Retention, Settled, State, StatsQuery, Store, WorkerOptions,
+    AttemptOutcome, Backend, BlobKey, Error, Heartbeat, Queue, Retention, Settled, State,
+    StatsQuery, Store, WorkerOptions,
 };
 use windlass_test_servers::RedisServer;
 
@@ -65,6 +66,43 @@ async fn a_full_memory_refuses_whole_inserts_and_nothing_else() {
     assert_eq!(place.backend.prune(&retention, 10).await.unwrap().jobs, 2);
     server.command(&["CONFIG", "SET", "maxmemory", "0"]).await.unwrap();
     place.backend.insert(&[job()]).await.unwrap();
+}
+
+/// At its maximum of memory a settlement brings its follow-up jobs in, and what writes blobs is refused: an attempt with a large result can't complete until there is room.
+#[tokio::test]
+async fn a_full_memory_takes_follow_ups_and_refuses_blobs() {
+    let server = RedisServer::builder().start().await.unwrap();
+    let mut place = Place::on(&server).await;
+    let worker = place.worker().await;
+    place.backend.insert(&[job(), job()]).await.unwrap();
+    let leases = place.claim(worker).await.unwrap();
+    server.command(&["CONFIG", "SET", "maxmemory", "1"]).await.unwrap();
+    let (key, storage) = (BlobKey::new("blobs/a").unwrap(), place.backend.storage());
+    let keys = std::slice::from_ref(&key);
+    let before = place.everything().await;
+    let refused = |error: Error| {
+        assert!(error.is_transient(), "{error:?}");
+        let Error::Unavailable { source, .. } = &error else { panic!("{error:?}") };
+        assert!(source.to_string().contains("maxmemory"), "{source}");
+    };
+    refused(place.backend.stage_blobs(keys, Duration::from_secs(60)).await.unwrap_err());
+    refused(storage.put(&key, body(b"small".to_vec())).await.unwrap_err());
+    refused(storage.put(&key, body(vec![b'x'; 3 << 20])).await.unwrap_err());
+    assert_eq!(place.everything().await, before, "nothing is written");
+
+    let (mut small, next) = (completion(&leases[0]), job());
+    small.follow_ups = vec![next.clone()];
+    let settled = place.backend.settle(&[small]).await.unwrap();
+    assert_eq!(settled, [Settled::Applied { state: State::Completed }]);
+    assert!(place.backend.get(next.id).await.unwrap().is_some());
+
+    server.command(&["CONFIG", "SET", "maxmemory", "0"]).await.unwrap();
+    place.backend.stage_blobs(keys, Duration::from_secs(60)).await.unwrap();
+    storage.put(&key, body(vec![b'x'; 3 << 20])).await.unwrap();
+    let mut large = completion(&leases[1]);
+    large.outcome = AttemptOutcome::Completed { result: None, blobs: keys.to_vec() };
+    let settled = place.backend.settle(&[large]).await.unwrap();
+    assert_eq!(settled, [Settled::Applied { state: State::Completed }]);
 }
 
 /// F48: connections that were cut, and a server that was killed and came back with its append-only file, are found again.
