@@ -47,9 +47,9 @@ pub enum Durability {
     /// What the server's settings give, with a warning when that is not everything. Only a policy that evicts jobs is refused.
     #[default]
     AsConfigured,
-    /// Everything: `appendonly yes` and `appendfsync always`.
+    /// Everything: `appendonly yes` and `appendfsync always`, with `no-appendfsync-on-rewrite no`.
     Always,
-    /// All but the last second or two: `appendonly yes`.
+    /// All but the last second or two: `appendonly yes`, synced each second or always.
     Seconds,
     /// Nothing: jobs may vanish with the server, and be evicted. The settings are not looked at.
     None,
