@@ -39,10 +39,13 @@ local function end_key(job, how)
 end
 
 -- How many jobs more or less refer to a blob after this script.
-local references = {}
+local references, referred = {}, 0
+-- References that are settled by one script that takes jobs one after the other; the last one it takes may bring more.
+local REFERENCES = 400
 
 local function refer(keys, n)
   for _, key in ipairs(keys or {}) do add(references, key, n) end
+  referred = referred + #(keys or {})
 end
 
 local function settle_references()
