@@ -131,9 +131,11 @@ async fn f45_a_wait_for_disks_waits_or_is_refused() {
         format!("{}&wait_on_disk=on&wait_timeout={timeout}", server.url("jobs"))
     };
     if always.command(&["COMMAND", "INFO", "WAITAOF"]).await.unwrap().trim().is_empty() {
+        println!("this server has no WAITAOF: that a wait for disks is refused is tested");
         let error = RedisBackend::connect(&url(&always, "1s")).await.unwrap_err();
         assert!(matches!(&error, Error::Config(told) if told.contains("`WAITAOF`")), "{error:?}");
     } else {
+        println!("this server has WAITAOF: that inserts wait for disks is tested");
         let backend = RedisBackend::connect(&url(&always, "20s")).await.unwrap();
         assert!(backend.insert(&[job()]).await.unwrap()[0].is_new());
         // One that never asks its disk to have written: the jobs are in, and it is said that they may be lost.
