@@ -3,6 +3,7 @@
 
 mod common;
 #[path = "../../core/tests/worker_support/log.rs"]
+#[allow(unreachable_pub, reason = "the tests of the core share it")]
 mod log;
 
 use redis::IntoConnectionInfo;

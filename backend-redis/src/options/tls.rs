@@ -2,6 +2,7 @@
 
 /// What the options were given, in PEM.
 #[derive(Clone, Default)]
+#[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "a build without TLS refuses them"))]
 pub(crate) struct Certificates {
     /// Of the authorities.
     pub(crate) trusted: Option<Vec<u8>>,
