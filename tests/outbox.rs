@@ -2,6 +2,9 @@
 #![cfg(feature = "sqlite")]
 #![allow(clippy::unwrap_used)]
 
+#[cfg(feature = "redis")]
+#[path = "outbox/failover.rs"]
+mod failover;
 #[path = "outbox/kills.rs"]
 mod kills;
 #[cfg(feature = "postgres")]

@@ -29,7 +29,8 @@ impl Server {
         let base = url.split('?').next().unwrap_or_default();
         let mut conn = redis::Client::open(base)?.get_multiplexed_async_connection().await?;
         let mut set = redis::cmd("CONFIG");
-        set.arg(&["SET", "slowlog-log-slower-than", "500"]);
+        // By default only the last 128 are kept.
+        set.arg(&["SET", "slowlog-log-slower-than", "500", "slowlog-max-len", "1000000"]);
         let () = set.query_async(&mut conn).await?;
         Ok(Self(conn))
     }

@@ -34,6 +34,12 @@ fn own(during: &'static str, detail: &str) -> Error {
         "TYPE" => format!(
             "the key that holds the {role} holds something else, of another type: another program uses the namespace; nothing was written"
         ),
+        "RIGHT" => format!(
+            "the user lacks a right that a script needs, `+{role}`: the documentation of the crate lists all; nothing was written"
+        ),
+        "ARGUMENT" => format!(
+            "a script was sent a {role} that it can't read: versions of the library that don't fit together share the namespace, or this is a bug; nothing was written"
+        ),
         "DAMAGED" => format!("a stored {role} can't be read"),
         other => format!("a script failed: {other} {role}"),
     };

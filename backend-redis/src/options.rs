@@ -31,6 +31,7 @@ pub struct RedisOptions {
     /// The login of the servers and how they are reached; with [`Nodes::One`] also where the server is.
     pub(crate) connect: ConnectionInfo,
     pub(crate) nodes: Nodes,
+    certificates: tls::Certificates,
     pub(crate) namespace: String,
     pub(crate) limits: Limits,
     pub(crate) connect_timeout: Duration,
@@ -47,9 +48,9 @@ pub enum Durability {
     /// What the server's settings give, with a warning when that is not everything. Only a policy that evicts jobs is refused.
     #[default]
     AsConfigured,
-    /// Everything: `appendonly yes` and `appendfsync always`.
+    /// Everything: `appendonly yes` and `appendfsync always`, with `no-appendfsync-on-rewrite no`.
     Always,
-    /// All but the last second or two: `appendonly yes`.
+    /// All but the last second or two: `appendonly yes`, synced each second or always.
     Seconds,
     /// Nothing: jobs may vanish with the server, and be evicted. The settings are not looked at.
     None,
@@ -64,6 +65,7 @@ impl RedisOptions {
         Self {
             connect: connect.set_redis_settings(login),
             nodes: Nodes::One,
+            certificates: tls::Certificates::default(),
             namespace: DEFAULT_NAMESPACE.to_owned(),
             limits: Limits::default(),
             connect_timeout: Duration::from_secs(5),
@@ -90,6 +92,7 @@ impl RedisOptions {
     /// - `connect_timeout=5s` and `response_timeout=30s` (or `500ms`), see [`connect_timeout`](Self::connect_timeout) and
     ///   [`response_timeout`](Self::response_timeout);
     /// - `ca=path`, a file for [`ca_certificate`](Self::ca_certificate);
+    /// - `cert=path&key=path`, files for [`client_certificate`](Self::client_certificate);
     /// - `wait_replicas=1`, `wait_timeout=500ms` (or `2s`) and `wait_on_disk=on`, see [`wait_replicas`](Self::wait_replicas);
     /// - `sentinel_username=name` and `sentinel_password=secret`, the login of Sentinels that want one.
     ///

@@ -8,8 +8,9 @@ use std::time::Duration;
 use common::watch::{Asked, Watch};
 use common::{Place, completion, job, request};
 use windlass_core::{
-    ClaimRequest, EventBody, Kind, Lease, LogLevel, NewJob, Note, Payload, Queue, QueueName,
-    QueueSlots, Record, Recorded, Retention, State, Store, WorkerId, WorkerInfo,
+    BlobKey, Change, ChangeRequest, ClaimRequest, Error, EventBody, JobId, Kind, Lease, LogLevel,
+    NewJob, Note, Payload, Queue, QueueName, QueueSlots, Record, Recorded, Retention, Selector,
+    Settled, State, Store, WorkerId, WorkerInfo,
 };
 
 /// Places of a job that one reading of a line asks for, at the most.
@@ -170,6 +171,107 @@ async fn what_settlements_bring_with_them_is_bounded_too() {
     // A single one is whole in any case.
     let lease = place.run(worker, job()).await;
     place.backend.settle(&[with(&lease, several(1_000, "next"))]).await.unwrap();
+}
+
+/// How many counts of references to blobs each script read.
+fn references(heard: &[Asked]) -> Vec<usize> {
+    let counted = |asked: &&Asked| asked.command == "HGET" && asked.args[0].ends_with(":refs");
+    let scripts = heard.split(Asked::is_script).skip(1);
+    scripts.map(|asked| asked.iter().filter(counted).count()).collect()
+}
+
+/// Inserts jobs that refer to blobs of their own and cancels them.
+async fn finished(place: &Place, count: usize, blobs: usize) -> Vec<JobId> {
+    let mut new = several(count, "q");
+    for (n, job) in new.iter_mut().enumerate() {
+        let key = |blob| BlobKey::new(format!("blobs/{n}/{blob}")).unwrap();
+        job.blobs = (0..blobs).map(key).collect();
+    }
+    place.backend.insert(&new).await.unwrap();
+    let ids: Vec<_> = new.iter().map(|job| job.id).collect();
+    let cancelled =
+        change_all(place, Selector::Ids(ids.clone()), Change::Cancel { reason: None }).await;
+    assert_eq!(cancelled, count as u64);
+    ids
+}
+
+async fn change_all(place: &Place, target: Selector, change: Change) -> u64 {
+    let mut request = ChangeRequest::new(target, change);
+    let mut count = 0;
+    loop {
+        let changed = place.backend.change(&request).await.unwrap();
+        count += changed.count;
+        request.after = changed.next;
+        if request.after.is_none() {
+            return count;
+        }
+    }
+}
+
+/// F47: pruning takes 40 jobs at a time, and fewer of those that refer to many blobs.
+#[tokio::test]
+async fn f47_pruning_takes_few_jobs_and_few_references_at_a_time() {
+    let place = Place::open().await;
+    let mut retention = Retention::keep_all();
+    retention.cancelled = Some(Duration::ZERO);
+    for (count, blobs, scripts) in [(200, 0, 5), (80, 100, 20)] {
+        finished(&place, count, blobs).await;
+        let mut watch = Watch::of(&place).await;
+        assert_eq!(place.backend.prune(&retention, 1_000).await.unwrap().jobs, count as u64);
+        let heard = watch.heard().await;
+        let (loads, references) = (loads(&heard), references(&heard));
+        assert!(loads.iter().all(|jobs| *jobs <= 40), "{loads:?}");
+        assert!(references.iter().all(|blobs| *blobs <= 400), "{references:?}");
+        let pruning = loads.iter().filter(|jobs| **jobs > 0).count();
+        assert_eq!(pruning, scripts, "{loads:?}");
+    }
+}
+
+/// Deletions end a script likewise, by ids and by filter, and miss no job.
+#[tokio::test]
+async fn deletions_take_few_references_at_a_time() {
+    let place = Place::open().await;
+    for by_filter in [false, true] {
+        let ids = finished(&place, 30, 100).await;
+        let mut watch = Watch::of(&place).await;
+        let target =
+            if by_filter { Selector::Filter(Default::default()) } else { Selector::Ids(ids) };
+        assert_eq!(change_all(&place, target, Change::Delete).await, 30);
+        let references = references(&watch.heard().await);
+        assert!(references.iter().all(|blobs| *blobs <= 400), "{references:?}");
+    }
+}
+
+/// An insert is one script, and one command: what it brings has a limit of its own besides the number of jobs.
+#[tokio::test]
+async fn an_insert_brings_a_bounded_number_of_bytes_and_blobs() {
+    let mut place = Place::open().await;
+    let before = place.everything().await;
+    let over = |error: Error, named: &str| {
+        let Error::LimitExceeded { what, actual, limit, .. } = &error else { panic!("{error:?}") };
+        assert!(what.contains(named) && actual > limit, "{error}");
+    };
+    let args = Payload::json(&"x".repeat(250_000)).unwrap();
+    let mut large = several(300, "q");
+    large.iter_mut().for_each(|job| job.args = args.clone());
+    over(place.backend.insert(&large).await.unwrap_err(), "bytes");
+    let mut many = several(11, "q");
+    for job in &mut many {
+        job.blobs = (0..1_000).map(|n| BlobKey::new(format!("blobs/{n}")).unwrap()).collect();
+    }
+    over(place.backend.insert(&many).await.unwrap_err(), "blobs");
+    assert_eq!(place.everything().await, before, "nothing is written");
+    place.backend.insert(&many[..10]).await.unwrap();
+
+    // A settlement with such follow-up jobs is refused, since it is one script too.
+    let worker = place.worker().await;
+    place.backend.insert(&several(1, "own")).await.unwrap();
+    let lease = claim(&place, &slots(worker, &[("own", 1)])).await.remove(0);
+    let mut settlement = completion(&lease);
+    settlement.follow_ups = large;
+    let settled = place.backend.settle(&[settlement]).await.unwrap();
+    let Settled::Refused { reason } = &settled[0] else { panic!("{settled:?}") };
+    assert!(reason.contains("bytes"), "{reason}");
 }
 
 /// Nothing at all is a bound too.

@@ -83,3 +83,23 @@ async fn a_running_job_that_is_damaged_is_lost_and_holds_up_no_rescue() {
     }
     assert_eq!(rescued, [leases[1].key.job]);
 }
+
+/// A count that is no number ends a script before it writes: what is half-written stays so.
+#[tokio::test]
+async fn a_damaged_count_is_found_before_anything_is_written() {
+    for (key, field) in [(":counts", "q/k/2"), (":depth", "q")] {
+        let mut place = Place::open().await;
+        place.backend.insert(&[job()]).await.unwrap();
+        assert_ne!(place.command("HGET", key, &[field]).await, redis::Value::Nil);
+        place.command("HSET", key, &[field, "s3cret"]).await;
+        let before = place.everything().await;
+        let new = job();
+        let error = place.backend.insert(std::slice::from_ref(&new)).await.unwrap_err();
+        assert_eq!(place.everything().await, before, "{key}: nothing is written");
+        let Error::Backend { source, .. } = &error else { panic!("{error:?}") };
+        assert!(source.to_string().contains("a stored count can't be read"), "{source}");
+        assert!(!format!("{error:?}").contains("s3cret"), "F52: {error:?}");
+        place.command("HSET", key, &[field, "1"]).await;
+        assert!(place.backend.insert(&[new]).await.unwrap()[0].is_new());
+    }
+}

@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
+#[path = "../../core/tests/worker_support/log.rs"]
+#[allow(unreachable_pub, reason = "the tests of the core share it")]
+mod log;
 
 use redis::IntoConnectionInfo;
 use windlass_core::{Backend, Error, Kind, NewJob, Payload, QueueName, Store};
@@ -41,9 +44,27 @@ async fn what_the_host_demands_is_compared_with_the_settings() {
     assert!(error.contains("`appendfsync everysec`"), "{error}");
     server.command(&["CONFIG", "SET", "appendfsync", "always"]).await.unwrap();
     with(Durability::Always).await.unwrap();
+    server.command(&["CONFIG", "SET", "no-appendfsync-on-rewrite", "yes"]).await.unwrap();
+    let error = with(Durability::Always).await.unwrap_err().to_string();
+    assert!(error.contains("`no-appendfsync-on-rewrite yes`"), "{error}");
     server.command(&["CONFIG", "SET", "appendonly", "no"]).await.unwrap();
     let error = with(Durability::Seconds).await.unwrap_err().to_string();
     assert!(error.contains("`appendonly no`"), "{error}");
+}
+
+/// What nobody demanded is logged once, with the setting, the namespace and the server.
+#[tokio::test]
+async fn less_than_could_be_is_warned_of_by_name() {
+    let builder = RedisServer::builder();
+    let server = builder.setting("appendfsync", "everysec").start().await.unwrap();
+    let (log, _guard) = log::Log::capture();
+    let (url, about) =
+        (server.url("jobs"), format!("the namespace `jobs` on 127.0.0.1:{}", server.port()));
+    RedisBackend::connect(&format!("{url}&durability=seconds")).await.unwrap();
+    assert_eq!(log.count(&about), 0);
+    RedisBackend::connect(&url).await.unwrap();
+    assert_eq!((log.count(&about), log.count("`appendfsync everysec`")), (1, 1));
+    assert_eq!(log.count(server.password()), 0, "F52");
 }
 
 #[tokio::test]

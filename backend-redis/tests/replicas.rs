@@ -6,7 +6,7 @@ mod common;
 use std::time::Duration;
 
 use common::{job, unique};
-use windlass_core::{Error, Inserted, State, Store, UniqueUntil};
+use windlass_core::{Error, Inserted, JobId, NewJob, State, Store, UniqueUntil};
 use windlass_redis::{RedisBackend, RedisOptions};
 use windlass_test_servers::RedisServer;
 
@@ -34,21 +34,37 @@ fn short(error: &Error) -> String {
     source.to_string()
 }
 
+/// Inserts each job by a call of its own, and tells which were answered.
+async fn insert_each(backend: &RedisBackend, jobs: &[NewJob]) -> Vec<JobId> {
+    let inserts = jobs.iter().map(|job| backend.insert(std::slice::from_ref(job)));
+    let inserted = futures_util::future::join_all(inserts).await;
+    let answered = jobs.iter().zip(inserted).filter(|(_, inserted)| inserted.is_ok());
+    answered.map(|(job, _)| job.id).collect()
+}
+
 /// F45: with a replica that follows, an insert that was answered is on it.
 #[tokio::test]
 async fn f45_an_insert_that_waited_is_on_the_replica() {
     let (primary, replica) = pair().await;
     let backend = open(&primary, "&wait_replicas=1&wait_timeout=20s").await;
-    let jobs: Vec<_> = (0..20).map(|_| job()).collect();
-    let inserts = jobs.iter().map(|job| backend.insert(std::slice::from_ref(job)));
-    for inserted in futures_util::future::join_all(inserts).await {
-        assert!(inserted.unwrap()[0].is_new());
-    }
+    let hasty = open(&primary, "&wait_replicas=1&wait_timeout=200ms").await;
+    let jobs: Vec<_> = (0..30).map(|_| job()).collect();
+    let (heard, unheard) = jobs.split_at(20);
+    let mut answered = insert_each(&backend, heard).await;
+    assert_eq!(answered.len(), heard.len());
+    // The replica hears of these no more, so that only a wait keeps them from being answered.
+    replica.pause().await.unwrap();
+    primary.command(&["CLIENT", "KILL", "TYPE", "replica"]).await.unwrap();
+    answered.extend(insert_each(&hasty, unheard).await);
     primary.kill_9().await.unwrap();
+    replica.resume().await.unwrap();
     replica.command(&["REPLICAOF", "NO", "ONE"]).await.unwrap();
     let promoted = open(&replica, "").await;
-    for job in &jobs {
-        assert!(promoted.get(job.id).await.unwrap().is_some());
+    for job in answered {
+        assert!(promoted.get(job).await.unwrap().is_some(), "an insert that was answered is lost");
+    }
+    for job in unheard {
+        assert!(promoted.get(job.id).await.unwrap().is_none(), "the replica was not cut off");
     }
 }
 
@@ -115,9 +131,11 @@ async fn f45_a_wait_for_disks_waits_or_is_refused() {
         format!("{}&wait_on_disk=on&wait_timeout={timeout}", server.url("jobs"))
     };
     if always.command(&["COMMAND", "INFO", "WAITAOF"]).await.unwrap().trim().is_empty() {
+        println!("this server has no WAITAOF: that a wait for disks is refused is tested");
         let error = RedisBackend::connect(&url(&always, "1s")).await.unwrap_err();
         assert!(matches!(&error, Error::Config(told) if told.contains("`WAITAOF`")), "{error:?}");
     } else {
+        println!("this server has WAITAOF: that inserts wait for disks is tested");
         let backend = RedisBackend::connect(&url(&always, "20s")).await.unwrap();
         assert!(backend.insert(&[job()]).await.unwrap()[0].is_new());
         // One that never asks its disk to have written: the jobs are in, and it is said that they may be lost.

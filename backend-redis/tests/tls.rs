@@ -72,6 +72,46 @@ async fn an_authority_that_did_not_sign_is_refused() {
     }
 }
 
+/// As servers want it unless they are told otherwise.
+#[cfg(feature = "tls")]
+#[tokio::test]
+async fn a_server_that_wants_a_certificate_is_shown_one() {
+    use redis::IntoConnectionInfo;
+
+    let server = RedisServer::builder().tls().start().await.unwrap();
+    server.command(&["CONFIG", "SET", "tls-auth-clients", "yes"]).await.unwrap();
+    let (folder, ca) = (server.folder(), server.ca_certificate().unwrap());
+    let without = format!("{}&ca={}", server.url("jobs"), ca.display());
+    let error = RedisBackend::connect(&without).await.unwrap_err();
+    assert!(!format!("{error:?}").contains(server.password()), "F52: {error:?}");
+    let (cert, key) = (folder.join("server.crt"), folder.join("server.key"));
+    let with = format!("{without}&cert={}&key={}", cert.display(), key.display());
+    RedisBackend::connect(&with).await.unwrap().insert(&[job()]).await.unwrap();
+    // In any order.
+    let [ca, cert, key] =
+        [ca, cert.as_path(), key.as_path()].map(|path| std::fs::read(path).unwrap());
+    let bare = || RedisOptions::from_url(&server.url("jobs")).unwrap();
+    let options = bare().client_certificate(cert.clone(), key.clone()).unwrap();
+    let options = options.ca_certificate(ca.clone()).unwrap();
+    RedisBackend::open(options).await.unwrap().ping().await.unwrap();
+
+    let half = RedisOptions::from_url(&format!("{without}&cert=/x")).unwrap_err();
+    assert!(told(&half).contains("belong together"), "{half}");
+    let error = bare().client_certificate(cert.clone(), "no key").unwrap_err();
+    assert!(told(&error).contains("in PEM"), "{error}");
+
+    // What the host gave the driver is not dropped in silence.
+    let info = server.base_url().into_connection_info().unwrap();
+    let own = redis::ClientTlsConfig { client_cert: cert, client_key: key };
+    let certificates =
+        redis::TlsCertificates { client_tls: Some(own), root_cert: Some(ca.clone()) };
+    let client = redis::Client::build_with_tls(info, certificates).unwrap();
+    let options = RedisOptions::new(client.get_connection_info().clone());
+    RedisBackend::open(options.clone()).await.unwrap().ping().await.unwrap();
+    let error = options.ca_certificate(ca).unwrap_err();
+    assert!(told(&error).contains("certificates of its own"), "{error}");
+}
+
 #[cfg(feature = "tls")]
 #[tokio::test]
 async fn plain_text_gets_nowhere() {

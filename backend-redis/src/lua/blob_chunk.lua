@@ -7,6 +7,7 @@
 if not read('uploads', 'ZSCORE', NS .. ':uploads', ARGV[1]) then return 0 end
 zset('uploads', NS .. ':uploads', ARGV[1], after(tonumber(ARGV[4])))
 hash('chunks', NS .. ':chunks', ARGV[1], tonumber(ARGV[2]) + 1)
+uses.SET = NS .. ':c:' .. ARGV[1] .. ':' .. ARGV[2]
 check_keys()
 call('SET', NS .. ':c:' .. ARGV[1] .. ':' .. ARGV[2], ARGV[3])
 write_all()

@@ -22,6 +22,7 @@ local number = tonumber(ARGV[3])
 local chunks = #ARGV[4] > 0 and number + 1 or number
 hash('blobs', NS .. ':blobs', ARGV[1], cmsgpack.pack({ id, tonumber(ARGV[5]), now, chunks }))
 zset('keys of blobs', NS .. ':blobkeys', ARGV[1], 0)
+if #ARGV[4] > 0 then uses.SET = NS .. ':c:' .. id .. ':' .. number end
 check_keys()
 if #ARGV[4] > 0 then call('SET', NS .. ':c:' .. id .. ':' .. number, ARGV[4]) end
 write_all()

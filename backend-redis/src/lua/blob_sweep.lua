@@ -24,6 +24,7 @@ for n = 1, #doomed, 2 do
   if left > 0 then more = more + 1 end
 end
 if next(zsets) then
+  uses.UNLINK = keys[1]
   check_keys()
   for n = 1, #keys do call('UNLINK', keys[n]) end
   write_all()

@@ -4,7 +4,7 @@
 -- ARGV: the limits; the change (msgpack array: 0 cancel, 1 retry, 2 reschedule, 3 delete or 4 retry unless completed; the failure of a cancelled job or ''; the event of a
 -- request to cancel; 1 when the start is a time; the start); the filter or ''; the id to go on after or ''; how many to look at; the ids, when there
 -- is no filter.
--- Returns: {changed, the last id looked at or '' at the end}, or {-1, seconds} when the time is too far.
+-- Returns: {changed, the last id looked at or '' at the end or, of ids that are given, when all were looked at}, or {-1, seconds} when the time is too far.
 --@ base writes jobs keys machine filter change
 limits(ARGV[1])
 local change = cmsgpack.unpack(ARGV[2])
@@ -24,9 +24,14 @@ else
 end
 
 local changed = 0
-for n = 1, math.min(#ids, most) do
+local looks = math.min(#ids, most)
+for n = 1, looks do
   local job = load(ids[n])
   if job and (not filter or passes(filter, job.s, job.b)) and change_one(job, change, delay) then changed = changed + 1 end
+  if referred >= REFERENCES and n < looks then
+    last = ids[n]
+    break
+  end
 end
 -- Lost holders of keys may have been rescued all the same.
 if changed > 0 or #dirty > 0 then flush() end

@@ -24,6 +24,7 @@ local function revive(job)
     if holder and holder ~= job.id then return false end
   end
   job.set.no_result = true
+  uses.HDEL = job_key(job.id)
   if job.x then
     refer(cmsgpack.unpack(job.x), -1)
     job.x = nil

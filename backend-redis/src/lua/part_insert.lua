@@ -4,16 +4,27 @@
 local KEEP, REPLACE, REJECT = 0, 1, 2
 local NEW, DUPLICATE, REPLACED, REJECTED = 0, 1, 2, 3
 
+-- Whether a job is what a sender of this layout sends: nothing else may come into a line.
+local function fits(head, b)
+  if type(head) ~= 'table' or type(head[1]) ~= 'string' or #head[1] ~= 16 or not shaped(b) then return false end
+  for n = 2, 6 do
+    if type(head[n]) ~= 'number' then return false end
+  end
+  return b[TAGS] == nil or type(b[TAGS]) == 'table'
+end
+
 local function read_new(from, count)
   local new = {}
   for n = 1, count do
     local at = from + (n - 1) * 3
-    local head = cmsgpack.unpack(ARGV[at])
     local raw = ARGV[at + 1]
+    local fine, head = pcall(cmsgpack.unpack, ARGV[at] or '')
+    local also, b = pcall(cmsgpack.unpack, raw or '')
+    if not fine or not also or not fits(head, b) or not ARGV[at + 2] then fail('ARGUMENT', 'new job') end
     local delay = head[3]
     if head[2] == 1 then delay = math.max(delay - now, 0) end
     new[n] = { id = head[1], delay = delay, most = head[4], rule = head[5], window = head[6], raw = raw,
-      b = cmsgpack.unpack(raw), args = ARGV[at + 2] }
+      b = b, args = ARGV[at + 2] }
   end
   return new
 end

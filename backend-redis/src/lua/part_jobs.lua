@@ -32,15 +32,28 @@ end
 
 local function hex(id) return format('%08x%08x%08x%08x', unpack_('>I4I4I4I4', id)) end
 
+local function shaped(b)
+  if type(b) ~= 'table' then return false end
+  local texts = type(b[KIND]) == 'string' and type(b[QUEUE]) == 'string' and type(b[UNIQUE]) == 'string'
+  return texts and type(b[PRIORITY]) == 'number' and type(b[TIMEOUT]) == 'number' and type(b[MODE]) == 'number'
+end
+
+-- What the sender of a settlement or a record shows of a job's fence: job, epoch and claim id stand first.
+local function shown(packed, role)
+  local fine, head = pcall(cmsgpack.unpack, packed or '')
+  if fine and type(head) == 'table' and type(head[1]) == 'string' and type(head[2]) == 'number' and type(head[3]) == 'string' then
+    return head
+  end
+  fail('ARGUMENT', role)
+end
+
 local function sound(s, b)
-  if type(s) ~= 'table' or type(b) ~= 'table' then return false end
+  if type(s) ~= 'table' or not shaped(b) then return false end
   for n = 1, UNTIL do
     local wanted = (n == WORKER or n == CLAIM) and 'string' or 'number'
     if type(s[n]) ~= wanted then return false end
   end
-  local texts = type(b[KIND]) == 'string' and type(b[QUEUE]) == 'string' and type(b[UNIQUE]) == 'string'
-  local numbers = type(b[PRIORITY]) == 'number' and type(b[TIMEOUT]) == 'number' and type(b[MODE]) == 'number'
-  return texts and numbers and s[STATE] >= BLOCKED and s[STATE] <= DISCARDED
+  return s[STATE] >= BLOCKED and s[STATE] <= DISCARDED
 end
 
 -- A stored job; nil when there is none, false when it can't be read.
@@ -67,6 +80,7 @@ local function touch(job)
   if not job.dirty then
     job.dirty = true
     dirty[#dirty + 1] = job
+    uses.HSET = job_key(job.id)
   end
 end
 

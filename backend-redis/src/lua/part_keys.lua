@@ -39,10 +39,13 @@ local function end_key(job, how)
 end
 
 -- How many jobs more or less refer to a blob after this script.
-local references = {}
+local references, referred = {}, 0
+-- References that are settled by one script that takes jobs one after the other; the last one it takes may bring more.
+local REFERENCES = 400
 
 local function refer(keys, n)
   for _, key in ipairs(keys or {}) do add(references, key, n) end
+  referred = referred + #(keys or {})
 end
 
 local function settle_references()
@@ -57,6 +60,24 @@ local function settle_references()
       elseif count > 0 then
         zset('doomed blobs', NS .. ':doomed', key, now)
       end
+    end
+  end
+end
+
+-- Counts of jobs after this script.
+local function settle_counts(role, key, set)
+  local names = {}
+  for name, n in pairs(set) do
+    if n ~= 0 then names[#names + 1] = name end
+  end
+  for from = 1, #names, CHUNK do
+    local to = math.min(from + CHUNK - 1, #names)
+    local kept = read(role, 'HMGET', key, unpack(names, from, to))
+    for at = from, to do
+      local count = tonumber(kept[at - from + 1] or 0)
+      if not count then fail('DAMAGED', 'count') end
+      local left = count + set[names[at]]
+      hash(role, key, names[at], left > 0 and int(left))
     end
   end
 end
@@ -140,6 +161,8 @@ end
 -- Writes everything that was decided.
 local function flush()
   settle_references()
+  settle_counts('counts', NS .. ':counts', counts)
+  settle_counts('depths', NS .. ':depth', depths)
   close_entries()
   check_keys()
   for n = 1, #dirty do

@@ -6,7 +6,8 @@ local zsets, hashes, roles = {}, {}, {}
 local hints, gone, entries = {}, {}, {}
 local counts, depths = {}, {}
 local first_seq, first_rank = last_seq, last_rank
-local wrote = false
+-- The commands that write, each with a key that it is used on.
+local uses = {}
 
 local function zset(role, key, member, score)
   local set = zsets[key]
@@ -15,6 +16,7 @@ local function zset(role, key, member, score)
     zsets[key], roles[key] = set, role
   end
   set[member] = score
+  uses[score and 'ZADD' or 'ZREM'] = key
 end
 
 local function hash(role, key, field, value)
@@ -24,6 +26,7 @@ local function hash(role, key, field, value)
     hashes[key], roles[key] = set, role
   end
   set[field] = value
+  uses[value and 'HSET' or 'HDEL'] = key
 end
 
 -- A number in the feed: it grows, and follows the clock.
@@ -73,28 +76,33 @@ local function write_hash(key, set)
   in_chunks('HDEL', key, removed)
 end
 
-local function write_counts(key, set)
-  local none = {}
-  for name, n in pairs(set) do
-    if n ~= 0 and call('HINCRBY', key, name, n) <= 0 then none[#none + 1] = name end
-  end
-  in_chunks('HDEL', key, none)
+local function may(command, key)
+  if not redis.acl_check_cmd(command, key) then fail('RIGHT', string.lower(command)) end
 end
 
--- Looks at the keys that are about to be written.
+-- Looks at the rights of the user: one that is missing would end the script in the midst of its writes.
+local function check_rights()
+  if #gone > 0 then uses.UNLINK = gone[1] end
+  if #entries > 0 then
+    uses.XADD = NS .. ':feed'
+    may('PUBLISH', NS .. ':news')
+  end
+  if last_seq ~= first_seq or last_rank ~= first_rank then uses.HSET = uses.HSET or NS end
+  if next(hints) then may('PUBLISH', NS .. ':wake') end
+  for command, key in pairs(uses) do may(command, key) end
+end
+
+-- Looks at the rights, and at the keys that are about to be written.
 local function check_keys()
+  check_rights()
   for key in pairs(zsets) do expect(roles[key], key, 'zset') end
   for key in pairs(hashes) do expect(roles[key], key, 'hash') end
-  if next(counts) then expect('counts', NS .. ':counts', 'hash') end
-  if next(depths) then expect('depths', NS .. ':depth', 'hash') end
   if #entries > 0 then expect('feed', NS .. ':feed', 'stream') end
 end
 
 local function write_all()
   for key, set in pairs(zsets) do write_zset(key, set) end
   for key, set in pairs(hashes) do write_hash(key, set) end
-  write_counts(NS .. ':counts', counts)
-  write_counts(NS .. ':depth', depths)
   for n = 1, #gone do call('UNLINK', gone[n]) end
   if last_seq ~= first_seq or last_rank ~= first_rank then
     call('HSET', NS, 'clock', int(last_seq), 'rank', int(last_rank))

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Removes final jobs that are past their retention, oldest finish first, a bounded number.
+-- Removes final jobs that are past their retention, oldest finish first, a bounded number, and fewer of those that refer to many blobs.
 -- KEYS: the namespace.
 -- ARGV: the most jobs; for completed, cancelled and discarded jobs how long they are kept in micros, or -1 for ever.
 -- Returns: {removed, 1 when there are more}.
@@ -14,8 +14,10 @@ for n = 1, 3 do
   end
 end
 table.sort(old, function(a, b) return a[2] < b[2] end)
-local removed = 0
+local removed, looked = 0, 0
 for n = 1, math.min(#old, most) do
+  if referred >= REFERENCES then break end
+  looked = n
   local job = load(old[n][1])
   if job and final(job.s[STATE]) then
     remove(job, 'finished')
@@ -25,4 +27,4 @@ for n = 1, math.min(#old, most) do
   end
 end
 if next(zsets) then flush() end
-return { removed, #old > most and 1 or 0 }
+return { removed, #old > looked and 1 or 0 }

@@ -7,7 +7,7 @@
 limits(ARGV[1])
 local at, answers = 3, {}
 for n = 1, tonumber(ARGV[2]) do
-  local head = cmsgpack.unpack(ARGV[at])
+  local head = shown(ARGV[at], 'record')
   local job = load(head[1])
   if not job or not owned(job, head[2], head[3]) then
     answers[n] = { 2 }

@@ -45,7 +45,7 @@ end
 
 local answers = {}
 for n = 1, tonumber(ARGV[3]) do
-  local head = cmsgpack.unpack(ARGV[at])
+  local head = shown(ARGV[at], 'settlement')
   local result, notes = ARGV[at + 1], at + 2
   local follow = notes + head[10] * 2
   at = follow + head[11] * 3

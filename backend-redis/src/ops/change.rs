@@ -15,7 +15,7 @@ use crate::pack::pack;
 use crate::script::Args;
 use crate::wire;
 
-/// Jobs that one script looks at: some milliseconds of the server's time.
+/// Jobs that one script looks at, or fewer that refer to many blobs: some milliseconds of the server's time.
 const AT_ONCE: usize = 100;
 
 pub(crate) async fn change(inner: &Inner, request: &ChangeRequest) -> Result<Changed> {
@@ -60,8 +60,9 @@ async fn by_ids(inner: &Inner, what: &[u8], ids: BTreeSet<JobId>) -> Result<Chan
         args.push(id.as_bytes());
         last = Some(Cursor(id));
     }
-    let Changed { count, .. } = run(inner, args).await?;
-    Ok(Changed { count, next: last.filter(|_| rest) })
+    let Changed { count, next } = run(inner, args).await?;
+    // A script that met many references to blobs ends before the last of its ids.
+    Ok(Changed { count, next: next.or(last.filter(|_| rest)) })
 }
 
 async fn run(inner: &Inner, args: Args) -> Result<Changed> {

@@ -4,13 +4,29 @@ use redis::Value;
 use windlass_core::kit::unreadable;
 use windlass_core::{Error, Inserted, JobId, NewJob, Result};
 
-use super::too_far;
+use super::{at_most, too_far};
 use crate::backend::Inner;
 use crate::script::Args;
 use crate::wire;
 
+/// What one call may bring besides its jobs, since it is one command and one script whatever it brings: bytes of args and metadata, and references to blobs.
+/// By default a server takes no command of 1 GiB.
+const BYTES: usize = 64 << 20;
+const BLOBS: usize = 10_000;
+
+/// Checks what jobs bring together, of one insert or as the follow-ups of one settlement.
+pub(crate) fn check_load(jobs: &[NewJob]) -> Result<()> {
+    let meta = |job: &NewJob| job.meta.iter().map(|(k, v)| k.len() + v.len()).sum::<usize>();
+    let bytes = jobs.iter().map(|job| job.args.bytes.len() + meta(job)).sum();
+    let hint = "use several calls, or put large data into blobs";
+    at_most("args and metadata of the jobs of one call in bytes", bytes, BYTES, hint)?;
+    let blobs = jobs.iter().map(|job| job.blobs.len()).sum();
+    at_most("blobs of the jobs of one call", blobs, BLOBS, "use several calls")
+}
+
 pub(crate) async fn insert(inner: &Inner, jobs: &[NewJob]) -> Result<Vec<Inserted>> {
     inner.options.limits.check_insert(jobs)?;
+    check_load(jobs)?;
     if jobs.is_empty() {
         return Ok(Vec::new());
     }

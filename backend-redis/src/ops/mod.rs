@@ -11,6 +11,9 @@ pub(crate) mod settings;
 pub(crate) mod settle;
 pub(crate) mod worker;
 
+#[cfg(test)]
+mod tests;
+
 use windlass_core::{Error, Limits, Note, Result};
 
 /// The error of a value above a limit.

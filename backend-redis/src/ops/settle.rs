@@ -4,7 +4,7 @@ use redis::Value;
 use windlass_core::kit::{micros, notes, unreadable};
 use windlass_core::{AttemptOutcome, Error, Failure, Limits, Result, Settled, Settlement, State};
 
-use super::insert::{push_jobs, refused};
+use super::insert::{check_load, push_jobs, refused};
 use super::record::push_notes;
 use super::{at_most, load_of, portions};
 use crate::backend::Inner;
@@ -117,6 +117,7 @@ fn check(limits: &Limits, settlement: &Settlement) -> Result<Vec<windlass_core::
     let hint = "insert the rest from a follow-up";
     at_most("follow-up jobs", follow_ups.len(), limits.follow_ups, hint)?;
     limits.check_insert(follow_ups)?;
+    check_load(follow_ups)?;
     notes::fit(limits, &settlement.notes)
 }
 

@@ -3,6 +3,7 @@
 use redis::{ConnectionInfo, RedisConnectionInfo};
 use windlass_core::Result;
 
+use super::tls::Certificates;
 use super::{RedisOptions, config, place, tls};
 
 /// The most nodes that are named.
@@ -62,17 +63,38 @@ impl RedisOptions {
     /// The certificates, in PEM, of the authorities that may have signed those of the servers, instead of the ones that the system trusts.
     ///
     /// # Errors
-    /// [`Error::Config`](windlass_core::Error::Config) unless it holds such certificates, every server is reached by TLS, and the cargo feature `tls` is on.
-    pub fn ca_certificate(mut self, pem: impl Into<Vec<u8>>) -> Result<Self> {
-        let pem = pem.into();
-        self.connect = tls::trusting(self.connect, &pem)?;
+    /// [`Error::Config`](windlass_core::Error::Config) unless it holds such certificates, every server is reached by TLS, the driver's own options brought no
+    /// certificates, and the cargo feature `tls` is on.
+    pub fn ca_certificate(self, pem: impl Into<Vec<u8>>) -> Result<Self> {
+        let certificates = Certificates { trusted: Some(pem.into()), ..self.certificates.clone() };
+        self.with_certificates(certificates)
+    }
+
+    /// The client's own certificate (with those that lead to its authority) and its key, in PEM: servers with `tls-auth-clients yes`, which is their default, want one.
+    ///
+    /// # Errors
+    /// As for [`ca_certificate`](Self::ca_certificate).
+    pub fn client_certificate(
+        self,
+        pem: impl Into<Vec<u8>>,
+        key: impl Into<Vec<u8>>,
+    ) -> Result<Self> {
+        let own = Some((pem.into(), key.into()));
+        let certificates = Certificates { own, ..self.certificates.clone() };
+        self.with_certificates(certificates)
+    }
+
+    fn with_certificates(mut self, now: Certificates) -> Result<Self> {
+        let before = &self.certificates;
+        self.connect = tls::with(self.connect, before, &now)?;
         if let Nodes::Sentinel { sentinels: all, .. } | Nodes::Cluster { seeds: all } =
             &mut self.nodes
         {
             for node in all {
-                *node = tls::trusting(node.clone(), &pem)?;
+                *node = tls::with(node.clone(), before, &now)?;
             }
         }
+        self.certificates = now;
         Ok(self)
     }
 

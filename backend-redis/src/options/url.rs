@@ -8,7 +8,7 @@ use windlass_core::{Error, Result};
 
 use super::{Durability, RedisOptions, config};
 
-const OURS: &str = "`namespace`, `durability`, `listen`, `ca`, `connect_timeout`, `response_timeout`, `wait_replicas`, `wait_timeout`, `wait_on_disk`, `sentinel_username` and `sentinel_password`";
+const OURS: &str = "`namespace`, `durability`, `listen`, `ca`, `cert`, `key`, `connect_timeout`, `response_timeout`, `wait_replicas`, `wait_timeout`, `wait_on_disk`, `sentinel_username` and `sentinel_password`";
 /// Where Sentinels listen unless told otherwise.
 const SENTINEL_PORT: u16 = 26_379;
 
@@ -38,6 +38,13 @@ pub(super) fn read(text: &str) -> Result<RedisOptions> {
         "sentinel" => sentinel(place, tls, &mut pairs)?,
         "cluster" => cluster(place, tls)?,
         _ => return Err(no_scheme()),
+    };
+    options = match (take(&mut pairs, "cert"), take(&mut pairs, "key")) {
+        (Some(cert), Some(key)) => {
+            options.client_certificate(file("cert", &cert)?, file("key", &key)?)?
+        }
+        (None, None) => options,
+        _ => return Err(config("`cert` and `key` in the URL belong together")),
     };
     for (name, value) in pairs {
         options = apply(options, &name, &value)?;
@@ -133,15 +140,7 @@ fn apply(options: RedisOptions, name: &str, value: &str) -> Result<RedisOptions>
         ("listen", "on") => Ok(options.listen(true)),
         ("listen", "off") => Ok(options.listen(false)),
         ("listen", _) => Err(config("`listen` in the URL must be `on` or `off`")),
-        ("ca", path) => {
-            let pem = std::fs::read(path).map_err(|error| {
-                config(format!(
-                    "the file that `ca` in the URL names can't be read: {}",
-                    error.kind()
-                ))
-            })?;
-            options.ca_certificate(pem)
-        }
+        ("ca", path) => options.ca_certificate(file("ca", path)?),
         ("wait_replicas", n) => {
             let n = n.parse().map_err(|_| config("`wait_replicas` in the URL must be a number"))?;
             Ok(options.wait_replicas(n))
@@ -155,6 +154,12 @@ fn apply(options: RedisOptions, name: &str, value: &str) -> Result<RedisOptions>
         // The name itself may be half of a password.
         _ => Err(config(format!("the URL has a parameter that is unknown; known are {OURS}"))),
     }
+}
+
+fn file(name: &str, path: &str) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|error| {
+        config(format!("the file that `{name}` in the URL names can't be read: {}", error.kind()))
+    })
 }
 
 /// `500ms` or `2s`.

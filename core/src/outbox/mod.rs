@@ -11,7 +11,10 @@
 //! ids that are there already. So each entry arrives at least once and is one job. (A job that replaces another would be stored under that one's id, and
 //! not be known again: [`OnConflict::Replace`](crate::OnConflict::Replace) is refused.)
 //!
-//! **Limit.** An id is known for as long as the target keeps its job. A relay that was frozen between 1 and 2 for longer than the target's
+//! **Limits.** An entry is removed once the target has answered, so it is as safe as that answer: a target that can lose what it answered (Redis without
+//! `durability=always`, or with a failover and no `wait_replicas`) can lose a job that is in the outbox no more.
+//!
+//! An id is known for as long as the target keeps its job. A relay that was frozen between 1 and 2 for longer than the target's
 //! [`Retention`](crate::Retention) could insert a job again that others have moved, run and pruned meanwhile. The
 //! relay gives up an insert that it has not begun within half of its hold ([`RelayOptions::hold`]); keep finished jobs at least for
 //! some minutes.
