@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{Connection, PgConnection, PgPool, Transaction};
+use sqlx::{Connection, PgConnection, PgPool, Row as _, Transaction};
 use tokio::sync::OnceCell;
 use windlass_core::conformance::{Harness, TransactionalHarness};
 use windlass_core::{Limits, WorkerId};
@@ -53,16 +53,19 @@ impl Place {
     }
 
     async fn expire(&self, worker: WorkerId) {
-        let update = format!("UPDATE {}.workers SET expires_at = 1 WHERE id = $1", self.schema);
-        let query = sqlx::query(sqlx::AssertSqlSafe(update)).bind(*worker.as_uuid());
-        let done = query.persistent(false).execute(&mut self.host().await).await.unwrap();
+        // In one message: outside of a transaction a pooler may send the parts of a statement to different sessions.
+        let id = worker.as_uuid();
+        let update = format!("UPDATE {}.workers SET expires_at = 1 WHERE id = '{id}'", self.schema);
+        let update = sqlx::raw_sql(sqlx::AssertSqlSafe(update));
+        let done = update.execute(&mut self.host().await).await.unwrap();
         assert_eq!(done.rows_affected(), 1);
     }
 
     async fn rows(&self) -> Vec<String> {
         let select = format!("SELECT text FROM {}.host", self.schema);
-        let query = sqlx::query_scalar(sqlx::AssertSqlSafe(select));
-        query.persistent(false).fetch_all(&mut self.host().await).await.unwrap()
+        let select = sqlx::raw_sql(sqlx::AssertSqlSafe(select));
+        let rows = select.fetch_all(&mut self.host().await).await.unwrap();
+        rows.iter().map(|row| row.get(0)).collect()
     }
 }
 

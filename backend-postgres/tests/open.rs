@@ -74,8 +74,13 @@ async fn a_call_that_takes_too_long_names_its_limit() {
     let mut tx = sqlx::Connection::begin(&mut host).await.unwrap();
     let brief = brief.await.unwrap();
     sqlx::query("LOCK TABLE windlass.jobs, windlass.workers").execute(&mut *tx).await.unwrap();
-    let text = everything(&brief.insert(&[job(), job()]).await.unwrap_err());
-    assert!(text.contains("no answer within the `statement_timeout`"), "{text}");
+    // Now and then the server, which has the same bound, is the first to end it.
+    until(async || {
+        let text = everything(&brief.insert(&[job(), job()]).await.unwrap_err());
+        assert!(text.contains("`statement_timeout`"), "{text}");
+        text.contains("no answer within the `statement_timeout`")
+    })
+    .await;
     let text = everything(&backend.heartbeat(id, &[]).await.unwrap_err());
     assert!(text.contains("within a third of the worker's lease"), "{text}");
 }
@@ -180,7 +185,8 @@ async fn f03_heartbeats_do_not_wait_behind_a_full_pool() {
     until(async || backend.pool_figures().waiting == 1).await;
     drop(all);
     blocked.await.unwrap().unwrap();
-    assert_eq!(backend.pool_figures().waiting, 0);
+    // Who tells others of the jobs may wait a moment longer.
+    until(async || backend.pool_figures().waiting == 0).await;
     backend.deregister(id).await.unwrap();
 }
 
