@@ -87,7 +87,9 @@ async fn f14_f48_readiness_follows_the_server() {
     let options = options.acquire_timeout(Duration::from_secs(1));
     let client = Client::new(Arc::new(PostgresBackend::open(options).await.unwrap()));
     let runs = Arc::default();
-    let mut running = worker(&client, &runs).start().unwrap();
+    // The server may be away for long; that its jobs keep their owners is shown elsewhere.
+    let start = || worker(&client, &runs).options(|o| o.lease = 10 * LEASE).start().unwrap();
+    let mut running = start();
     let mut jobs = Vec::new();
     for round in 0..3 {
         readiness(&running, &client, false).await;
@@ -101,7 +103,7 @@ async fn f14_f48_readiness_follows_the_server() {
         if round == 1 {
             running.shutdown_now();
             running.join().await.unwrap();
-            running = worker(&client, &runs).start().unwrap();
+            running = start();
             assert!(!running.ready());
         }
         server.start().await.unwrap();
