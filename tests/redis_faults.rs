@@ -215,7 +215,7 @@ async fn f48_kills_of_a_server_that_syncs_always_lose_nothing() {
 
 /// F45: the primary dies while its replica lags, after so many calls that the replica hears nothing of, and Sentinel promotes that.
 async fn failover(what: &str, more: &str, unheard: usize) -> Ends {
-    let all = RedisSentinels::start(1, QUICK, &[]).await.unwrap();
+    let all = RedisSentinels::start(RedisServer::builder(), 1, QUICK).await.unwrap();
     let [primary, replica] = all.servers() else { panic!("{all:?}") };
     let service = Service::start(&format!("{}{more}", all.url("jobs"))).await;
     let producers = vec![service.producer(10), service.producer(10)];

@@ -224,7 +224,7 @@ impl<'c> Txn<'c> {
     }
 
     /// Fails unless a statement changed as many rows as it was given.
-    pub(crate) fn expect(&self, what: &'static str, changed: u64, given: usize) -> Result<()> {
+    pub(crate) fn check_rows(&self, what: &'static str, changed: u64, given: usize) -> Result<()> {
         if usize::try_from(changed) == Ok(given) { Ok(()) } else { Err(self.unexpected(what)) }
     }
 

@@ -6,12 +6,12 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{HOUR, LOCK_WAITS, Place, claim, completed, everything, job, until, worker};
+use common::{HOUR, LOCK_WAITS, Place, Task, claim, completed, everything, job, until, worker};
 use sqlx::{Connection, PgConnection};
 use windlass_core::{
-    AttemptOutcome, Client, Failure, FailureKind, Job, JobId, Lease, LogLevel, NewJob, Note,
-    OnConflict, Outcome, Queue, Settled, Settlement, State, Store, Transactional, Unique,
-    UniqueKey, UniqueUntil, Worker,
+    AttemptOutcome, Client, Failure, FailureKind, JobId, Lease, LogLevel, NewJob, Note, OnConflict,
+    Outcome, Queue, Settled, Settlement, State, Store, Transactional, Unique, UniqueKey,
+    UniqueUntil, Worker,
 };
 use windlass_postgres::{PostgresBackend, PostgresOptions};
 
@@ -124,14 +124,6 @@ async fn f15_a_follow_up_whose_key_is_being_taken_holds_up_no_other_settlement()
     assert_eq!(running.state, State::Running);
     tx.rollback().await.unwrap();
     assert_eq!(backend.settle(&[parent]).await.unwrap(), [done]);
-}
-
-#[derive(Debug, serde::Serialize, serde::Deserialize)]
-struct Task(u32);
-
-impl Job for Task {
-    const KIND: &'static str = "task";
-    type Output = ();
 }
 
 #[tokio::test(flavor = "multi_thread")]

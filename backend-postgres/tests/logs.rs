@@ -6,10 +6,10 @@ mod common;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 
-use common::{Place, everything, ms, until};
+use common::{Place, Task, everything, ms, until};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Metadata, Subscriber, span};
-use windlass_core::{Client, Context, Job, Outcome, Worker};
+use windlass_core::{Client, Context, Outcome, Worker};
 use windlass_postgres::{PostgresBackend, PostgresOptions};
 use windlass_test_servers::Proxy;
 
@@ -69,14 +69,6 @@ impl Subscriber for Log {
     fn exit(&self, _: &span::Id) {}
 }
 
-#[derive(Debug, serde::Serialize, serde::Deserialize)]
-struct Task;
-
-impl Job for Task {
-    const KIND: &'static str = "task";
-    type Output = ();
-}
-
 /// The log is the process's, since heartbeats come from a thread of their own: this target has one test.
 #[tokio::test(flavor = "multi_thread")]
 async fn f52_no_log_shows_a_password() {
@@ -109,7 +101,7 @@ async fn f52_no_log_shows_a_password() {
     let worker = Worker::new(&client).queue("default", 1).options(times).register(handler);
     let running = worker.start().unwrap();
     log.until("notifications of new jobs are not heard").await;
-    let id = client.enqueue(Task).await.unwrap().id();
+    let id = client.enqueue(Task(0)).await.unwrap().id();
     until(async || matches!(client.get(id).await, Ok(Some(job)) if job.state.is_final())).await;
     // The server goes away under all of them.
     proxy.refuse().await;

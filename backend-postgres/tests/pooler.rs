@@ -6,11 +6,11 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{HOUR, Place, claim, completed, job, queue};
+use common::{HOUR, Place, Task, claim, completed, job, queue};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, Executor, PgConnection};
 use windlass_core::{
-    Client, Context, Heartbeat, Job, Outcome, Queue, Settled, State, Store, Transactional, Worker,
+    Client, Context, Heartbeat, Outcome, Queue, Settled, State, Store, Transactional, Worker,
     WorkerInfo, WorkerOptions,
 };
 use windlass_postgres::{PostgresBackend, PostgresOptions};
@@ -109,14 +109,6 @@ async fn f41_the_hosts_pool_may_lead_through_a_pooler() {
     assert_eq!(place.value(stored).await, "6 12");
 }
 
-#[derive(Debug, serde::Serialize, serde::Deserialize)]
-struct Task;
-
-impl Job for Task {
-    const KIND: &'static str = "task";
-    type Output = ();
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn f03_f41_a_worker_keeps_its_lease_while_the_pooler_is_exhausted() {
     const LEASE: Duration = Duration::from_secs(15);
@@ -142,7 +134,7 @@ async fn f03_f41_a_worker_keeps_its_lease_while_the_pooler_is_exhausted() {
         }
     });
     let running = worker.start().unwrap();
-    let id = client.enqueue(Task).await.unwrap().id();
+    let id = client.enqueue(Task(0)).await.unwrap().id();
     starts.recv().await.unwrap();
     let before = running.id();
     let taken = take_all(&place, &pooler).await;

@@ -42,7 +42,7 @@ async fn works(url: &str) {
 #[cfg(feature = "tls")]
 mod encrypted {
     use windlass_core::Error;
-    use windlass_test_servers::{PATIENT, RedisCluster, RedisSentinels};
+    use windlass_test_servers::{PATIENT, RedisCluster, RedisSentinels, RedisServer};
 
     use super::*;
 
@@ -58,7 +58,7 @@ mod encrypted {
 
     #[tokio::test]
     async fn a_cluster() {
-        let cluster = RedisCluster::start_tls(0, PATIENT, &[]).await.unwrap();
+        let cluster = RedisCluster::start(RedisServer::builder().tls(), 0, PATIENT).await.unwrap();
         let ca = cluster.ca_certificate().unwrap().display();
         let mut owners = std::collections::BTreeSet::new();
         for namespace in NAMESPACES {
@@ -71,7 +71,7 @@ mod encrypted {
 
     #[tokio::test]
     async fn a_service_under_sentinels() {
-        let all = RedisSentinels::start_tls(1, PATIENT, &[]).await.unwrap();
+        let all = RedisSentinels::start(RedisServer::builder().tls(), 1, PATIENT).await.unwrap();
         let ca = all.ca_certificate().unwrap().display();
         works(&format!("{}&ca={ca}&wait_replicas=1&wait_timeout=20s", all.url("jobs"))).await;
         refused(&all.url("jobs"), all.servers()[0].password()).await;

@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 use windlass_core::conformance::{Harness, StorageHarness};
 use windlass_core::{Backend, Limits, Storage, WorkerId};
 use windlass_redis::{RedisBackend, RedisOptions};
-use windlass_test_servers::{PATIENT, RedisCluster, RedisSentinels, RedisServer};
+use windlass_test_servers::{PATIENT, RedisBuilder, RedisCluster, RedisSentinels, RedisServer};
 
 /// A name that no other case has; in the cluster each is on some node.
 fn namespace() -> String {
@@ -26,16 +26,19 @@ trait Servers: Sized + Send + Sync + 'static {
     fn server(namespace: &str) -> impl Future<Output = &'static RedisServer> + Send;
 }
 
+/// A server that need not outlive its machine, with a user who has the rights that the library needs, and more.
+fn server(more: &str) -> RedisBuilder {
+    let rules = format!("on >secret-word resetkeys {}{more}", rights("case-*").join(" "));
+    RedisServer::builder().setting("appendfsync", "no").user("app", &rules)
+}
+
 struct Cluster;
 
 impl Cluster {
     async fn shared() -> &'static RedisCluster {
         static SHARED: OnceCell<RedisCluster> = OnceCell::const_new();
-        let rights = rights("case-*").join(" ");
-        let user =
-            format!("app on >secret-word resetkeys {rights} +cluster|slots +cluster|keyslot");
-        let settings = [("appendfsync", "no"), ("user", &user)];
-        let start = async || RedisCluster::start(0, PATIENT, &settings).await.unwrap();
+        let node = server(" +cluster|slots +cluster|keyslot");
+        let start = async || RedisCluster::start(node, 0, PATIENT).await.unwrap();
         SHARED.get_or_init(start).await
     }
 }
@@ -57,9 +60,7 @@ struct Sentinel;
 impl Sentinel {
     async fn shared() -> &'static RedisSentinels {
         static SHARED: OnceCell<RedisSentinels> = OnceCell::const_new();
-        let user = format!("app on >secret-word resetkeys {}", rights("case-*").join(" "));
-        let settings = [("appendfsync", "no"), ("user", &user)];
-        let start = async || RedisSentinels::start(1, PATIENT, &settings).await.unwrap();
+        let start = async || RedisSentinels::start(server(""), 1, PATIENT).await.unwrap();
         SHARED.get_or_init(start).await
     }
 }

@@ -44,7 +44,7 @@ async fn a_replica_follows_and_a_paused_one_does_not() {
 
 #[tokio::test]
 async fn sentinels_promote_the_replica_of_a_killed_primary() {
-    let all = RedisSentinels::start(1, QUICK, &[]).await.unwrap();
+    let all = RedisSentinels::start(RedisServer::builder(), 1, QUICK).await.unwrap();
     let [primary, replica] = all.servers() else { panic!("{all:?}") };
     assert_eq!(all.primary().await.unwrap(), primary.port());
     primary.kill_9().await.unwrap();
@@ -55,7 +55,7 @@ async fn sentinels_promote_the_replica_of_a_killed_primary() {
 
 #[tokio::test]
 async fn a_cluster_shares_the_slots() {
-    let cluster = RedisCluster::start(0, PATIENT, &[]).await.unwrap();
+    let cluster = RedisCluster::start(RedisServer::builder(), 0, PATIENT).await.unwrap();
     assert_eq!(cluster.nodes().len(), 3);
     let owner = cluster.owner("jobs").await.unwrap();
     assert_eq!(owner.command(&["SET", "{jobs}", "1"]).await.unwrap(), "OK");

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use windlass::Client;
 use windlass::outbox::Outbox;
-use windlass_test_servers::{QUICK, RedisSentinels};
+use windlass_test_servers::{QUICK, RedisSentinels, RedisServer};
 
 use super::support::{Host as _, Local, numbers};
 
@@ -29,7 +29,7 @@ async fn until(what: &str, done: impl AsyncFn() -> bool) {
 
 /// How many entries are nowhere after their jobs were on a primary that died while its replica heard of nothing.
 async fn missing_after_a_failover(what: &str, more: &str) -> usize {
-    let all = RedisSentinels::start(1, QUICK, &[]).await.unwrap();
+    let all = RedisSentinels::start(RedisServer::builder(), 1, QUICK).await.unwrap();
     let [primary, replica] = all.servers() else { panic!("{all:?}") };
     let local = Local::open().await;
     let target: Client = windlass::connect(&format!("{}{more}", all.url("jobs"))).await.unwrap();

@@ -137,18 +137,18 @@ impl Writes {
         if !self.waiting.is_empty() {
             let statement = query(&txn.sql.apply_waiting).bind(json(&self.waiting)?);
             let changed = txn.execute(statement).await?;
-            txn.expect("jobs made to wait", changed, self.waiting.len())?;
+            txn.check_rows("jobs made to wait", changed, self.waiting.len())?;
         }
         if !self.finals.is_empty() {
             let statement = query(&txn.sql.apply_final).bind(json(&self.finals)?);
             let statement = statement.bind(self.results).bind(txn.now);
             let changed = txn.execute(statement).await?;
-            txn.expect("jobs made final", changed, self.finals.len())?;
+            txn.check_rows("jobs made final", changed, self.finals.len())?;
         }
         if !self.revived.is_empty() {
             let statement = query(&txn.sql.apply_revived).bind(json(&self.revived)?);
             let changed = txn.execute(statement).await?;
-            txn.expect("final jobs made to wait", changed, self.revived.len())?;
+            txn.check_rows("final jobs made to wait", changed, self.revived.len())?;
         }
         self.freed.free(txn).await?;
         self.held.hold(txn).await

@@ -168,7 +168,7 @@ async fn request_cancel(txn: &mut Txn<'_>, jobs: &[Stored], change: &Change) -> 
     }
     let statement = query(&txn.sql.change_cancelling).bind(uuids(jobs.iter().map(|job| &job.id)));
     let changed = txn.execute(statement).await?;
-    txn.expect("jobs to be cancelled", changed, jobs.len())?;
+    txn.check_rows("jobs to be cancelled", changed, jobs.len())?;
     let reason = reason(txn, change);
     let (seqs, _) = txn.draw(jobs.len(), 0).await?;
     for (seq, job) in seqs.into_iter().zip(jobs) {
@@ -206,7 +206,7 @@ async fn delete(txn: &mut Txn<'_>, jobs: &[Stored]) -> Result<u64> {
     let statement = query(&txn.sql.delete_jobs).bind(uuids(&ids));
     let rows = txn.fetch(statement).await?;
     let removed: i64 = rows.first().map_or(Ok(0), |row| txn.get(row, 0))?;
-    txn.expect("jobs deleted", u64::try_from(removed).unwrap_or(0), gone.len())?;
+    txn.check_rows("jobs deleted", u64::try_from(removed).unwrap_or(0), gone.len())?;
     keys.free(txn).await?;
     let (seqs, _) = txn.draw(1, 0).await?;
     txn.emit(seqs.first().copied().unwrap_or_default(), feed::deletions(facts));

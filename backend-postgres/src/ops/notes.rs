@@ -75,6 +75,6 @@ impl Added {
         let (counts, progress): (Vec<i32>, Vec<Option<String>>) = rows.into_values().unzip();
         let statement = query(&txn.sql.notes).bind(ids).bind(epochs).bind(claims);
         let changed = txn.execute(statement.bind(counts).bind(progress)).await?;
-        txn.expect("jobs with notes", changed, given)
+        txn.check_rows("jobs with notes", changed, given)
     }
 }

@@ -70,7 +70,7 @@ async fn jobs(
         Some(row) => txn.get(row, 0)?,
         None => 0,
     };
-    txn.expect("jobs removed", deleted.unsigned_abs(), gone.len())?;
+    txn.check_rows("jobs removed", deleted.unsigned_abs(), gone.len())?;
     Ok(deleted.unsigned_abs())
 }
 

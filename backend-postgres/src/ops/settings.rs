@@ -30,7 +30,7 @@ pub(crate) async fn configure(
         .bind(after.concurrency.map(|most| i32::try_from(most).unwrap_or(i32::MAX)))
         .bind(after.max_depth.map(|depth| i64::try_from(depth).unwrap_or(i64::MAX)));
     let changed = txn.execute(statement).await?;
-    txn.expect("rows of a queue", changed, 1)?;
+    txn.check_rows("rows of a queue", changed, 1)?;
     txn.wake(name.as_str());
     Ok(after)
 }

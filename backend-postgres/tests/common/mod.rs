@@ -33,6 +33,15 @@ pub(crate) fn job() -> NewJob {
     NewJob::new(kind(), queue(), Payload::json(&"args").unwrap())
 }
 
+/// A job for workers.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Task(pub(crate) u32);
+
+impl windlass_core::Job for Task {
+    const KIND: &'static str = "task";
+    type Output = ();
+}
+
 /// One that holds a key, the same for all, until it is final.
 pub(crate) fn unique_job() -> NewJob {
     let mut job = job();

@@ -75,6 +75,14 @@ impl Place {
         command.query_async(&mut self.conn).await.unwrap()
     }
 
+    /// Moves a member of a sorted set, past the library: what is due at a time, for instance, is due at once.
+    pub(crate) async fn score(&mut self, key: &str, member: &[u8], score: u32) {
+        let mut set = redis::cmd("ZADD");
+        set.arg(self.key(key, b"")).arg("XX").arg("CH").arg(score).arg(member);
+        let changed: u32 = set.query_async(&mut self.conn).await.unwrap();
+        assert_eq!(changed, 1, "{key} has it");
+    }
+
     /// Every key of the namespace with all that it holds.
     pub(crate) async fn everything(&mut self) -> Vec<(Vec<u8>, Value)> {
         let mut keys = redis::cmd("KEYS");

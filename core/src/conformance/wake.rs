@@ -9,8 +9,8 @@ use futures_util::future::join_all;
 use super::Harness;
 use super::support::*;
 use crate::{
-    AttemptOutcome, Backend, ClaimRequest, JobId, NewJob, Queue, QueueChange, QueueName, Start,
-    Store, Wake, WorkerId,
+    AttemptOutcome, Backend, ClaimRequest, JobId, Lease, NewJob, Queue, QueueChange, QueueName,
+    Start, Store, Wake, WorkerId,
 };
 
 /// How long a hint may take until it counts as lost.
@@ -40,6 +40,12 @@ impl<B: Backend> Waiter<B> {
         let queues: Vec<_> = queues.iter().map(|&queue| (queue, 99)).collect();
         let request = ClaimRequest::new(self.worker, slots(&queues), kinds(&[(K, None)]));
         claim_with(&*self.backend, &request).await.len()
+    }
+
+    /// Jobs that it runs, one for each try.
+    async fn runs(&self) -> std::vec::IntoIter<Lease> {
+        insert_all(&*self.backend, jobs(TRIES)).await;
+        claim(&*self.backend, self.worker, 99).await.into_iter()
     }
 
     /// Hears another process of a queue that nobody else speaks of. A backend that hears of none goes on without.
@@ -132,8 +138,7 @@ pub async fn a_promotion_wakes<H: Harness>(h: H) {
 pub async fn cancelling_a_running_job_wakes<H: Harness>(h: H) {
     let b = h.backend();
     let waiter = Waiter::new(&h).await;
-    insert_all(&*b, jobs(TRIES)).await;
-    let mut running = claim(&*b, waiter.worker, 99).await.into_iter();
+    let mut running = waiter.runs().await;
     waiter
         .wakes(|| {
             let (b, lease) = (b.clone(), running.next().unwrap());
@@ -145,8 +150,7 @@ pub async fn cancelling_a_running_job_wakes<H: Harness>(h: H) {
 pub async fn a_release_wakes<H: Harness>(h: H) {
     let b = h.backend();
     let waiter = Waiter::new(&h).await;
-    insert_all(&*b, jobs(TRIES)).await;
-    let mut running = claim(&*b, waiter.worker, 99).await.into_iter();
+    let mut running = waiter.runs().await;
     waiter
         .wakes(|| {
             let (b, lease) = (b.clone(), running.next().unwrap());

@@ -18,47 +18,22 @@ pub struct RedisCluster {
 }
 
 impl RedisCluster {
-    /// Starts a cluster whose primaries have so many replicas each, with more lines of `redis.conf` for every node. One that is silent for longer than
-    /// `silence` is called lost.
-    pub async fn start(
-        replicas: usize,
-        silence: Duration,
-        settings: &[(&str, &str)],
-    ) -> Result<Self> {
-        Self::from(RedisServer::builder(), replicas, silence, settings).await
-    }
-
-    /// The same by TLS, also among the nodes: [`ca_certificate`](Self::ca_certificate).
-    pub async fn start_tls(
-        replicas: usize,
-        silence: Duration,
-        settings: &[(&str, &str)],
-    ) -> Result<Self> {
-        Self::from(RedisServer::builder().tls(), replicas, silence, settings).await
-    }
-
-    async fn from(
-        first: RedisBuilder,
-        replicas: usize,
-        silence: Duration,
-        settings: &[(&str, &str)],
-    ) -> Result<Self> {
+    /// Starts a cluster whose primaries have so many replicas each. Every node is as the builder says, with TLS also among themselves. One that is silent
+    /// for longer than `silence` is called lost.
+    pub async fn start(node: RedisBuilder, replicas: usize, silence: Duration) -> Result<Self> {
         let mut nodes: Vec<RedisServer> = Vec::new();
         for _ in 0..3 * (replicas + 1) {
             let bus = port::free()?.to_string();
             let builder = match nodes.first() {
-                None => first.clone(),
-                Some(first) => RedisServer::builder().tls_as(first)?,
+                None => node.clone(),
+                Some(first) => node.clone().tls_as(first)?,
             };
-            let mut builder = builder
+            let builder = builder
                 .setting("cluster-enabled", "yes")
                 .setting("cluster-port", &bus)
                 .setting("cluster-node-timeout", &silence.as_millis().to_string())
                 .setting("cluster-replica-validity-factor", "0")
                 .setting("repl-diskless-sync-delay", "0");
-            for (name, value) in settings {
-                builder = builder.setting(name, value);
-            }
             nodes.push(builder.start().await?);
         }
         let cluster = Self { nodes };

@@ -18,38 +18,13 @@ pub struct RedisSentinels {
 }
 
 impl RedisSentinels {
-    /// Starts a primary with so many replicas, with more lines of `redis.conf`, and waits until they follow it and every Sentinel knows everybody. A
-    /// server that is silent for longer than `silence` is called down.
-    pub async fn start(
-        replicas: usize,
-        silence: Duration,
-        settings: &[(&str, &str)],
-    ) -> Result<Self> {
-        Self::from(RedisServer::builder(), replicas, silence, settings).await
-    }
-
-    /// The same by TLS, also among the servers and the Sentinels: [`ca_certificate`](Self::ca_certificate).
-    pub async fn start_tls(
-        replicas: usize,
-        silence: Duration,
-        settings: &[(&str, &str)],
-    ) -> Result<Self> {
-        Self::from(RedisServer::builder().tls(), replicas, silence, settings).await
-    }
-
-    async fn from(
-        first: RedisBuilder,
-        replicas: usize,
-        silence: Duration,
-        settings: &[(&str, &str)],
-    ) -> Result<Self> {
-        let with = |builder| {
-            settings.iter().fold(builder, |b: RedisBuilder, (name, value)| b.setting(name, value))
-        };
-        let mut servers = vec![with(first).start().await?];
+    /// Starts a primary with so many replicas, and waits until they follow it and every Sentinel knows everybody. Every server is as the builder says,
+    /// with TLS also among themselves and the Sentinels. One that is silent for longer than `silence` is called down.
+    pub async fn start(server: RedisBuilder, replicas: usize, silence: Duration) -> Result<Self> {
+        let mut servers = vec![server.clone().start().await?];
         for _ in 0..replicas {
-            let builder = RedisServer::builder().tls_as(&servers[0])?;
-            servers.push(with(builder).replica_of(&servers[0]).start().await?);
+            let builder = server.clone().tls_as(&servers[0])?;
+            servers.push(builder.replica_of(&servers[0]).start().await?);
         }
         for replica in &servers[1..] {
             replica.until_info("master_link_status", "up").await?;
