@@ -95,6 +95,49 @@ async fn the_whole_way_on_postgres_and_an_object_store() {
     the_whole_way(Place::servers().await).await;
 }
 
+/// Only what the system's own window for choosing files does is done past the keyboard.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_is_reached_with_the_keyboard_and_an_open_job_changes_by_itself() {
+    let place = Place::local().await;
+    let service = place.start(&["--slow", "4000"]);
+    let browser = Browser::open(&service.url).await;
+    browser.tab_to("#sign-in [name=username]").await;
+    browser.press(ADMIN.0).await;
+    browser.tab_to("#sign-in [name=password]").await;
+    browser.press(&format!("{}{ENTER}", ADMIN.1)).await;
+    browser.until_text("#live", "Live").await;
+
+    let file = Readable::new("content");
+    for part in ["#upload [name=content_key]", "#upload [name=context_key]"] {
+        browser.tab_to(part).await;
+        browser.keys(part, file.0.to_str().unwrap()).await;
+    }
+    browser.tab_to("#upload button").await;
+    browser.press(ENTER).await;
+    browser.until_text("#jobs button", ".txt").await;
+    browser.tab_to("#jobs button").await;
+    browser.press(ENTER).await;
+    // Nobody touches it.
+    browser.until_text("#timeline", "downloading content").await;
+    browser.until_text("#timeline", "downloading context").await;
+    browser.tab_to("#cancel").await;
+    browser.press(ENTER).await;
+    browser.until_text("#facts", "FAILED (cancelled)").await;
+    browser.tab_to("#retry").await;
+    browser.press(ENTER).await;
+    browser.until_text("#facts", "IN_PROGRESS").await;
+    browser.press(ESCAPE).await;
+    browser.until_true("return !document.querySelector('#detail').open").await;
+    browser.until_true("return document.activeElement.matches('#jobs button')").await;
+    browser.tab_to("#status").await;
+    browser.press("F").await;
+    browser.until_text("#none", "No jobs with this status").await;
+    browser.tab_to("#sign-out").await;
+    browser.press(ENTER).await;
+    browser.until_true("return document.activeElement.matches('#sign-in [name=username]')").await;
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_catches_up_after_the_service_was_away() {
     let place = Place::local().await;
@@ -125,9 +168,7 @@ async fn it_starts_anew_when_the_service_has_another_past() {
     let mut place = Place::redis().await;
     let address = format!("127.0.0.1:{}", free_port().unwrap());
     let service = place.start(&["api", "--listen", &address]);
-    let browser = Browser::open(&service.url).await;
-    browser.sign_in(ADMIN.1).await;
-    browser.until_text("#live", "Live").await;
+    let browser = Browser::signed_in(&service.url).await;
     service.admin().await.upload("content", "context").await;
     browser.until_text("#jobs", "PENDING").await;
     service.kill_9();
@@ -143,9 +184,7 @@ async fn it_starts_anew_when_the_service_has_another_past() {
 async fn it_asks_to_sign_in_again_when_the_token_has_expired() {
     let place = Place::local().await;
     let service = place.start(&["api", "--token-ttl", "3"]);
-    let browser = Browser::open(&service.url).await;
-    browser.sign_in(ADMIN.1).await;
-    browser.until_text("#live", "Live").await;
+    let browser = Browser::signed_in(&service.url).await;
     // Nobody does anything: the stream of events ends, and cannot be opened again.
     browser.until_text("#alert", "Your session is over").await;
     browser.until_text("#sign-in", "Password").await;
@@ -157,9 +196,7 @@ async fn it_asks_to_sign_in_again_when_the_token_has_expired() {
 async fn the_progress_of_an_upload_is_shown() {
     let place = Place::local().await;
     let service = place.start(&["api"]);
-    let browser = Browser::open(&service.url).await;
-    browser.sign_in(ADMIN.1).await;
-    browser.until_text("#live", "Live").await;
+    let browser = Browser::signed_in(&service.url).await;
     browser.set("Network.enable", json!({})).await;
     let slow = json!({"offline": false, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 500_000});
     browser.set("Network.emulateNetworkConditions", slow).await;
@@ -221,9 +258,7 @@ async fn a_job_that_can_not_be_read_is_shown_all_the_same() {
 async fn files_are_dropped_and_jobs_cancelled_and_retried() {
     let place = Place::local().await;
     let service = place.start(&["api"]);
-    let browser = Browser::open(&service.url).await;
-    browser.sign_in(ADMIN.1).await;
-    browser.until_text("#live", "Live").await;
+    let browser = Browser::signed_in(&service.url).await;
     let markup = "<img src=x onerror=document.title=1>.txt";
     let script = r"
         for (const [n, drop] of document.querySelectorAll('.drop').entries()) {

@@ -36,6 +36,11 @@ async fn what_can_not_be_used_is_told_at_the_start() {
         (&["--listen", &taken], "choose another address with `--listen`"),
         (&["--token-ttl", "0"], "--token-ttl"),
     ];
+    let mut by_environment = place.command(&[]);
+    by_environment.env("JOBS_URL", "memory:");
+    let output = by_environment.output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.contains("`--jobs` names a backend that forgets jobs"), "{error}");
     for (args, part) in cases {
         let output = place.command(args).output().unwrap();
         let error = String::from_utf8_lossy(&output.stderr);

@@ -10,6 +10,7 @@ use super::{ADMIN, http, until};
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 pub const ENTER: &str = "\u{e007}";
 pub const ESCAPE: &str = "\u{e00c}";
+const TAB: &str = "\u{e004}";
 
 pub struct Browser {
     http: Client,
@@ -69,6 +70,36 @@ impl Browser {
     /// Types into an element; into a field for files, their paths.
     pub async fn keys(&self, css: &str, text: &str) {
         self.act(css, "value", json!({"text": text})).await;
+    }
+
+    /// Presses keys, one after the other, wherever the focus is.
+    pub async fn press(&self, keys: &str) {
+        let strokes = keys.chars().flat_map(|key| {
+            ["keyDown", "keyUp"].map(|kind| json!({"type": kind, "value": key.to_string()}))
+        });
+        let strokes: Vec<_> = strokes.collect();
+        let keyboard = json!({"type": "key", "id": "keyboard", "actions": strokes});
+        self.post("/actions", json!({"actions": [keyboard]})).await;
+    }
+
+    /// Goes from control to control until the focus is on one.
+    pub async fn tab_to(&self, css: &str) {
+        let there = "return document.activeElement.matches(arguments[0])";
+        for _ in 0..30 {
+            if self.run(there, &[css]).await == true {
+                return;
+            }
+            self.press(TAB).await;
+        }
+        panic!("the keyboard does not reach `{css}`");
+    }
+
+    /// Opens the page and signs in.
+    pub async fn signed_in(url: &str) -> Self {
+        let browser = Self::open(url).await;
+        browser.sign_in(ADMIN.1).await;
+        browser.until_text("#live", "Live").await;
+        browser
     }
 
     pub async fn is_enabled(&self, css: &str) -> bool {
