@@ -45,3 +45,5 @@ everywhere! {
     a_file_that_breaks_off_leaves_no_parts
     a_job_that_can_not_be_read_hides_no_other
 }
+
+on!(a_folder, crate::support::Place::local(), [a_storage_that_fails_does_not_tell_where_it_is]);

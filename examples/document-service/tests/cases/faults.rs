@@ -137,3 +137,23 @@ pub async fn a_job_that_can_not_be_read_hides_no_other(place: Place) {
     stop.cancel();
     tokio::time::timeout(Duration::from_secs(60), worker).await.unwrap().unwrap().unwrap();
 }
+
+/// Users learn that it failed; the log alone says where and why.
+pub async fn a_storage_that_fails_does_not_tell_where_it_is(place: Place) {
+    let mut service = place.start(&["api"]);
+    service.forgiven = true;
+    let user = service.admin().await;
+    let id = user.upload("content", "context").await;
+    let waiting = user.until(&id, "PENDING").await;
+    let file = place.files().join(waiting["payload"]["content_key"].as_str().unwrap());
+    // A link that leads to itself can't be opened, whoever tries.
+    std::fs::remove_file(&file).unwrap();
+    std::os::unix::fs::symlink(&file, &file).unwrap();
+    let mut worker = place.start(&["worker"]);
+    worker.forgiven = true;
+    let job = user.until(&id, "FAILED").await;
+    let folder = place.dir.path().to_str().unwrap();
+    assert_eq!(job["errors"][0]["message"], "a file can't be read: the storage does not work");
+    assert!(!job.to_string().contains(folder), "{job}");
+    assert!(worker.log().contains(folder));
+}
