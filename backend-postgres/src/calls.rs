@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::postgres::PgRow;
-use sqlx::{Connection as _, Postgres};
+use sqlx::Connection as _;
+use sqlx::error::DatabaseError;
+use sqlx::postgres::{PgConnection, PgRow};
 use windlass_core::machine::Rescue;
 use windlass_core::{
     BlobKey, Change, Changed, Cursor, Inserted, JobId, NewJob, Note, Pruned, QueueChange,
@@ -20,6 +21,8 @@ use crate::session::{STATEMENT, timed_out};
 use crate::sql::Query;
 use crate::txn::{News, Txn};
 
+/// The constraint that jobs of the same id violate.
+const PRIMARY_KEY: &str = "jobs_pkey";
 /// How often a transaction runs again when others were in its way.
 const AGAIN: u32 = 12;
 
@@ -121,16 +124,19 @@ impl PostgresBackend {
     async fn once<O: Operation>(&self, operation: &O) -> Result<(O::Output, News), Failed> {
         let fail = |error| Failed { error, again: false, locked: false };
         let mut conn = self.session.acquire(O::NAME).await.map_err(fail)?;
-        let work = self.transact(operation, &mut conn.conn);
+        let held = conn.conn().map_err(|error| fail(map(O::NAME)(error)))?;
+        let work = self.transact(operation, held);
         let done = tokio::time::timeout(self.session.statement_timeout, work).await;
-        conn.ended = done.is_ok();
+        if let Ok(done) = &done {
+            conn.ended(done.is_ok());
+        }
         done.unwrap_or_else(|_| Err(fail(map(O::NAME)(timed_out(STATEMENT)))))
     }
 
     async fn transact<O: Operation>(
         &self,
         operation: &O,
-        conn: &mut sqlx::pool::PoolConnection<Postgres>,
+        conn: &mut PgConnection,
     ) -> Result<(O::Output, News), Failed> {
         let driver = |error: sqlx::Error| Failed {
             again: is_conflict(&error),
@@ -200,4 +206,12 @@ async fn pause(tries: u32) {
 /// Whether a short path found what only the long one can handle.
 pub(crate) fn needs_long_path(error: &sqlx::Error) -> bool {
     state(error).as_deref() == Some(LONG_PATH)
+}
+
+/// Whether a plain insert found what only the long path can handle: also that a job stands there under the same id.
+pub(crate) fn is_not_plain(error: &sqlx::Error) -> bool {
+    let stored = |error: &dyn DatabaseError| {
+        error.is_unique_violation() && error.constraint() == Some(PRIMARY_KEY)
+    };
+    needs_long_path(error) || error.as_database_error().is_some_and(stored)
 }

@@ -15,6 +15,7 @@ mod read;
 mod records;
 mod schema;
 mod session;
+mod spare;
 mod sql;
 mod storage;
 mod store;

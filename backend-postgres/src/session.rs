@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgRow};
-use sqlx::{Connection as _, Postgres, SqlStr};
+use sqlx::{Connection as _, SqlStr};
 use windlass_core::{Error, Result};
 
 use crate::error::map;
+use crate::spare::{Held, Spares};
 use crate::sql::{Query, safe};
 
 /// A plan made for an empty table must not be kept for a full one: every statement has an index to go by, and one that reads in order until its limit
@@ -71,6 +71,8 @@ pub(crate) struct Session {
     pub(crate) statement_timeout: Duration,
     /// The pool is the host's, who goes on with it after the backend was closed.
     pub(crate) hosts: bool,
+    /// Connections of the library's own that were in use a moment ago.
+    pub(crate) spares: Arc<Spares>,
     pub(crate) state: Arc<SessionState>,
     pub(crate) begin: Begin,
 }
@@ -91,11 +93,14 @@ impl Session {
     /// [`acquire`](Self::acquire) with the driver's own error.
     async fn connection(&self) -> sqlx::Result<Held> {
         let _waiting = Waiting::new(&self.state.waiting);
-        let conn = self.pool.acquire().await?;
+        let held = match self.hosts {
+            true => Held::hosts(self.pool.acquire().await?),
+            false => self.spares.acquire(&self.pool).await?,
+        };
         if self.state.closed.load(Ordering::Acquire) {
             return Err(sqlx::Error::PoolClosed);
         }
-        Ok(Held { conn, ended: false })
+        Ok(held)
     }
 
     /// Calls that wait for a connection now.
@@ -107,6 +112,7 @@ impl Session {
     pub(crate) async fn close(&self) {
         self.state.closed.store(true, Ordering::Release);
         if !self.hosts {
+            self.spares.close();
             self.pool.close().await;
         }
     }
@@ -125,9 +131,11 @@ impl Session {
 
     /// Runs one statement within the time that it may take.
     async fn within(&self, conn: &mut Held, query: Query) -> sqlx::Result<Vec<PgRow>> {
-        let work = self.fetch_on(&mut conn.conn, query);
+        let work = self.fetch_on(conn.conn()?, query);
         let done = tokio::time::timeout(self.statement_timeout, work).await;
-        conn.ended = done.is_ok();
+        if let Ok(done) = &done {
+            conn.ended(done.is_ok());
+        }
         done.unwrap_or_else(|_| Err(timed_out(STATEMENT)))
     }
 
@@ -160,22 +168,6 @@ impl<'a> Waiting<'a> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// A connection out of the pool. One on which a call was given up before its end goes back to no pool: what it is doing nobody knows, and waiting for
-/// the end would keep its place in the pool taken.
-pub(crate) struct Held {
-    pub(crate) conn: PoolConnection<Postgres>,
-    /// Nothing is under way on it.
-    pub(crate) ended: bool,
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        if !self.ended {
-            self.conn.close_on_drop();
-        }
     }
 }
 

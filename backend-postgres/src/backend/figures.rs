@@ -24,8 +24,9 @@ impl PostgresBackend {
     pub fn pool_figures(&self) -> PoolFigures {
         let pool = &self.session.pool;
         let size = pool.size();
-        // The two are read one after the other.
-        let idle = u32::try_from(pool.num_idle()).unwrap_or(u32::MAX).min(size);
+        // They are read one after the other.
+        let idle = pool.num_idle() + self.session.spares.idle();
+        let idle = u32::try_from(idle).unwrap_or(u32::MAX).min(size);
         PoolFigures {
             size,
             idle,

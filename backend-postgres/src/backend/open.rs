@@ -15,12 +15,11 @@ use crate::ops::bounds::Bounds;
 use crate::ops::maintain::Upkeep;
 use crate::options::{PostgresOptions, check_tls, config};
 use crate::schema;
-use crate::session::{self, Begin, Held, STATEMENT, Session, SessionState, timed_out};
+use crate::session::{self, Begin, STATEMENT, Session, SessionState, timed_out};
+use crate::spare::{FRESH, Held, Spares};
 use crate::sql::Statements;
 use crate::wake::{Hub, Line};
 
-/// A connection that was idle for longer is tried before it is used.
-const FRESH: Duration = Duration::from_secs(1);
 /// How long to wait for a connection that is tried.
 const TRY: Duration = Duration::from_secs(2);
 /// How long to wait for other processes that are making the schema, and then to make it.
@@ -85,9 +84,9 @@ impl PostgresBackend {
         options.connect = PgConnectOptions::clone(&pool.connect_options());
         let conn = pool.acquire().await.map_err(|error| explain(&options, error))?;
         // One that failed, or was given up, may still be in a transaction: it goes back to no pool.
-        let mut held = Held { conn, ended: false };
-        migrate(&mut held.conn, &options).await?;
-        held.ended = true;
+        let mut held = Held::hosts(conn);
+        migrate(held.conn().map_err(|error| explain(&options, error))?, &options).await?;
+        held.ended(true);
         drop(held);
         Ok(Self::assemble(options, pool, true))
     }
@@ -102,6 +101,7 @@ impl PostgresBackend {
             pooled: options.pooled,
             statement_timeout: options.statement_timeout,
             hosts,
+            spares: Spares::new(options.connections),
             state: Arc::new(SessionState::default()),
         };
         let connect = options.connect.clone().disable_statement_logging();
