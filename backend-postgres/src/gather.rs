@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use windlass_core::{Error, NewJob, Result};
 
 use crate::PostgresBackend;
-use crate::calls::needs_long_path;
+use crate::calls::is_not_plain;
 use crate::error::{NAME, map};
 use crate::ops::plain;
 
@@ -122,7 +122,7 @@ async fn send(mut sender: Sender) {
                 backend.hub.committed(&plain::news(&jobs));
                 Ok(Short::Stored)
             }
-            Err(error) if needs_long_path(&error) => Ok(Short::Long),
+            Err(error) if is_not_plain(&error) => Ok(Short::Long),
             Err(error) => Err(map("insert")(error)),
         };
         for done in waiting {

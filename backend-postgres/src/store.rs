@@ -12,7 +12,7 @@ use windlass_core::{
 
 use crate::PostgresBackend;
 use crate::calls::{
-    Append, BlobsDeleted, ChangeJobs, ConfigureQueue, Insert, Prune, StageBlobs, needs_long_path,
+    Append, BlobsDeleted, ChangeJobs, ConfigureQueue, Insert, Prune, StageBlobs, is_not_plain,
 };
 use crate::error::map;
 use crate::gather::{self, Short};
@@ -42,7 +42,7 @@ impl Store for PostgresBackend {
                     self.hub.committed(&plain::news(jobs));
                     return Ok(plain::inserted(jobs));
                 }
-                Err(error) if needs_long_path(&error) => {}
+                Err(error) if is_not_plain(&error) => {}
                 Err(error) => return Err(map("insert")(error)),
             }
         }

@@ -53,6 +53,9 @@ pub(crate) fn news(jobs: &[NewJob]) -> News {
 
 /// The statement that inserts plain jobs.
 pub(crate) fn insert(sql: &Statements, jobs: &[NewJob]) -> Query {
+    if let [job] = jobs {
+        return insert_one(sql, job);
+    }
     let (mut tally, mut facts) = (Tally::default(), Vec::with_capacity(jobs.len()));
     for job in jobs {
         let (queue, kind) = (job.queue.as_str(), job.kind.as_str());
@@ -82,6 +85,27 @@ pub(crate) fn insert(sql: &Statements, jobs: &[NewJob]) -> Query {
         .bind(states)
         .bind(numbers)
         .bind(feed::changes(Cause::Inserted, facts))
+}
+
+fn insert_one(sql: &Statements, job: &NewJob) -> Query {
+    let (queue, kind, delay) = (job.queue.as_str(), job.kind.as_str(), delay(job));
+    let to = machine::inserted(delay);
+    let (from, worker, error) = (None, None, None);
+    let fact = Fact { job: job.id, kind, queue, from, to, attempt: 0, worker, error };
+    query(&sql.insert_one)
+        .bind(*job.id.as_uuid())
+        .bind(queue.to_owned())
+        .bind(kind.to_owned())
+        .bind(job.priority.0)
+        .bind(micros(delay))
+        .bind(int(job.max_attempts))
+        .bind(job.timeout.map(micros))
+        .bind(meta(job))
+        .bind(tags(job))
+        .bind(i16::from(job.args.encoding.code()))
+        .bind(job.args.bytes.to_vec())
+        .bind(i16::from(to.code()))
+        .bind(feed::changes(Cause::Inserted, vec![fact]))
 }
 
 /// What became of plain jobs: all are new.

@@ -40,47 +40,52 @@ BEGIN
 END
 $$;
 
+-- What would let a statement for many jobs fail by one (a number that overflows, an array of another shape) is kept out: by types, since the text of
+-- a table's own constraint is read again for every statement that adds or changes rows.
+CREATE DOMAIN windlass.natural AS integer CHECK (VALUE >= 0);
+CREATE DOMAIN windlass.counter AS integer CHECK (VALUE BETWEEN 0 AND 2000000000);
+CREATE DOMAIN windlass.epoch AS bigint CHECK (VALUE BETWEEN 0 AND 4294967295);
+CREATE DOMAIN windlass.span AS bigint CHECK (VALUE BETWEEN 0 AND 4611686018427387904);
+CREATE DOMAIN windlass.moment AS bigint CHECK (VALUE >= 0);
+CREATE DOMAIN windlass.tags AS text[] CHECK (coalesce(array_ndims(VALUE), 1) = 1 AND coalesce(array_lower(VALUE, 1), 1) = 1
+    AND array_position(VALUE, NULL) IS NULL);
+
 -- Jobs that wait or run. `rank` orders the available ones: priority in the high bits, then the turn at which the job became
 -- available. `trail` is the job's own list of state changes.
 CREATE TABLE windlass.jobs (
     id           uuid     NOT NULL PRIMARY KEY,
-    state        smallint NOT NULL CHECK (state BETWEEN 0 AND 4),
+    state        smallint NOT NULL,
     lane         smallint NOT NULL DEFAULT 0,
     priority     smallint NOT NULL,
     queue        text     NOT NULL COLLATE "C",
     kind         text     NOT NULL COLLATE "C",
     rank         bigint,
-    due_at       bigint   NOT NULL,
-    epoch        bigint   NOT NULL DEFAULT 0,
-    attempt      integer  NOT NULL DEFAULT 0,
-    max_attempts integer  NOT NULL,
-    snoozes      integer  NOT NULL DEFAULT 0,
-    crashes      integer  NOT NULL DEFAULT 0,
+    due_at       windlass.moment NOT NULL,
+    epoch        windlass.epoch NOT NULL DEFAULT 0,
+    attempt      windlass.counter NOT NULL DEFAULT 0,
+    max_attempts windlass.natural NOT NULL,
+    snoozes      windlass.counter NOT NULL DEFAULT 0,
+    crashes      windlass.counter NOT NULL DEFAULT 0,
     worker       uuid,
     claim_id     uuid,
-    started_at   bigint,
+    started_at   windlass.moment,
     deadline_at  bigint,
     cancelling   boolean  NOT NULL DEFAULT false,
-    timeout      bigint,
-    created_at   bigint   NOT NULL,
+    timeout      windlass.span,
+    created_at   windlass.moment NOT NULL,
     unique_key   text     COLLATE "C",
     unique_mode  smallint,
     unique_until bigint,
-    notes        integer  NOT NULL DEFAULT 0,
-    changes      integer  NOT NULL DEFAULT 1,
+    notes        windlass.counter NOT NULL DEFAULT 0,
+    changes      windlass.counter NOT NULL DEFAULT 1,
     meta         text,
-    tags         text[],
+    tags         windlass.tags,
     progress     text,
     errors       text,
     encoding     smallint NOT NULL,
     args         bytea    NOT NULL,
     trail        text     NOT NULL,
-    -- What would let a statement for many jobs fail by one (a number that overflows, an array of another shape) is kept out.
-    CONSTRAINT jobs_sound CHECK ((state <> 3 OR worker IS NOT NULL AND claim_id IS NOT NULL) AND epoch >= 0 AND epoch <= 4294967295 AND attempt >= 0 AND attempt <= 2000000000 AND max_attempts >= 0
-        AND snoozes >= 0 AND snoozes <= 2000000000 AND crashes >= 0 AND crashes <= 2000000000 AND notes >= 0 AND notes <= 2000000000
-        AND changes >= 0 AND changes <= 2000000000 AND timeout >= 0 AND timeout <= 4611686018427387904
-        AND due_at >= 0 AND created_at >= 0 AND started_at >= 0
-        AND coalesce(array_ndims(tags), 1) = 1 AND coalesce(array_lower(tags, 1), 1) = 1 AND array_position(tags, NULL) IS NULL)
+    CONSTRAINT jobs_sound CHECK (state >= 0 AND state <= 4 AND (state <> 3 OR worker IS NOT NULL AND claim_id IS NOT NULL))
 );
 -- Only runnable jobs, led by queue, lane and kind, so that nothing else stands in the way of a claim.
 CREATE INDEX jobs_ready ON windlass.jobs (queue, lane, kind, rank) WHERE state = 2;
@@ -97,37 +102,32 @@ CREATE TABLE windlass.finished (
     priority     smallint NOT NULL,
     queue        text     NOT NULL COLLATE "C",
     kind         text     NOT NULL COLLATE "C",
-    due_at       bigint   NOT NULL,
-    epoch        bigint   NOT NULL,
-    attempt      integer  NOT NULL,
-    max_attempts integer  NOT NULL,
-    snoozes      integer  NOT NULL,
-    crashes      integer  NOT NULL,
+    due_at       windlass.moment NOT NULL,
+    epoch        windlass.epoch NOT NULL,
+    attempt      windlass.counter NOT NULL,
+    max_attempts windlass.natural NOT NULL,
+    snoozes      windlass.counter NOT NULL,
+    crashes      windlass.counter NOT NULL,
     worker       uuid,
     claim_id     uuid,
-    started_at   bigint,
-    finished_at  bigint   NOT NULL,
-    timeout      bigint,
-    created_at   bigint   NOT NULL,
+    started_at   windlass.moment,
+    finished_at  windlass.moment NOT NULL,
+    timeout      windlass.span,
+    created_at   windlass.moment NOT NULL,
     unique_key   text     COLLATE "C",
     unique_mode  smallint,
     unique_until bigint,
-    notes        integer  NOT NULL,
-    changes      integer  NOT NULL,
+    notes        windlass.counter NOT NULL,
+    changes      windlass.counter NOT NULL,
     meta         text,
-    tags         text[],
+    tags         windlass.tags,
     progress     text,
     errors       text,
     encoding     smallint NOT NULL,
     args         bytea    NOT NULL,
     result_encoding smallint,
     result       bytea,
-    trail        text     NOT NULL,
-    CONSTRAINT finished_sound CHECK (epoch >= 0 AND epoch <= 4294967295 AND attempt >= 0 AND attempt <= 2000000000 AND max_attempts >= 0
-        AND snoozes >= 0 AND snoozes <= 2000000000 AND crashes >= 0 AND crashes <= 2000000000 AND notes >= 0 AND notes <= 2000000000
-        AND changes >= 0 AND changes <= 2000000000 AND timeout >= 0 AND timeout <= 4611686018427387904
-        AND due_at >= 0 AND created_at >= 0 AND started_at >= 0 AND finished_at >= 0
-        AND coalesce(array_ndims(tags), 1) = 1 AND coalesce(array_lower(tags, 1), 1) = 1 AND array_position(tags, NULL) IS NULL)
+    trail        text     NOT NULL
 );
 CREATE INDEX finished_age ON windlass.finished (state, finished_at);
 -- Failures are few among the finished, and what people look for.
@@ -237,11 +237,12 @@ BEGIN
 END
 $$;
 
--- Refuses a plain insert into queues that have a maximum depth, which must be watched.
-CREATE FUNCTION windlass.require_no_depth(names text[]) RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$
+-- The same for a plain insert, which may not go into queues that have a maximum depth either: it must be watched.
+CREATE FUNCTION windlass.require_plain(ids uuid[], added bigint, names text[]) RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
-    IF EXISTS (SELECT FROM windlass.queues WHERE name = ANY (names) AND max_depth IS NOT NULL) THEN
-        RAISE EXCEPTION 'a queue has a maximum depth' USING ERRCODE = 'WL001';
+    IF added <> cardinality(ids) OR EXISTS (SELECT FROM windlass.finished WHERE id = ANY (ids))
+        OR EXISTS (SELECT FROM windlass.queues WHERE name = ANY (names) AND max_depth IS NOT NULL) THEN
+        RAISE EXCEPTION 'some of the jobs are stored already, or a queue has a maximum depth' USING ERRCODE = 'WL001';
     END IF;
     RETURN true;
 END
