@@ -54,13 +54,17 @@ picked AS MATERIALIZED (
     SELECT id FROM several WHERE (SELECT count(*) FROM several) >= least($9, (SELECT count(*) FROM seen))
     UNION ALL
     SELECT id FROM rest),
-entry AS MATERIALIZED (
+drawn AS MATERIALIZED (
     SELECT windlass.next_entry() AS seq, c.now FROM clock AS c WHERE (SELECT count(*) FROM picked) > 0),
+-- What is the same in the trail of each.
+entry AS MATERIALIZED (
+    SELECT d.seq, d.now, ',[' || d.seq || ',' || d.now || ',2,3,' AS head, ',3,"' || encode(uuid_send($1::uuid), 'hex') || '"]' AS tail
+    FROM drawn AS d),
 took AS (
     UPDATE windlass.jobs AS j SET
         state = 3, epoch = j.epoch + 1, attempt = j.attempt + 1, worker = $1, claim_id = $2, started_at = e.now,
         deadline_at = e.now + j.timeout, changes = j.changes + 1,
-        trail = j.trail || ',[' || e.seq || ',' || e.now || ',2,3,' || (j.attempt + 1) || ',3,"' || replace($1::uuid::text, '-', '') || '"]'
+        trail = concat(j.trail, e.head, j.attempt + 1, e.tail)
     FROM entry AS e
     WHERE j.id = ANY (ARRAY(SELECT id FROM picked)) AND j.state + 0 = 2
     RETURNING j.id, j.epoch, j.kind, j.encoding, j.args, j.meta, j.tags, j.priority, j.attempt, j.max_attempts, j.snoozes, j.crashes,
@@ -71,12 +75,12 @@ freed AS (
         AND u.job = ANY (ARRAY(SELECT t.id FROM took AS t WHERE t.unique_mode = 0)) AND u.mode = 0),
 counted AS (
     INSERT INTO windlass.counts (queue, kind, state, jobs)
-    SELECT $3, t.kind, s.state, s.sign * count(*) FROM took AS t, (VALUES (2::smallint, -1), (3::smallint, 1)) AS s (state, sign)
-    GROUP BY t.kind, s.state, s.sign),
+    SELECT $3, t.kind, s.state, s.sign * t.jobs
+    FROM (SELECT kind, count(*) AS jobs FROM took GROUP BY kind) AS t, (VALUES (2::smallint, -1), (3::smallint, 1)) AS s (state, sign)),
 told AS (
     INSERT INTO windlass.events (seq, at, body)
-    SELECT e.seq, e.now, '{"c":3,"n":["' || $3 || '"],"w":["' || replace($1::uuid::text, '-', '') || '"],"j":[' || (
-        SELECT string_agg('["' || replace(t.id::text, '-', '') || '","' || t.kind || '",0,2,3,' || t.attempt || ',0]', ',' ORDER BY t.id)
+    SELECT e.seq, e.now, '{"c":3,"n":["' || $3 || '"],"w":["' || encode(uuid_send($1::uuid), 'hex') || '"],"j":[' || (
+        SELECT string_agg(concat('["', encode(uuid_send(t.id), 'hex'), '","', t.kind, '",0,2,3,', t.attempt, ',0]'), ',' ORDER BY t.id)
         FROM took AS t) || '],"e":[]}'
     FROM entry AS e)
 -- The first row stands for the claim: whether the worker has a lease; instead of an epoch the last turn given out, if the queue was looked at;

@@ -8,8 +8,9 @@ locked AS MATERIALIZED (
 mine AS MATERIALIZED (
     SELECT l.*, w.encoding AS result_encoding, w.result FROM locked AS l
     JOIN want AS w ON w.id = l.id AND w.epoch = l.epoch AND w.claim_id = l.claim_id WHERE l.state = 3),
-entry AS MATERIALIZED (
+drawn AS MATERIALIZED (
     SELECT windlass.next_entry() AS seq, windlass.now() AS now WHERE (SELECT count(*) FROM mine) > 0),
+entry AS MATERIALIZED (SELECT d.seq, d.now, ',[' || d.seq || ',' || d.now || ',3,5,' AS head FROM drawn AS d),
 gone AS (
     DELETE FROM windlass.jobs AS j WHERE j.id = ANY (ARRAY(SELECT m.id FROM mine AS m))),
 kept AS (
@@ -19,7 +20,7 @@ kept AS (
     SELECT m.id, 5, m.priority, m.queue, m.kind, m.due_at, m.epoch, m.attempt, m.max_attempts, m.snoozes, m.crashes, m.worker,
         m.claim_id, m.started_at, e.now, m.timeout, m.created_at, m.unique_key, m.unique_mode, m.unique_until, m.notes, m.changes + 1,
         m.meta, m.tags, m.progress, m.errors, m.encoding, m.args, m.result_encoding, m.result,
-        m.trail || ',[' || e.seq || ',' || e.now || ',3,5,' || m.attempt || ',4]'
+        concat(m.trail, e.head, m.attempt, ',4]')
     FROM mine AS m, entry AS e),
 freed AS (
     DELETE FROM windlass.unique_keys AS u
@@ -27,13 +28,13 @@ freed AS (
         AND u.job = ANY (ARRAY(SELECT m.id FROM mine AS m WHERE m.unique_mode <> 2)) AND u.mode <> 2),
 counted AS (
     INSERT INTO windlass.counts (queue, kind, state, jobs)
-    SELECT m.queue, m.kind, s.state, s.sign * count(*) FROM mine AS m, (VALUES (3::smallint, -1), (5::smallint, 1)) AS s (state, sign)
-    GROUP BY m.queue, m.kind, s.state, s.sign),
+    SELECT m.queue, m.kind, s.state, s.sign * m.jobs FROM (SELECT queue, kind, count(*) AS jobs FROM mine GROUP BY queue, kind) AS m,
+        (VALUES (3::smallint, -1), (5::smallint, 1)) AS s (state, sign)),
 told AS (
     INSERT INTO windlass.events (seq, at, body)
     SELECT e.seq, e.now, '{"c":4,"n":[],"w":[],"j":[' || (
-        SELECT string_agg('["' || replace(m.id::text, '-', '') || '","' || m.kind || '","' || m.queue || '",3,5,' || m.attempt || ',"'
-            || replace(m.worker::text, '-', '') || '"]', ',' ORDER BY m.id)
+        SELECT string_agg(concat('["', encode(uuid_send(m.id), 'hex'), '","', m.kind, '","', m.queue, '",3,5,', m.attempt, ',"',
+            encode(uuid_send(m.worker), 'hex'), '"]'), ',' ORDER BY m.id)
         FROM mine AS m) || '],"e":[]}'
     FROM entry AS e)
 SELECT m.id, m.changes + 1 FROM mine AS m
