@@ -51,10 +51,10 @@ pub(crate) fn unique_job() -> NewJob {
     job
 }
 
-/// One of the library's statements, for the default schema. Functions that name the class of locks are the schema's alone.
+/// One of the library's statements, for the default schema, with another class of locks than the schema's functions name.
 pub(crate) fn statement(name: &str) -> String {
     let path = format!("{}/src/sql/{name}.sql", env!("CARGO_MANIFEST_DIR"));
-    std::fs::read_to_string(path).unwrap()
+    std::fs::read_to_string(path).unwrap().replace("$class$", "1")
 }
 
 /// Statements in this database that wait for a lock.
