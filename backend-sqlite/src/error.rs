@@ -149,6 +149,12 @@ pub(crate) fn is_no_json(error: &sqlx::Error) -> bool {
     message == Some("JSON cannot hold BLOB values")
 }
 
+/// Whether a transaction was not begun as what it was guessed from had changed: what `insert_guess.sql` says.
+pub(crate) fn is_wrong_guess(error: &sqlx::Error) -> bool {
+    let message = error.as_database_error().map(DatabaseError::message);
+    message.is_some_and(|message| message.contains("guessed wrong"))
+}
+
 /// A driver error with the way out. SQLite's own messages quote no bound values.
 #[derive(Debug)]
 struct Fault {

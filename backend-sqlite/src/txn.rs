@@ -144,6 +144,21 @@ impl<'c> Txn<'c> {
         }
     }
 
+    /// A transaction that begins with its first statement, and fails there unless the tick is as given and `check` finds nothing
+    /// wrong. What its first operation would look at is empty.
+    pub(crate) fn guess(
+        conn: &'c mut SqliteConnection,
+        tick: Tick,
+        check: Statement,
+        clock: &Clock,
+        limits: &'c Limits,
+    ) -> Self {
+        let mut txn = Self::new(conn, tick, clock, limits).with_looked(Some(Vec::new()));
+        txn.deferred.push(statement("BEGIN IMMEDIATE"));
+        txn.deferred.push(check);
+        txn
+    }
+
     /// With what [`begin`](Self::begin) looked at.
     pub(crate) fn with_looked(mut self, looked: Option<Vec<SqliteRow>>) -> Self {
         self.looked = looked;
@@ -215,6 +230,11 @@ impl<'c> Txn<'c> {
             Some(rows) => Ok(rows),
             None => self.read(statement).await,
         }
+    }
+
+    /// Whether the transaction began with a look that found nothing.
+    pub(crate) fn looked_at_nothing(&self) -> bool {
+        self.looked.as_ref().is_some_and(Vec::is_empty)
     }
 
     /// Forgets what the transaction began with.

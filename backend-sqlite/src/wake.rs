@@ -131,6 +131,11 @@ impl Hub {
         if until(&self.ready, news, timeout).await { Wake::Hint } else { Wake::Timeout }
     }
 
+    /// The tick after the last commit that is known.
+    pub(crate) fn tick(&self) -> Tick {
+        self.lock().tick
+    }
+
     /// The number of the last feed entry that is known.
     pub(crate) fn seq(&self) -> i64 {
         self.lock().tick.seq

@@ -1,6 +1,8 @@
 //! The one writer of a process: a thread with a runtime of its own, so that a blocked host can't hold up heartbeats.
 //! It takes whatever waits in its channels and applies all of it in one transaction: one COMMIT for many calls.
 
+mod transaction;
+
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,13 +14,14 @@ use tokio::sync::{mpsc, oneshot};
 use windlass_core::{Error, Inserted, NewJob, Result};
 
 use crate::clock::Clock;
-use crate::error::{self, BUSY, NAME};
+use crate::error::{self, NAME};
 use crate::open;
 use crate::ops::insert;
 use crate::options::SqliteOptions;
 use crate::script::Statement;
 use crate::txn::{Tick, Txn};
 use crate::wake::SharedHub;
+use transaction::{Guess, Outcome, rollback, transaction};
 
 /// Calls that may wait for the writer; beyond it callers wait to get in.
 const CHANNEL: usize = 1_024;
@@ -68,8 +71,14 @@ impl Writer {
             .build()
             .map_err(|e| error::translate("open", sqlx::Error::Io(e)))?;
         let (last_news, options) = (Instant::now(), shared.options.clone());
-        let thread =
-            Thread { conn: Some(conn), shared, calls: calls_rx, urgent: urgent_rx, last_news };
+        let thread = Thread {
+            conn: Some(conn),
+            shared,
+            calls: calls_rx,
+            urgent: urgent_rx,
+            last_news,
+            guess: Guess::default(),
+        };
         std::thread::Builder::new()
             .name("windlass-sqlite-writer".to_owned())
             .spawn(move || runtime.block_on(thread.run()))
@@ -251,6 +260,7 @@ struct Thread {
     urgent: mpsc::Receiver<Box<dyn Call>>,
     /// When the last call came or the last commit of another process was seen.
     last_news: Instant,
+    guess: Guess,
 }
 
 impl Thread {
@@ -366,7 +376,7 @@ impl Thread {
         // Without savepoints first: an operation that fails is rare, and then all are run again, each in its own.
         let mut guarded = false;
         loop {
-            match transaction(conn, &self.shared, batch, guarded).await {
+            match transaction(conn, &self.shared, &mut self.guess, batch, guarded).await {
                 Ok(Outcome::Done) => return,
                 Ok(Outcome::RunGuarded) => guarded = true,
                 Err(error) => {
@@ -382,123 +392,4 @@ impl Thread {
             }
         }
     }
-}
-
-enum Outcome {
-    /// Committed; or the only call failed and nothing was written.
-    Done,
-    /// An operation failed among others: nothing was written, run each in a savepoint.
-    RunGuarded,
-}
-
-/// Runs the calls in one transaction. An error means that nothing was written as far as is known.
-async fn transaction(
-    conn: &mut SqliteConnection,
-    shared: &Shared,
-    batch: &mut [Box<dyn Call>],
-    guarded: bool,
-) -> sqlx::Result<Outcome> {
-    let alone = batch.len() == 1;
-    let look = if guarded { None } else { first_look(batch) };
-    let mut txn = begin(conn, shared, look).await?;
-    shared.hub.found(txn.found());
-    let mut clean = true;
-    if !guarded && !alone {
-        clean = insert_shared(&mut txn, batch).await;
-    }
-    for call in batch.iter_mut().filter(|call| guarded || alone || call.shareable().is_none()) {
-        if guarded {
-            run_guarded(&mut txn, call).await?;
-        } else {
-            clean &= call.run(&mut txn).await;
-        }
-    }
-    if !clean {
-        rollback(txn.conn).await;
-        // The answer of a call that failed alone stands.
-        return Ok(if alone { Outcome::Done } else { Outcome::RunGuarded });
-    }
-    match txn.commit().await {
-        Ok((news, tick)) => shared.hub.committed(news, tick),
-        // A write that went with the COMMIT may have failed: run guarded, each call learns its own fate.
-        Err(_) if !alone && !guarded => {
-            rollback(conn).await;
-            return Ok(Outcome::RunGuarded);
-        }
-        Err(error) => return Err(error),
-    }
-    Ok(Outcome::Done)
-}
-
-/// What the first of the calls looks at first.
-fn first_look(batch: &[Box<dyn Call>]) -> Option<Statement> {
-    if let [alone] = batch {
-        return alone.look();
-    }
-    let sharing: Vec<&[NewJob]> = batch.iter().filter_map(|call| call.shareable()).collect();
-    (!sharing.is_empty()).then(|| insert::look(&sharing))
-}
-
-/// Runs a call in a savepoint of its own.
-async fn run_guarded(txn: &mut Txn<'_>, call: &mut Box<dyn Call>) -> sqlx::Result<()> {
-    let mark = txn.mark();
-    sqlx::query("SAVEPOINT windlass_call").execute(&mut *txn.conn).await?;
-    let mut ok = call.run(txn).await;
-    if ok && let Err(error) = txn.settle().await {
-        call.fail(error);
-        ok = false;
-    }
-    if !ok {
-        sqlx::query("ROLLBACK TO windlass_call").execute(&mut *txn.conn).await?;
-        txn.reset(mark);
-    }
-    sqlx::query("RELEASE windlass_call").execute(&mut *txn.conn).await?;
-    Ok(())
-}
-
-/// Inserts the jobs of all calls that may share statements. False when the statements failed; an error that concerns
-/// one call alone is its answer.
-async fn insert_shared(txn: &mut Txn<'_>, batch: &mut [Box<dyn Call>]) -> bool {
-    txn.during = Insert::NAME;
-    let calls: Vec<&[NewJob]> = batch.iter().filter_map(|call| call.shareable()).collect();
-    if calls.is_empty() {
-        return true;
-    }
-    let answers = insert::insert_calls(txn, &calls).await;
-    txn.forget_looked();
-    let Ok(answers) = answers else { return false };
-    let sharing = batch.iter_mut().filter(|call| call.shareable().is_some());
-    sharing.zip(answers).for_each(|(call, answer)| call.shared(answer));
-    true
-}
-
-/// Begins, trying again for as long as another process holds the lock.
-async fn begin<'c>(
-    conn: &'c mut SqliteConnection,
-    shared: &'c Shared,
-    look: Option<Statement>,
-) -> sqlx::Result<Txn<'c>> {
-    let deadline = Instant::now() + shared.options.busy_timeout;
-    let (mut tries, mut look) = (0, look);
-    let (tick, looked) = loop {
-        match Txn::begin(conn, look.clone()).await {
-            Ok(begun) => break begun,
-            Err(error) if error::code(&error) == Some(BUSY) && Instant::now() < deadline => {
-                tries += 1;
-                tokio::time::sleep(open::pause(tries)).await;
-            }
-            // The operation looks by itself, and gets round what is in the way.
-            Err(error) if look.is_some() && error::is_no_json(&error) => {
-                rollback(conn).await;
-                look = None;
-            }
-            Err(error) => return Err(error),
-        }
-    };
-    Ok(Txn::new(conn, tick, &shared.clock, &shared.options.limits).with_looked(looked))
-}
-
-async fn rollback(conn: &mut SqliteConnection) {
-    // SQLite has rolled back by itself after some errors; then this one fails, and that is fine.
-    let _ = sqlx::query("ROLLBACK").execute(conn).await;
 }

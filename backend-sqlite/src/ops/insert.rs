@@ -14,7 +14,7 @@ use crate::ops::shapes::Shapes;
 use crate::ops::stored::Stored;
 use crate::ops::unique::{self, Holder};
 use crate::script::{Statement, statement};
-use crate::txn::{Tally, Txn};
+use crate::txn::{Tally, Tick, Txn};
 use windlass_core::kit::feed::{self, Fact};
 use windlass_core::kit::trail;
 use windlass_core::kit::{micros, timestamp};
@@ -29,6 +29,17 @@ pub(crate) async fn insert(txn: &mut Txn<'_>, jobs: &[NewJob]) -> Result<Vec<Ins
 pub(crate) fn look(calls: &[&[NewJob]]) -> Statement {
     let all = calls.iter().flat_map(|jobs| jobs.iter());
     statement(include_str!("../sql/insert_look.sql")).bind(ids(all.map(|job| job.id.as_bytes())))
+}
+
+/// Fails unless the tick is as given and [`look`] would find nothing.
+pub(crate) fn check_guess(calls: &[&[NewJob]], tick: &Tick) -> Statement {
+    let all = calls.iter().flat_map(|jobs| jobs.iter());
+    statement(include_str!("../sql/insert_guess.sql"))
+        .bind(ids(all.map(|job| job.id.as_bytes())))
+        .bind(tick.now)
+        .bind(tick.seq)
+        .bind(tick.turn)
+        .bind(tick.config)
 }
 
 /// Inserts the follow-ups of a completion. A queue's maximum depth stands at the door: a success inside is never

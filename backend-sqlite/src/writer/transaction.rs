@@ -1,0 +1,175 @@
+//! One transaction for all the calls that wait.
+
+use std::time::Instant;
+
+use sqlx::SqliteConnection;
+use windlass_core::NewJob;
+
+use super::{Call, Insert, Operation as _, Shared};
+use crate::error::{self, BUSY};
+use crate::open;
+use crate::ops::insert;
+use crate::script::Statement;
+use crate::txn::Txn;
+
+pub(super) enum Outcome {
+    /// Committed; or the only call failed and nothing was written.
+    Done,
+    /// An operation failed among others: nothing was written, run each in a savepoint.
+    RunGuarded,
+}
+
+/// Whether inserts may begin without a look: what they would have seen was as guessed the last time.
+#[derive(Debug, Default)]
+pub(super) struct Guess(bool);
+
+/// Runs the calls in one transaction. An error means that nothing was written as far as is known.
+pub(super) async fn transaction(
+    conn: &mut SqliteConnection,
+    shared: &Shared,
+    guess: &mut Guess,
+    batch: &mut [Box<dyn Call>],
+    guarded: bool,
+) -> sqlx::Result<Outcome> {
+    let alone = batch.len() == 1;
+    let inserts = batch.iter().all(|call| call.shareable().is_some());
+    if inserts && !guarded && guess.0 {
+        match guessed(conn, shared, batch).await {
+            Ok(()) => return Ok(Outcome::Done),
+            Err(error) if error::is_wrong_guess(&error) || error::code(&error) == Some(BUSY) => {
+                guess.0 = false;
+            }
+            Err(_) if !alone => return Ok(Outcome::RunGuarded),
+            Err(error) => return Err(error),
+        }
+    }
+    let known = shared.hub.tick();
+    let look = if guarded { None } else { first_look(batch) };
+    let mut txn = begin(conn, shared, look).await?;
+    if inserts {
+        guess.0 = txn.found() == known && txn.looked_at_nothing();
+    }
+    shared.hub.found(txn.found());
+    let mut clean = true;
+    if !guarded && !alone {
+        clean = insert_shared(&mut txn, batch).await;
+    }
+    for call in batch.iter_mut().filter(|call| guarded || alone || call.shareable().is_none()) {
+        if guarded {
+            run_guarded(&mut txn, call).await?;
+        } else {
+            clean &= call.run(&mut txn).await;
+        }
+    }
+    if !clean {
+        rollback(txn.conn).await;
+        // The answer of a call that failed alone stands.
+        return Ok(if alone { Outcome::Done } else { Outcome::RunGuarded });
+    }
+    match txn.commit().await {
+        Ok((news, tick)) => shared.hub.committed(news, tick),
+        // A write that went with the COMMIT may have failed: run guarded, each call learns its own fate.
+        Err(_) if !alone && !guarded => {
+            rollback(conn).await;
+            return Ok(Outcome::RunGuarded);
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(Outcome::Done)
+}
+
+/// Runs inserts in one go with the beginning and the COMMIT: what they would look at first is guessed, and the transaction fails
+/// when that is wrong. On an error nothing was written.
+async fn guessed(
+    conn: &mut SqliteConnection,
+    shared: &Shared,
+    batch: &mut [Box<dyn Call>],
+) -> sqlx::Result<()> {
+    let tick = shared.hub.tick();
+    let calls: Vec<&[NewJob]> = batch.iter().filter_map(|call| call.shareable()).collect();
+    let check = insert::check_guess(&calls, &tick);
+    let mut txn = Txn::guess(conn, tick, check, &shared.clock, &shared.options.limits);
+    // Only writes that wait for the COMMIT: nothing can fail before.
+    insert_shared(&mut txn, batch).await;
+    match txn.commit().await {
+        Ok((news, tick)) => shared.hub.committed(news, tick),
+        Err(error) => {
+            rollback(conn).await;
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// What the first of the calls looks at first.
+fn first_look(batch: &[Box<dyn Call>]) -> Option<Statement> {
+    if let [alone] = batch {
+        return alone.look();
+    }
+    let sharing: Vec<&[NewJob]> = batch.iter().filter_map(|call| call.shareable()).collect();
+    (!sharing.is_empty()).then(|| insert::look(&sharing))
+}
+
+/// Runs a call in a savepoint of its own.
+async fn run_guarded(txn: &mut Txn<'_>, call: &mut Box<dyn Call>) -> sqlx::Result<()> {
+    let mark = txn.mark();
+    sqlx::query("SAVEPOINT windlass_call").execute(&mut *txn.conn).await?;
+    let mut ok = call.run(txn).await;
+    if ok && let Err(error) = txn.settle().await {
+        call.fail(error);
+        ok = false;
+    }
+    if !ok {
+        sqlx::query("ROLLBACK TO windlass_call").execute(&mut *txn.conn).await?;
+        txn.reset(mark);
+    }
+    sqlx::query("RELEASE windlass_call").execute(&mut *txn.conn).await?;
+    Ok(())
+}
+
+/// Inserts the jobs of all calls that may share statements. False when the statements failed; an error that concerns
+/// one call alone is its answer.
+async fn insert_shared(txn: &mut Txn<'_>, batch: &mut [Box<dyn Call>]) -> bool {
+    txn.during = Insert::NAME;
+    let calls: Vec<&[NewJob]> = batch.iter().filter_map(|call| call.shareable()).collect();
+    if calls.is_empty() {
+        return true;
+    }
+    let answers = insert::insert_calls(txn, &calls).await;
+    txn.forget_looked();
+    let Ok(answers) = answers else { return false };
+    let sharing = batch.iter_mut().filter(|call| call.shareable().is_some());
+    sharing.zip(answers).for_each(|(call, answer)| call.shared(answer));
+    true
+}
+
+/// Begins, trying again for as long as another process holds the lock.
+async fn begin<'c>(
+    conn: &'c mut SqliteConnection,
+    shared: &'c Shared,
+    look: Option<Statement>,
+) -> sqlx::Result<Txn<'c>> {
+    let deadline = Instant::now() + shared.options.busy_timeout;
+    let (mut tries, mut look) = (0, look);
+    let (tick, looked) = loop {
+        match Txn::begin(conn, look.clone()).await {
+            Ok(begun) => break begun,
+            Err(error) if error::code(&error) == Some(BUSY) && Instant::now() < deadline => {
+                tries += 1;
+                tokio::time::sleep(open::pause(tries)).await;
+            }
+            // The operation looks by itself, and gets round what is in the way.
+            Err(error) if look.is_some() && error::is_no_json(&error) => {
+                rollback(conn).await;
+                look = None;
+            }
+            Err(error) => return Err(error),
+        }
+    };
+    Ok(Txn::new(conn, tick, &shared.clock, &shared.options.limits).with_looked(looked))
+}
+
+pub(super) async fn rollback(conn: &mut SqliteConnection) {
+    // SQLite has rolled back by itself after some errors; then this one fails, and that is fine.
+    let _ = sqlx::query("ROLLBACK").execute(conn).await;
+}
