@@ -148,7 +148,7 @@ impl Args {
         self.ends.push(self.bytes.len());
     }
 
-    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
         let mut from = 0;
         self.ends.iter().map(move |end| &self.bytes[std::mem::replace(&mut from, *end)..*end])
     }

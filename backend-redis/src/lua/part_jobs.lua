@@ -72,15 +72,14 @@ local function shown(packed, role)
   fail('ARGUMENT', role)
 end
 
-local function sound(s)
-  if type(s) ~= 'table' or type(s[WORKER]) ~= 'string' or type(s[CLAIM]) ~= 'string' then return false end
-  for n = STATE, FINISHED do
-    if type(s[n]) ~= 'number' then return false end
-  end
-  for n = RANK, UNTIL do
-    if type(s[n]) ~= 'number' then return false end
-  end
-  return s[STATE] >= BLOCKED and s[STATE] <= DISCARDED
+-- What changes of a job as it is stored; an error when that is something else. Only a number can be compared to one.
+local function sound(packed)
+  local s, most = cmsgpack.unpack(packed), math.huge
+  local numbers = s[STATE] >= BLOCKED and s[STATE] <= DISCARDED and s[EPOCH] < most and s[ATTEMPT] < most and s[MOST] < most
+    and s[SNOOZES] < most and s[CRASHES] < most and s[CANCELLING] < most and s[CREATED] < most and s[DUE] < most
+    and s[STARTED] < most and s[FINISHED] < most and s[RANK] < most and s[CHANGES] < most and s[NOTES] < most
+    and s[DEADLINE] < most and s[UNTIL] < most
+  return numbers and type(s[WORKER]) == 'string' and type(s[CLAIM]) == 'string' and s
 end
 
 -- Bodies that were read, by what is stored: many jobs share one. False for one that can't be read.
@@ -106,9 +105,9 @@ local function load(id)
   local key = job_key(id)
   local row = read('job', 'HMGET', key, 's', 'b', 't', READ_ALSO[1], READ_ALSO[2])
   if not row[1] and not row[2] then return nil end
-  local fine, s = pcall(cmsgpack.unpack, row[1] or '')
+  local fine, s = pcall(sound, row[1] or '')
   local b = body_of(row[2] or '')
-  if not fine or not b or not sound(s) then
+  if not fine or not s or not b then
     jobs[id] = false
     return false
   end

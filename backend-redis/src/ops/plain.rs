@@ -124,14 +124,14 @@ fn delay(job: &NewJob) -> Duration {
 
 /// Inserts plain jobs. False when something is to be decided after all.
 pub(crate) async fn insert(inner: &Inner, jobs: &[NewJob]) -> Result<bool> {
-    let mut args = Args::new();
-    push(&mut args, jobs)?;
-    let answer = inner.call_copied("insert", &inner.scripts.insert_plain, args).await?;
+    let answer = inner.call_copied("insert", &inner.scripts.insert_plain, args(jobs)?).await?;
     Ok(wire::int(&answer)? == 1)
 }
 
-fn push(args: &mut Args, jobs: &[NewJob]) -> Result<()> {
+/// The arguments of the script.
+pub(super) fn args(jobs: &[NewJob]) -> Result<Args> {
     let (mut classes, mut runs): (Vec<Class<'_>>, Vec<(usize, usize)>) = (Vec::new(), Vec::new());
+    let mut args = Args::new();
     let mut places = HashMap::new();
     for job in jobs {
         let last = runs.last_mut().filter(|run| classes.get(run.0 - 1).is_some_and(|c| c.has(job)));
@@ -157,7 +157,7 @@ fn push(args: &mut Args, jobs: &[NewJob]) -> Result<()> {
     args.push(ids);
     jobs.iter().for_each(|job| args.push(&job.args.bytes));
     jobs.chunks(TOGETHER).for_each(|some| args.push(entry(some)));
-    Ok(())
+    Ok(args)
 }
 
 /// How many of the jobs come to each queue.
