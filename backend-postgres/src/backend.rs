@@ -13,7 +13,7 @@ use windlass_core::{Backend, Capabilities, Error, Limits, Result, Storage};
 
 use crate::aside::Aside;
 use crate::error::{NAME, map};
-use crate::gather::Gather;
+use crate::gather::Singles;
 use crate::ops::bounds::Bounds;
 use crate::ops::claim::UnderWay;
 use crate::ops::maintain::Upkeep;
@@ -38,7 +38,7 @@ pub struct PostgresBackend {
     /// Connections for heartbeats.
     pub(crate) aside: Arc<Aside>,
     /// Single inserts that go together.
-    pub(crate) gather: Arc<Gather>,
+    pub(crate) gather: Arc<Singles>,
     /// Claims that have been sent and not answered.
     pub(crate) claims: Arc<UnderWay>,
     /// Where claims begin to look.

@@ -13,6 +13,7 @@ use crate::aside::Aside;
 use crate::copies::{Copied, Failed};
 use crate::error::{NAME, translate};
 use crate::link::{Line, Link};
+use crate::ops::plain::Singles;
 use crate::options::RedisOptions;
 use crate::script::{Args, Script, Scripts};
 use crate::storage::RedisStorage;
@@ -39,6 +40,8 @@ pub(crate) struct Inner {
     /// Connections for heartbeats.
     pub(crate) aside: Aside,
     pub(crate) hub: Hub,
+    /// Single inserts that come while others are under way.
+    pub(crate) singles: Singles,
     /// The limits as scripts take them.
     pub(crate) limits: Vec<u8>,
     /// Pauses before the next attempt of jobs that passed their deadline, as scripts take them.

@@ -72,6 +72,15 @@ impl Pack for String {
     }
 }
 
+/// Something packed already.
+pub(crate) struct Packed(pub(crate) Vec<u8>);
+
+impl Pack for Packed {
+    fn pack(&self, to: &mut Vec<u8>) {
+        Bytes(&self.0).pack(to);
+    }
+}
+
 fn array(len: usize, to: &mut Vec<u8>) {
     match u8::try_from(len) {
         Ok(short @ 0..=15) => to.push(0x90 | short),
@@ -102,7 +111,7 @@ macro_rules! tuples {
     };
 }
 
-tuples! { (A B) (A B C D) (A B C D E) (A B C D E F) (A B C D E F G H I J) (A B C D E F G H I J K) }
+tuples! { (A B) (A B C D) (A B C D E) (A B C D E F) (A B C D E F G H I) (A B C D E F G H I J) (A B C D E F G H I J K) }
 
 #[cfg(test)]
 mod tests {

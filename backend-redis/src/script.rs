@@ -3,6 +3,7 @@
 use redis::Value;
 
 use crate::link::{Line, Reply};
+use crate::pack::Pack;
 
 /// A script as it is sent.
 #[derive(Debug)]
@@ -36,9 +37,9 @@ impl Script {
     fn command(&self, how: &str, what: &str, namespace: &str, args: &Args) -> redis::Cmd {
         let mut command = redis::cmd(how);
         command.arg(what).arg(1).arg(namespace);
-        for arg in &args.0 {
-            command.arg(arg.as_slice());
-        }
+        args.iter().for_each(|arg| {
+            command.arg(arg);
+        });
         command
     }
 }
@@ -111,13 +112,16 @@ macro_rules! scripts {
 
 scripts! {
     ages append blob_begin blob_chunk blob_delete blob_give_up blob_list blob_publish blob_sweep blobs_deleted change claim configure_queue
-    deregister events heartbeat history insert list maintain prune_blobs prune_events prune_jobs record register settle stage_blobs stats
+    deregister events heartbeat history insert insert_plain list maintain prune_blobs prune_events prune_jobs record register settle stage_blobs stats
     workers
 }
 
-/// The arguments of a script.
+/// The arguments of a script, one behind the other.
 #[derive(Debug, Default)]
-pub(crate) struct Args(Vec<Vec<u8>>);
+pub(crate) struct Args {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
 
 impl Args {
     pub(crate) fn new() -> Self {
@@ -134,12 +138,19 @@ impl Args {
     }
 
     pub(crate) fn push(&mut self, bytes: impl AsRef<[u8]>) {
-        self.0.push(bytes.as_ref().to_vec());
+        self.bytes.extend_from_slice(bytes.as_ref());
+        self.ends.push(self.bytes.len());
     }
 
-    /// Takes over bytes as they are.
-    pub(crate) fn give(&mut self, bytes: Vec<u8>) {
-        self.0.push(bytes);
+    /// Packs a value as the next argument.
+    pub(crate) fn pack(&mut self, value: &impl Pack) {
+        value.pack(&mut self.bytes);
+        self.ends.push(self.bytes.len());
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let mut from = 0;
+        self.ends.iter().map(move |end| &self.bytes[std::mem::replace(&mut from, *end)..*end])
     }
 }
 

@@ -11,14 +11,17 @@ use windlass_core::{
 };
 
 use crate::RedisBackend;
-use crate::ops::{blobs, change, insert, prune, record, settings};
+use crate::ops::{blobs, change, insert, plain, prune, record, settings};
 use crate::read;
 use crate::storage::RedisStorage;
 
 #[async_trait]
 impl Store for RedisBackend {
     async fn insert(&self, jobs: &[NewJob]) -> Result<Vec<Inserted>> {
-        insert::insert(&self.inner, jobs).await
+        match jobs {
+            [job] if plain::gathered(&self.inner, job).await? => Ok(vec![Inserted::New(job.id)]),
+            _ => insert::insert(&self.inner, jobs).await,
+        }
     }
 
     async fn get(&self, id: JobId) -> Result<Option<JobRecord>> {

@@ -72,13 +72,22 @@ pub(crate) fn new_job(job: &NewJob) -> Result<[Vec<u8>; 3]> {
         };
     }
     let head = (Bytes(job.id.as_bytes()), is_time, start, job.max_attempts, rule, window);
+    Ok([pack(&head), body(job, mode)?, job.args.bytes.to_vec()])
+}
+
+/// The body of a new job without a unique key.
+pub(crate) fn plain_body(job: &NewJob) -> Result<Vec<u8>> {
+    body(job, FINISHED)
+}
+
+fn body(job: &NewJob, mode: u8) -> Result<Vec<u8>> {
     let meta = match job.meta.is_empty() {
         true => String::new(),
         false => serde_json::to_string(&job.meta)
             .map_err(|e| Error::Encode { what: "metadata".into(), source: e.into() })?,
     };
     // The fields of `Body`.
-    let body = (
+    Ok(pack(&(
         job.kind.as_str(),
         job.queue.as_str(),
         job.priority.0,
@@ -89,8 +98,7 @@ pub(crate) fn new_job(job: &NewJob) -> Result<[Vec<u8>; 3]> {
         meta,
         job.tags.iter().map(|tag| tag.as_str()).collect::<Vec<_>>(),
         blobs(&job.blobs),
-    );
-    Ok([pack(&head), pack(&body), job.args.bytes.to_vec()])
+    )))
 }
 
 /// When a job starts: whether it is a time, and the micros.

@@ -6,11 +6,11 @@ mod common;
 use std::time::Duration;
 
 use common::rights::rights;
-use common::{Place, completion, queue, request, unique};
+use common::{Place, completion, job, queue, request, unique};
 use tokio::sync::OnceCell;
 use windlass_core::{
     BlobKey, Change, ChangeRequest, Error, LogLevel, Note, Queue, QueueChange, Record, Result,
-    Retention, Selector, Store, UniqueUntil, WorkerInfo,
+    Retention, Selector, Start, Store, UniqueUntil, WorkerInfo,
 };
 use windlass_redis::{RedisBackend, RedisOptions};
 use windlass_test_servers::RedisServer;
@@ -169,5 +169,25 @@ async fn a_right_that_is_missing_leaves_nothing_half_written() {
         poor.calls(async |to| to.prune(&retention, 100).await).await;
         let info = WorkerInfo::new("other", minute, vec![queue()]);
         poor.calls(async |to| to.register(&info).await).await;
+    }
+}
+
+/// Plain jobs and completions that bring nothing have ways of their own.
+#[tokio::test]
+async fn a_right_that_is_missing_leaves_no_plain_job_half_written() {
+    let all = rights("any");
+    let commands = all.iter().filter_map(|right| right.strip_prefix('+'));
+    for missing in commands.filter(|right| *right != "subscribe") {
+        let mut poor = Poor::without(missing).await;
+        let worker = poor.place.worker().await;
+        let mut new = [job(), job()];
+        new[1].start = Start::In(Duration::from_secs(3_600));
+        for new in [&new[..1], &new[1..]] {
+            let inserted = poor.calls(async |to| to.insert(new).await).await;
+            assert!(inserted[0].is_new(), "{missing}: what failed is taken for a duplicate");
+        }
+        let claim = request(worker);
+        let lease = poor.calls(async |to| to.claim(&claim).await).await.leases.remove(0);
+        poor.calls(async |to| to.settle(&[completion(&lease)]).await).await;
     }
 }

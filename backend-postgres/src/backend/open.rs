@@ -11,6 +11,7 @@ use windlass_core::Result;
 use super::explain::explain;
 use crate::PostgresBackend;
 use crate::aside::Aside;
+use crate::gather::singles;
 use crate::ops::bounds::Bounds;
 use crate::ops::maintain::Upkeep;
 use crate::options::{PostgresOptions, check_tls, config};
@@ -112,7 +113,7 @@ impl PostgresBackend {
             bounds: Arc::new(Bounds::new(options.sweeps)),
             outbox: Arc::default(),
             claims: Arc::default(),
-            gather: Arc::default(),
+            gather: Arc::new(singles()),
             upkeep: Arc::new(Upkeep::new(options.sweeps)),
             options: Arc::new(options),
             session,

@@ -11,6 +11,7 @@ use crate::aside::Aside;
 use crate::copies::{Copied, is_unknown_command};
 use crate::error::{certificate_error, translate};
 use crate::link::{Line, Link, Patience, Reply};
+use crate::ops::plain::singles;
 use crate::options::{RedisOptions, config, tls};
 use crate::pack::pack;
 use crate::route::Route;
@@ -48,6 +49,7 @@ impl RedisBackend {
             copied,
             aside: Aside::new(route.clone()),
             hub: Hub::new(route, namespace.clone(), options.listen),
+            singles: singles(),
             limits: limits(&options.limits),
             pauses: pauses(),
             namespace,

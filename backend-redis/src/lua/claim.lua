@@ -13,9 +13,13 @@ local most, most_bytes = tonumber(ARGV[6]), tonumber(ARGV[7])
 local queues, kinds = cmsgpack.unpack(ARGV[8]), cmsgpack.unpack(ARGV[9])
 if not alive(worker) then return { 'expired' } end
 
+-- A job as it is answered. Those of a repeated request are found first, without their args.
 local function lease(job)
-  local row = read('job', 'HMGET', job_key(job.id), 'a', 'p', 'b')
-  return { job.id, cmsgpack.pack(job.s), row[3], row[1], row[2] }
+  if job.a == nil then
+    local row = read('job', 'HMGET', job.key, 'a', 'p')
+    job.a, job.p = row[1], row[2]
+  end
+  return { job.id, standing(job), job.raw, job.a, job.p }
 end
 
 if ARGV[5] == '1' then
@@ -25,6 +29,7 @@ if ARGV[5] == '1' then
     return { 0, again, 0, '' }
   end
 end
+READ_ALSO = { 'a', 'p' }
 
 -- Jobs looked at by one call.
 local LOOK = 400
@@ -40,7 +45,6 @@ local function take(job)
   apply(job, to, 3, nil, worker, worker, claim)
   local answer = lease(job)
   taken[#taken + 1] = answer
-  bytes = bytes + #(answer[4] or '')
 end
 
 local function serve(at, skips)
@@ -61,6 +65,8 @@ local function serve(at, skips)
     looked = looked + 1
     local member = lines[n].take()
     local job = load(sub(member, 9))
+    -- Also of those that are left where they are.
+    if job then bytes = bytes + #(job.a or '') end
     if not job or job.s[STATE] ~= AVAILABLE then
       aside('ready', lines[n].key, member, sub(member, 9))
     elseif encodings[job.b[ENCODING]] then

@@ -23,8 +23,8 @@ local function revive(job)
     local holder = holder_of(key)
     if holder and holder ~= job.id then return false end
   end
-  job.set.no_result = true
-  uses.HDEL = job_key(job.id)
+  besides(job).no_result = true
+  uses.HDEL = job.key
   if job.x then
     refer(cmsgpack.unpack(job.x), -1)
     job.x = nil

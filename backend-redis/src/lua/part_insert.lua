@@ -92,7 +92,8 @@ end
 
 local function fill(job, new)
   local s = job.s
-  job.b, job.set.b, job.set.a = new.b, new.raw, new.args
+  job.b = new.b
+  besides(job).b, besides(job).a = new.raw, new.args
   if s[STATE] ~= BLOCKED then s[STATE] = new.delay == 0 and AVAILABLE or SCHEDULED end
   s[DUE], s[MOST] = after(new.delay), new.most
   refer(new.b[BLOBS], 1)
@@ -100,7 +101,7 @@ end
 
 local function insert_one(new)
   local s = { AVAILABLE, 0, 0, 0, 0, 0, 0, now, now, 0, 0, '', '', 0, 0, 0, 0, 0 }
-  local job = { id = new.id, s = s, trail = '', errors = '', set = {} }
+  local job = { id = new.id, key = job_key(new.id), s = s, trail = '', set = false }
   jobs[new.id] = job
   local key, mode = new.b[UNIQUE], new.b[MODE]
   if key ~= '' then

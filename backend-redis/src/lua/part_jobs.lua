@@ -13,6 +13,8 @@ local GRACE = 10000000
 local ERRORS_KEPT, CHANGES_KEPT, NOTES_KEPT, FARTHEST
 
 local jobs, dirty = {}, {}
+-- What is read of a job besides what changes, what came with it and its trail. A claim reads args and progress instead.
+local READ_ALSO = { 'e', 'x' }
 
 local function limits(packed)
   local kept = cmsgpack.unpack(packed)
@@ -30,7 +32,30 @@ local function ready_key(queue, kind, quarantine)
   return NS .. (quarantine and ':x:' or ':r:') .. queue .. '/' .. kind
 end
 
-local function hex(id) return format('%08x%08x%08x%08x', unpack_('>I4I4I4I4', id)) end
+local hexes = {}
+-- The digits of a worker, of which a script sees few.
+local function hex(worker)
+  local digits = hexes[worker]
+  if not digits then
+    digits = format('%08x%08x%08x%08x', unpack_('>I4I4I4I4', worker))
+    hexes[worker] = digits
+  end
+  return digits
+end
+
+-- Names that follow from what came with a job: of lines, of running jobs, and of counts by state. Jobs that are alike share them.
+local named = {}
+
+local function names_of(b)
+  local names = named[b]
+  if not names then
+    local queue, kind = b[QUEUE], b[KIND]
+    names = { ready = ready_key(queue, kind, false), quarantine = ready_key(queue, kind, true), run = run_key(queue) }
+    for state = BLOCKED, DISCARDED do names[state] = queue .. '/' .. kind .. '/' .. state end
+    named[b] = names
+  end
+  return names
+end
 
 local function shaped(b)
   if type(b) ~= 'table' then return false end
@@ -47,13 +72,27 @@ local function shown(packed, role)
   fail('ARGUMENT', role)
 end
 
-local function sound(s, b)
-  if type(s) ~= 'table' or not shaped(b) then return false end
-  for n = 1, UNTIL do
-    local wanted = (n == WORKER or n == CLAIM) and 'string' or 'number'
-    if type(s[n]) ~= wanted then return false end
+-- What changes of a job as it is stored; an error when that is something else. Only a number can be compared to one.
+local function sound(packed)
+  local s, most = cmsgpack.unpack(packed), math.huge
+  local numbers = s[STATE] >= BLOCKED and s[STATE] <= DISCARDED and s[EPOCH] < most and s[ATTEMPT] < most and s[MOST] < most
+    and s[SNOOZES] < most and s[CRASHES] < most and s[CANCELLING] < most and s[CREATED] < most and s[DUE] < most
+    and s[STARTED] < most and s[FINISHED] < most and s[RANK] < most and s[CHANGES] < most and s[NOTES] < most
+    and s[DEADLINE] < most and s[UNTIL] < most
+  return numbers and type(s[WORKER]) == 'string' and type(s[CLAIM]) == 'string' and s
+end
+
+-- Bodies that were read, by what is stored: many jobs share one. False for one that can't be read.
+local bodies = {}
+
+local function body_of(raw)
+  local b = bodies[raw]
+  if b == nil then
+    local fine, found = pcall(cmsgpack.unpack, raw)
+    b = fine and shaped(found) and found
+    bodies[raw] = b
   end
-  return s[STATE] >= BLOCKED and s[STATE] <= DISCARDED
+  return b
 end
 
 -- A stored job; nil when there is none, false when it can't be read.
@@ -63,24 +102,39 @@ local function load(id)
     if known and known.removed then return nil end
     return known
   end
-  local row = read('job', 'HMGET', job_key(id), 's', 'b', 't', 'e', 'x')
+  local key = job_key(id)
+  local row = read('job', 'HMGET', key, 's', 'b', 't', READ_ALSO[1], READ_ALSO[2])
   if not row[1] and not row[2] then return nil end
-  local fine, s = pcall(cmsgpack.unpack, row[1] or '')
-  local also, b = pcall(cmsgpack.unpack, row[2] or '')
-  if not fine or not also or not sound(s, b) then
+  local fine, s = pcall(sound, row[1] or '')
+  local b = body_of(row[2] or '')
+  if not fine or not s or not b then
     jobs[id] = false
     return false
   end
-  local job = { id = id, s = s, b = b, trail = row[3] or '', errors = row[4] or '', x = row[5], set = {} }
+  local job = { id = id, key = key, s = s, b = b, raw = row[2], trail = row[3] or '', set = false }
+  job[READ_ALSO[1]], job[READ_ALSO[2]] = row[4], row[5]
   jobs[id] = job
   return job
 end
 
+-- Fields to be written besides what changes and the trail.
+local function besides(job)
+  if not job.set then job.set = {} end
+  return job.set
+end
+
+-- What changes of a job, as it is stored.
+local function standing(job)
+  if not job.packed then job.packed = cmsgpack.pack(job.s) end
+  return job.packed
+end
+
 local function touch(job)
+  job.packed = nil
   if not job.dirty then
     job.dirty = true
     dirty[#dirty + 1] = job
-    uses.HSET = job_key(job.id)
+    uses.HSET = job.key
   end
 end
 
@@ -100,21 +154,20 @@ local function quarantined(s) return s[CRASHES] >= 2 end
 
 local function index(job, here)
   local s, b, id = job.s, job.b, job.id
-  local state = s[STATE]
+  local state, names = s[STATE], names_of(b)
   if state == AVAILABLE then
-    zset('ready', ready_key(b[QUEUE], b[KIND], quarantined(s)), pack('>I8', s[RANK]) .. id, here and b[PRIORITY])
+    zset('ready', quarantined(s) and names.quarantine or names.ready, pack('>I8', s[RANK]) .. id, here and b[PRIORITY])
   elseif state == SCHEDULED or state == RETRYABLE then
     zset('due', NS .. ':due', id, here and s[DUE])
   elseif state == RUNNING then
-    local mark = pack('>I4', s[EPOCH]) .. s[CLAIM] .. (s[CANCELLING] == 1 and '1' or '0')
-    hash('own', own_key(s[WORKER]), id, here and mark)
-    zset('running', run_key(b[QUEUE]), id, here and s[STARTED])
+    hash('own', own_key(s[WORKER]), id, here and pack('>I4', s[EPOCH]) .. s[CLAIM] .. (s[CANCELLING] == 1 and '1' or '0'))
+    zset('running', names.run, id, here and s[STARTED])
     if s[DEADLINE] > 0 then zset('late', NS .. ':late', id, here and s[DEADLINE] + GRACE) end
   elseif final(state) then
     zset('finished', NS .. ':done:' .. state, id, here and s[FINISHED])
   end
   local n = here and 1 or -1
-  add(counts, b[QUEUE] .. '/' .. b[KIND] .. '/' .. state, n)
+  add(counts, names[state], n)
   if waits(state) then add(depths, b[QUEUE], n) end
 end
 
@@ -125,7 +178,7 @@ local function entry_for(cause, id)
   local entry = open[cause]
   if entry and (entry.seq <= (stands[id] or 0) or #entry.facts >= TOGETHER) then entry = nil end
   if not entry then
-    entry = { seq = next_seq(), cause = cause, facts = {}, errors = {}, names = { at = {} }, workers = { at = {} } }
+    entry = { seq = next_seq(), cause = cause, facts = {}, errors = {}, names = { at = {} }, workers = { at = {} }, said = {} }
     open[cause] = entry
     entries[#entries + 1] = entry
   end
@@ -146,12 +199,25 @@ end
 local function fact(job, from, cause, err, worker)
   local s, b = job.s, job.b
   local entry = entry_for(cause, job.id)
-  local by = worker and number(entry.workers, hex(worker)) or -1
+  local facts, by = entry.facts, worker and number(entry.workers, hex(worker)) or -1
   local kind, queue = number(entry.names, b[KIND]), number(entry.names, b[QUEUE])
-  if err then entry.errors[#entry.errors + 1] = '[' .. #entry.facts .. ',' .. err .. ']' end
-  entry.facts[#entry.facts + 1] =
-    format('["%s",%d,%d,%d,%d,%d,%d]', hex(job.id), kind, queue, from, s[STATE], s[ATTEMPT], by)
-  return entry.seq
+  if err then entry.errors[#entry.errors + 1] = '[' .. #facts .. ',' .. err .. ']' end
+  local one, two, three, four = unpack_('>I4I4I4I4', job.id)
+  facts[#facts + 1] =
+    format('["%08x%08x%08x%08x",%d,%d,%d,%d,%d,%d]', one, two, three, four, kind, queue, from, s[STATE], s[ATTEMPT], by)
+  return entry
+end
+
+-- A change as the trail has it, but for a failure and the end. Jobs of one entry mostly change alike.
+local function said(entry, from, s, cause, worker)
+  local key = (s[ATTEMPT] * 8 + from + 1) * 8 + s[STATE]
+  local text = entry.said[key]
+  if not text or entry.claimer ~= worker then
+    text = format('[%s,%s,%d,%d,%d,%d', int(entry.seq), int(now), from, s[STATE], s[ATTEMPT], cause)
+    if cause == 3 then text = text .. ',"' .. hex(worker) .. '"' end
+    entry.said, entry.claimer = { [key] = text }, worker
+  end
+  return text
 end
 
 -- An entry that belongs to one job: a note, a request to cancel.
@@ -191,9 +257,7 @@ local function put(job, from, cause, err, worker)
     s[RANK] = last_rank
     hints[job.b[QUEUE]] = true
   end
-  local seq = fact(job, from, cause, err, worker)
-  local change = format('[%s,%s,%d,%d,%d,%d', int(seq), int(now), from, s[STATE], s[ATTEMPT], cause)
-  if cause == 3 then change = change .. ',"' .. hex(worker) .. '"' end
+  local change = said(fact(job, from, cause, err, worker), from, s, cause, worker)
   if err then change = change .. ',null,' .. err end
   job.trail = (job.trail == '' and '' or job.trail .. ',\n') .. change .. ']'
   s[CHANGES] = s[CHANGES] + 1
@@ -225,9 +289,9 @@ local function failure(attempt, part) return '{"attempt":' .. attempt .. ',"at":
 
 local function keep_error(job, err)
   local lines = {}
-  for line in string.gmatch(job.errors, '[^\n]+') do lines[#lines + 1] = (string.gsub(line, ',$', '')) end
+  for line in string.gmatch(job.e or '', '[^\n]+') do lines[#lines + 1] = (string.gsub(line, ',$', '')) end
   lines[#lines + 1] = err
   while #lines > ERRORS_KEPT do table.remove(lines, 1) end
-  job.errors = table.concat(lines, ',\n')
-  job.set.e = true
+  job.e = table.concat(lines, ',\n')
+  besides(job).e = job.e
 end

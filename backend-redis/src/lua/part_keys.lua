@@ -64,24 +64,6 @@ local function settle_references()
   end
 end
 
--- Counts of jobs after this script.
-local function settle_counts(role, key, set)
-  local names = {}
-  for name, n in pairs(set) do
-    if n ~= 0 then names[#names + 1] = name end
-  end
-  for from = 1, #names, CHUNK do
-    local to = math.min(from + CHUNK - 1, #names)
-    local kept = read(role, 'HMGET', key, unpack(names, from, to))
-    for at = from, to do
-      local count = tonumber(kept[at - from + 1] or 0)
-      if not count then fail('DAMAGED', 'count') end
-      local left = count + set[names[at]]
-      hash(role, key, names[at], left > 0 and int(left))
-    end
-  end
-end
-
 -- Makes of a job what the state machine said.
 -- to: state, due_in or nil, attempt, most, snoozes, crashes, cancelling, bump (the epoch grows).
 -- by: who stands in the history; worker and claim: who stands on the job afterwards, or nil.
@@ -117,7 +99,7 @@ local function remove(job, how)
   if job.x then refer(cmsgpack.unpack(job.x), -1) end
   end_key(job, how)
   zset('ids', NS .. ':ids', job.id, false)
-  gone[#gone + 1] = job_key(job.id)
+  gone[#gone + 1] = job.key
   local notes = notes_key(job.id)
   if read('notes', 'EXISTS', notes) == 1 then gone[#gone + 1] = notes end
   job.removed = true
@@ -129,21 +111,24 @@ local function aside(role, key, member, id)
   if jobs[id] == false then zset('jobs set aside', NS .. ':aside', id, now) end
 end
 
+local FIELDS = { 'b', 'a', 'e', 'p', 'r', 'x' }
+
 local function write_job(job)
-  local set = job.set
-  local values = { 's', cmsgpack.pack(job.s), 't', job.trail }
-  local function also(field, value)
-    values[#values + 1] = field
-    values[#values + 1] = value
+  local fields = job.set
+  if not fields then
+    call('HSET', job.key, 's', standing(job), 't', job.trail)
+    return
   end
-  if set.b then also('b', set.b) end
-  if set.a then also('a', set.a) end
-  if set.e then also('e', job.errors) end
-  if set.p then also('p', set.p) end
-  if set.r then also('r', set.r) end
-  if set.x then also('x', set.x) end
-  call('HSET', job_key(job.id), unpack(values))
-  if set.no_result then call('HDEL', job_key(job.id), 'r', 'x') end
+  local values = { 's', standing(job), 't', job.trail }
+  for n = 1, #FIELDS do
+    local field = FIELDS[n]
+    if fields[field] then
+      values[#values + 1] = field
+      values[#values + 1] = fields[field]
+    end
+  end
+  call('HSET', job.key, unpack(values))
+  if fields.no_result then call('HDEL', job.key, 'r', 'x') end
 end
 
 -- Bodies of the entries of the feed.

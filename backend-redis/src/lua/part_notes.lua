@@ -5,7 +5,7 @@ local function add_notes(job, from, count)
   for n = 0, count - 1 do
     single(job, ARGV[from + n * 2])
     local progress = ARGV[from + n * 2 + 1]
-    if progress ~= '' then job.set.p = progress end
+    if progress ~= '' then besides(job).p = progress end
   end
   if count > 0 then
     job.s[NOTES] = job.s[NOTES] + count

@@ -2,7 +2,9 @@
 -- Every key that is written was read or looked at before, and what goes from a key goes after what comes to it: a key that is empty in between is gone,
 -- and while a slot moves, one that is gone can't be written.
 -- zsets[key][member] and hashes[key][field] hold the new score or value, or false for what goes.
-local zsets, hashes, roles = {}, {}, {}
+-- lists[key] has scores and members in turn, of members that are new and stand nowhere else.
+-- seen: hashes that were read already, so that they need not be looked at.
+local zsets, hashes, lists, roles, seen = {}, {}, {}, {}, {}
 local hints, gone, entries = {}, {}, {}
 local counts, depths = {}, {}
 local first_seq, first_rank = last_seq, last_rank
@@ -27,6 +29,17 @@ local function hash(role, key, field, value)
   end
   set[field] = value
   uses[value and 'HSET' or 'HDEL'] = key
+end
+
+-- A list of scores and members, for many at once.
+local function list(role, key)
+  local values = lists[key]
+  if not values then
+    values = {}
+    lists[key], roles[key] = values, role
+    uses.ZADD = key
+  end
+  return values
 end
 
 -- A number in the feed: it grows, and follows the clock.
@@ -76,6 +89,25 @@ local function write_hash(key, set)
   in_chunks('HDEL', key, removed)
 end
 
+-- Counts of jobs after this script.
+local function settle_counts(role, key, set)
+  local names = {}
+  for name, n in pairs(set) do
+    if n ~= 0 then names[#names + 1] = name end
+  end
+  for from = 1, #names, CHUNK do
+    local to = math.min(from + CHUNK - 1, #names)
+    local kept = read(role, 'HMGET', key, unpack(names, from, to))
+    seen[key] = true
+    for at = from, to do
+      local count = tonumber(kept[at - from + 1] or 0)
+      if not count then fail('DAMAGED', 'count') end
+      local left = count + set[names[at]]
+      hash(role, key, names[at], left > 0 and int(left))
+    end
+  end
+end
+
 local function may(command, key)
   if not redis.acl_check_cmd(command, key) then fail('RIGHT', string.lower(command)) end
 end
@@ -96,18 +128,24 @@ end
 local function check_keys()
   check_rights()
   for key in pairs(zsets) do expect(roles[key], key, 'zset') end
-  for key in pairs(hashes) do expect(roles[key], key, 'hash') end
+  for key in pairs(lists) do
+    if not zsets[key] then expect(roles[key], key, 'zset') end
+  end
+  for key in pairs(hashes) do
+    if not seen[key] then expect(roles[key], key, 'hash') end
+  end
   if #entries > 0 then expect('feed', NS .. ':feed', 'stream') end
 end
 
 local function write_all()
+  for key, values in pairs(lists) do in_chunks('ZADD', key, values) end
   for key, set in pairs(zsets) do write_zset(key, set) end
   for key, set in pairs(hashes) do write_hash(key, set) end
   for n = 1, #gone do call('UNLINK', gone[n]) end
   if last_seq ~= first_seq or last_rank ~= first_rank then
     call('HSET', NS, 'clock', int(last_seq), 'rank', int(last_rank))
   end
-  table.sort(entries, function(a, b) return a.seq < b.seq end)
+  if #entries > 1 then table.sort(entries, function(a, b) return a.seq < b.seq end) end
   for n = 1, #entries do
     local entry = entries[n]
     if entry.job then

@@ -4,7 +4,7 @@ use redis::Value;
 use windlass_core::kit::unreadable;
 use windlass_core::{Error, Inserted, JobId, NewJob, Result};
 
-use super::{at_most, too_far};
+use super::{at_most, plain, too_far};
 use crate::backend::Inner;
 use crate::script::Args;
 use crate::wire;
@@ -30,6 +30,14 @@ pub(crate) async fn insert(inner: &Inner, jobs: &[NewJob]) -> Result<Vec<Inserte
     if jobs.is_empty() {
         return Ok(Vec::new());
     }
+    if plain::are_plain(jobs) && plain::insert(inner, jobs).await? {
+        return Ok(jobs.iter().map(|job| Inserted::New(job.id)).collect());
+    }
+    decide(inner, jobs).await
+}
+
+/// Inserts jobs about which something is to be decided.
+async fn decide(inner: &Inner, jobs: &[NewJob]) -> Result<Vec<Inserted>> {
     let mut args = Args::new().bytes(&inner.limits);
     push_jobs(&mut args, jobs)?;
     match inner.call_copied("insert", &inner.scripts.insert, args).await? {
@@ -42,7 +50,7 @@ pub(crate) async fn insert(inner: &Inner, jobs: &[NewJob]) -> Result<Vec<Inserte
 pub(crate) fn push_jobs(args: &mut Args, jobs: &[NewJob]) -> Result<()> {
     for job in jobs {
         for value in wire::new_job(job)? {
-            args.give(value);
+            args.push(value);
         }
     }
     Ok(())

@@ -5,6 +5,7 @@ pub(crate) mod change;
 pub(crate) mod claim;
 pub(crate) mod insert;
 pub(crate) mod maintain;
+pub(crate) mod plain;
 pub(crate) mod prune;
 pub(crate) mod record;
 pub(crate) mod settings;

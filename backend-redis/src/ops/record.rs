@@ -6,7 +6,7 @@ use windlass_core::{Error, EventBody, JobId, Note, Record, Recorded, Result};
 use super::settle::refused_by_store;
 use super::{load_of, portions};
 use crate::backend::Inner;
-use crate::pack::{Bytes, pack};
+use crate::pack::Bytes;
 use crate::script::Args;
 use crate::wire;
 
@@ -38,7 +38,7 @@ async fn record_some(inner: &Inner, records: &[Record]) -> Result<Vec<Recorded>>
         let (job, claim) = (record.key.job, record.key.claim_id);
         let refused = u8::from(refusal.is_some());
         let (job, claim) = (Bytes(job.as_bytes()), Bytes(claim.as_bytes()));
-        args.give(pack(&(job, record.key.epoch.0, claim, refused, fit.len())));
+        args.pack(&(job, record.key.epoch.0, claim, refused, fit.len()));
         push_notes(&mut args, &fit)?;
         refusals.push(refusal);
     }
@@ -65,8 +65,8 @@ async fn record_some(inner: &Inner, records: &[Record]) -> Result<Vec<Recorded>>
 pub(crate) fn push_notes(args: &mut Args, notes: &[Note]) -> Result<()> {
     let encode = |e: serde_json::Error| Error::Encode { what: "event".into(), source: e.into() };
     for note in notes {
-        args.give(serde_json::to_vec(&EventBody::Note(note.clone())).map_err(encode)?);
-        args.give(match note {
+        args.push(serde_json::to_vec(&EventBody::Note(note.clone())).map_err(encode)?);
+        args.push(match note {
             Note::Progress(progress) => serde_json::to_vec(progress).map_err(encode)?,
             _ => Vec::new(),
         });

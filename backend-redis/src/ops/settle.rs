@@ -2,13 +2,15 @@
 
 use redis::Value;
 use windlass_core::kit::{micros, notes, unreadable};
-use windlass_core::{AttemptOutcome, Error, Failure, Limits, Result, Settled, Settlement, State};
+use windlass_core::{
+    AttemptOutcome, Error, Failure, LeaseKey, Limits, Result, Settled, Settlement, State,
+};
 
 use super::insert::{check_load, push_jobs, refused};
 use super::record::push_notes;
 use super::{at_most, load_of, portions};
 use crate::backend::Inner;
-use crate::pack::{Bytes, pack};
+use crate::pack::Bytes;
 use crate::script::Args;
 use crate::wire;
 
@@ -54,7 +56,15 @@ async fn settle_some(inner: &Inner, settlements: &[Settlement]) -> Result<Vec<Se
 
 /// Adds a settlement, and answers why it is refused should its fence hold. What is refused is sent without its contents.
 fn push(limits: &Limits, args: &mut Args, settlement: &Settlement) -> Result<Option<Error>> {
-    let Settlement { key, outcome, follow_ups, .. } = settlement;
+    let Settlement { key, outcome, follow_ups, notes, .. } = settlement;
+    if let AttemptOutcome::Completed { result: None, blobs } = outcome
+        && blobs.is_empty()
+        && follow_ups.is_empty()
+        && notes.is_empty()
+    {
+        args.push(fence(key));
+        return Ok(None);
+    }
     let (fit, refusal) = match check(limits, settlement) {
         Ok(fit) => (fit, None),
         Err(refusal) => (Vec::new(), Some(refusal)),
@@ -89,11 +99,20 @@ fn push(limits: &Limits, args: &mut Args, settlement: &Settlement) -> Result<Opt
         fit.len(),
         follow_ups.len(),
     );
-    args.give(pack(&head));
-    args.give(result.unwrap_or_default());
+    args.pack(&head);
+    args.push(result.unwrap_or_default());
     push_notes(args, &fit)?;
     push_jobs(args, follow_ups)?;
     Ok(refusal)
+}
+
+/// A job under its fence, as a completion that brings nothing is sent.
+fn fence(key: &LeaseKey) -> [u8; 36] {
+    let mut fence = [0; 36];
+    fence[..16].copy_from_slice(key.job.as_bytes());
+    fence[16..20].copy_from_slice(&key.epoch.0.to_be_bytes());
+    fence[20..].copy_from_slice(key.claim_id.as_bytes());
+    fence
 }
 
 /// What of a settlement can be checked before it is sent; its notes as they fit.

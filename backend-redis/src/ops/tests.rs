@@ -73,6 +73,23 @@ async fn a_bad_job_behind_a_good_one_is_found_before_anything_is_written() {
 }
 
 #[tokio::test]
+async fn plain_jobs_that_are_cut_off_are_found_before_anything_is_written() {
+    let backend = open().await;
+    let new: Vec<_> = (0..3).map(|_| job()).collect();
+    let whole = super::plain::args(&new).unwrap();
+    let whole: Vec<Vec<u8>> = whole.iter().map(<[u8]>::to_vec).collect();
+    let script = &backend.inner.scripts.insert_plain;
+    for left in 0..whole.len() {
+        refused(&backend, script, whole[..left].to_vec(), "new job").await;
+    }
+    let mut other = whole.clone();
+    other[0] = b"\xc1".to_vec();
+    refused(&backend, script, other, "new job").await;
+    let args = whole.into_iter().fold(Args::new(), Args::bytes);
+    backend.inner.call("test", script, args).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_bad_entry_behind_a_good_one_settles_and_records_nothing() {
     let backend = open().await;
     let info = WorkerInfo::new("test", Duration::from_secs(60), vec![]);
