@@ -61,8 +61,9 @@ pub(super) async fn steady<C: Contestant>(system: &C, run: &Run) -> Result<Figur
     }
     let sent = next.load(Ordering::Relaxed) - run.first;
     let all = tokio::time::timeout(PATIENCE, handler.until(sent)).await.is_ok();
-    let missing = sent.saturating_sub(handler.distinct());
+    // In this order: a job that ends in between counts as neither.
     let left = if all { 0 } else { system.left().await? };
+    let missing = sent.saturating_sub(handler.distinct());
     system.stop(worker).await?;
     Ok(Figures {
         rate: Some(rate),
