@@ -21,8 +21,8 @@ struct Entry {
 enum Language {
     /// A binary of this name.
     Rust(&'static str),
-    #[expect(dead_code, reason = "peers are still to be added")]
     /// `main.js`, with what `package-lock.json` names.
+    #[expect(dead_code, reason = "peers are still to be added")]
     Node,
 }
 

@@ -27,7 +27,10 @@ pub struct Database {
 impl Place {
     pub async fn open(backend: &str) -> Result<Self> {
         Ok(match backend {
-            "postgres" => Self::Postgres(PostgresServer::builder().start().await?),
+            // Enough for the clients that stand for processes.
+            "postgres" => Self::Postgres(
+                PostgresServer::builder().setting("max_connections", "500").start().await?,
+            ),
             "redis" => Self::Redis(
                 RedisServer::builder().setting("appendfsync", "everysec").start().await?,
             ),

@@ -12,6 +12,8 @@ use crate::report::{Report, Row};
 use crate::sizes::Sizes;
 use crate::works::{self, Who, Work};
 
+/// Jobs per second at half load, at least: also where hardly any ran while the rate was measured.
+const LEAST_PACE: f64 = 100.0;
 /// How long a fill may take.
 const FILL: f64 = 600.0;
 
@@ -190,7 +192,7 @@ impl Runner {
         let database = self.place.create().await?;
         let ran = self.on(&database, contestant, run, 0, false).await;
         self.place.remove(database).await?;
-        let pace = (ran?.figures.rate.unwrap_or_default() / 2.0).max(1.0);
+        let pace = (ran?.figures.rate.unwrap_or_default() / 2.0).max(LEAST_PACE);
         self.paces.insert(key, pace);
         Ok(pace)
     }

@@ -84,31 +84,30 @@ impl<T: Table> Raw<T> {
     async fn run(self, handler: Handler, concurrency: usize, stop: Arc<AtomicBool>) -> Result<()> {
         let mut seat = self.table.seat().await?;
         while !stop.load(Ordering::SeqCst) {
-            if self.round(&mut seat, &handler, concurrency, &stop).await? {
+            if self.round(&mut seat, &handler, concurrency).await? {
                 continue;
             }
             self.idle.store(true, Ordering::SeqCst);
             // What came in before is not told of.
-            if !self.round(&mut seat, &handler, concurrency, &stop).await? {
+            if !self.round(&mut seat, &handler, concurrency).await? {
                 self.table.wait(&mut seat).await?;
             }
         }
         Ok(())
     }
 
-    /// Takes a batch of each queue, runs it and finishes it. Answers whether there were any.
+    /// Takes a batch of each queue, runs it and finishes it, so that nothing is left half done when it stops. Answers whether there were any.
     async fn round(
         &self,
         seat: &mut T::Seat,
         handler: &Handler,
         concurrency: usize,
-        stop: &AtomicBool,
     ) -> Result<bool> {
         let mut any = false;
         for queue in 0..self.setup.queues {
             let claim = Uuid::new_v4();
             let jobs = self.table.claim(seat, queue as i64, BATCH, claim).await?;
-            if jobs.is_empty() || stop.load(Ordering::SeqCst) {
+            if jobs.is_empty() {
                 continue;
             }
             if !any {

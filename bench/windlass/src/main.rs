@@ -77,10 +77,10 @@ impl Contestant for Windlass {
     }
 
     async fn start(&self, handler: Handler, concurrency: usize) -> Result<RunningWorker> {
-        let queues = self.setup.queues;
-        let each = u32::try_from(concurrency as u64 / queues)?.max(1);
+        let each = u32::try_from(concurrency)?.max(1);
         let worker = Worker::new(&self.client).state(handler).register(noop);
-        let worker = (0..queues).fold(worker, |worker, n| worker.queue(self.queue(n), each));
+        let queues = 0..self.setup.queues;
+        let worker = queues.fold(worker, |worker, n| worker.queue(self.queue(n), each));
         let worker = worker.options(|options| match self.setup.config.as_str() {
             "tuned" => {
                 options.ahead = Duration::from_millis(100);

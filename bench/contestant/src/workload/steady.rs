@@ -17,6 +17,8 @@ const BACKLOG: u64 = 10_000;
 const PAUSE: Duration = Duration::from_millis(1);
 /// Parts of the time that are counted apart.
 const WINDOWS: u32 = 5;
+/// The part of the time that workers get to start, before it begins.
+const SETTLE: u32 = 10;
 /// More jobs per second than anything runs.
 const MOST: f64 = 300_000.0;
 /// How long the rest is waited for at the end.
@@ -84,6 +86,8 @@ pub(super) async fn idle<C: Contestant>(setup: &Setup, run: &Run) -> Result<Figu
             started.push((system.clone(), system.start(handler.clone(), run.concurrency).await?));
         }
     }
+    // The start is not a part of it.
+    tokio::time::sleep(run.limit() / SETTLE).await;
     mark("begin").await?;
     tokio::time::sleep(run.limit()).await;
     mark("end").await?;
