@@ -12,6 +12,9 @@ use crate::report::{Report, Row};
 use crate::sizes::Sizes;
 use crate::works::{self, Who, Work};
 
+/// Names of configurations.
+const DEFAULT: &str = "default";
+const KEEPS_NOTHING: &str = "keeps nothing";
 /// Jobs per second at half load, at least: also where hardly any ran while the rate was measured.
 const LEAST_PACE: f64 = 100.0;
 /// How long a fill may take.
@@ -62,6 +65,7 @@ impl Runner {
                 Who::All | Who::BestOfPeers => true,
             })
             .flat_map(|c| c.configs(work.who == Who::BestOfPeers).iter().map(move |x| (c, x)))
+            .filter(|(_, (config, _))| work.keeps || config != KEEPS_NOTHING)
             .map(|(c, (config, largest))| {
                 (c, config, *largest, vec![Vec::new(); work.columns.len()], Vec::new())
             })
@@ -130,8 +134,8 @@ impl Runner {
         largest: Option<u64>,
     ) -> Result<Outcome> {
         let mut run = Run { config: config.to_owned(), ..work.run.clone() };
-        if contestant.is_peer() {
-            run.seconds = work.seconds_of_peers;
+        if contestant.is_peer() || config != DEFAULT {
+            run.seconds = work.seconds_of_others;
         }
         if run.workload == Workload::Load {
             run.rate = self.pace(contestant, config).await?;

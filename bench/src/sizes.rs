@@ -15,9 +15,9 @@ pub struct Sizes {
     pub limit: f64,
     /// How long jobs come at a pace.
     pub load: f64,
-    /// The steady state of Windlass and of the raw loop, then of peers.
+    /// The steady state of Windlass and of the raw loop as they come, then of others.
     pub steady: [f64; 2],
-    /// How long nothing is to be done, of the same.
+    /// How long nothing is to be done, of Windlass, then of peers.
     pub idle: [f64; 2],
     /// A large backlog, and a large history.
     pub large: u64,
@@ -51,13 +51,13 @@ impl Sizes {
     pub fn full() -> Self {
         Self {
             rounds: 5,
-            seconds: 0.7,
+            seconds: 0.5,
             samples: 1_000,
             backlog: 50_000,
             waiting: 20_000,
-            limit: 4.0,
+            limit: 3.0,
             load: 2.0,
-            steady: [60.0, 15.0],
+            steady: [60.0, 10.0],
             idle: [60.0, 10.0],
             large: 1_000_000,
             part: 10_000,

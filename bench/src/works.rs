@@ -43,8 +43,10 @@ pub struct Work {
     pub fill: u64,
     /// What is asked of the contestant; the URL and the configuration are still to be filled in.
     pub run: Run,
-    /// How long it lasts for a peer, if not as long.
-    pub seconds_of_peers: f64,
+    /// How long it lasts for peers, and in configurations beside the default, if not as long.
+    pub seconds_of_others: f64,
+    /// Whether it makes a difference what happens to finished jobs.
+    pub keeps: bool,
     /// Another process enqueues while this one runs.
     pub remote: bool,
     pub rounds: usize,
@@ -58,7 +60,8 @@ fn one(value: Option<f64>) -> Vec<f64> {
 /// A figure for each job of a run, if it had any.
 fn each(outcome: &Outcome, of_all: f64) -> Vec<f64> {
     let jobs = outcome.figures.jobs;
-    if jobs == 0 { Vec::new() } else { vec![of_all / jobs as f64] }
+    // It is negative where a server has rewritten its log.
+    if jobs == 0 || of_all < 0.0 { Vec::new() } else { vec![of_all / jobs as f64] }
 }
 
 const fn column(
@@ -89,7 +92,8 @@ pub fn all(sizes: &Sizes) -> Vec<Work> {
         name: name.to_owned(),
         who: Who::All,
         fill: 0,
-        seconds_of_peers: run.seconds,
+        seconds_of_others: run.seconds,
+        keeps: false,
         run,
         remote: false,
         rounds: sizes.rounds,
@@ -120,7 +124,7 @@ pub fn all(sizes: &Sizes) -> Vec<Work> {
         enqueue(8, RATES),
         enqueue(64, COSTS),
         Work { who: Who::Bulk, ..work("enqueue in bulks of 1,000", bulk, COSTS) },
-        drain("drain of no-op jobs", sizes.backlog, COSTS),
+        Work { keeps: true, ..drain("drain of no-op jobs", sizes.backlog, COSTS) },
         waiting,
         queues,
         work("latency, idle queue", latency(Workload::Latency), LATENCIES),
@@ -129,7 +133,8 @@ pub fn all(sizes: &Sizes) -> Vec<Work> {
         // One long run, in parts.
         Work {
             who: Who::BestOfPeers,
-            seconds_of_peers: sizes.steady[1],
+            seconds_of_others: sizes.steady[1],
+            keeps: true,
             rounds: 1,
             ..work("steady state", steady, STEADY)
         },

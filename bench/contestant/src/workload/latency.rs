@@ -10,19 +10,18 @@ use crate::{Contestant, Error, Figures, Handler, Payload, Result, Run, micros};
 /// Jobs whose latencies aren't kept, while connections open.
 const WARM: u64 = 20;
 /// The time between two jobs.
-const GAP: Duration = Duration::from_millis(5);
+const GAP: Duration = Duration::from_millis(1);
 /// How often it is looked which jobs are due.
 const TICK: Duration = Duration::from_millis(1);
 /// How long jobs at a pace warm up, of the whole.
 const WARM_SHARE: f64 = 0.2;
-/// How long late jobs are waited for.
+/// How long a job is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What ran, and how many of the jobs that were sent didn't.
 fn figures(handler: &Handler, sent: u64) -> Figures {
     let figures = handler.figures();
-    let unfinished = sent.saturating_sub(figures.jobs);
-    Figures { unfinished, hung: unfinished > 0, ..figures }
+    Figures { unfinished: sent.saturating_sub(figures.jobs), ..figures }
 }
 
 pub(super) async fn one_by_one<C: Contestant>(system: &C, run: &Run) -> Result<Figures> {
@@ -31,12 +30,11 @@ pub(super) async fn one_by_one<C: Contestant>(system: &C, run: &Run) -> Result<F
     let worker = system.start(handler.clone(), run.concurrency).await?;
     mark("begin").await?;
     let (begun, mut sent) = (Instant::now(), 0);
-    while sent < count {
+    while sent < count && (begun.elapsed() < run.limit() || sent <= WARM) {
         tokio::time::sleep(GAP).await;
         system.enqueue(Payload::new(run.first + sent)).await?;
         sent += 1;
-        let left = run.limit().saturating_sub(begun.elapsed());
-        if tokio::time::timeout(left, handler.until(sent)).await.is_err() {
+        if tokio::time::timeout(PATIENCE, handler.until(sent)).await.is_err() {
             break;
         }
     }
