@@ -7,7 +7,7 @@ use windlass::{
     QueueSlots, Settlement, WorkerInfo,
 };
 
-use crate::work::Result;
+use crate::Result;
 
 /// Jobs per claim and per settle call.
 pub const BATCH: u32 = 500;

@@ -3,11 +3,11 @@
 use tempfile::TempDir;
 use windlass_test_servers::{PostgresServer, RedisServer};
 
-use crate::work::Result;
+use crate::Result;
+use crate::usage::{self, Usage};
 
 /// Makes databases of one backend.
 pub enum Place {
-    Memory,
     Sqlite,
     /// A server of the program's own, gone with it.
     Postgres(PostgresServer),
@@ -27,8 +27,10 @@ pub struct Database {
 impl Place {
     pub async fn open(backend: &str) -> Result<Self> {
         Ok(match backend {
-            "memory" => Self::Memory,
-            "postgres" => Self::Postgres(PostgresServer::builder().start().await?),
+            // Enough for the clients that stand for processes.
+            "postgres" => Self::Postgres(
+                PostgresServer::builder().setting("max_connections", "500").start().await?,
+            ),
             "redis" => Self::Redis(
                 RedisServer::builder().setting("appendfsync", "everysec").start().await?,
             ),
@@ -39,7 +41,6 @@ impl Place {
     pub async fn create(&self) -> Result<Database> {
         let database = |url, name, _folder| Database { url, name, _folder };
         Ok(match self {
-            Self::Memory => database("memory:".to_owned(), None, None),
             Self::Sqlite => {
                 let folder = tempfile::tempdir()?;
                 let url = format!("sqlite:{}", folder.path().join("jobs.db").display());
@@ -49,7 +50,7 @@ impl Place {
                 let name = server.create_database().await?;
                 database(server.url(&name), Some(name), None)
             }
-            Self::Redis(server) => database(server.url("bench"), None, None),
+            Self::Redis(server) => database(server.base_url().to_owned(), None, None),
         })
     }
 
@@ -61,5 +62,32 @@ impl Place {
             server.command(&["FLUSHALL"]).await?;
         }
         Ok(())
+    }
+
+    /// What a process that works on a database, and the server, have used so far.
+    pub async fn usage(&self, database: &Database, pid: u32) -> Result<Usage> {
+        let client =
+            Usage { client_cpu: usage::cpu(pid)?, peak: usage::peak(pid)?, ..Usage::default() };
+        Ok(match self {
+            Self::Sqlite => Usage { written: usage::written(pid)?, ..client },
+            Self::Postgres(server) => {
+                let file = server.folder().join("data/postmaster.pid");
+                let lines = std::fs::read_to_string(file)?;
+                let pid = lines.lines().next().unwrap_or_default().parse()?;
+                let ask = "SELECT (SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database())
+                    || ' ' || (pg_current_wal_lsn() - '0/0')";
+                let name = database.name.as_deref().unwrap_or("postgres");
+                let answer = server.value(name, ask).await?.unwrap_or_default();
+                let (queries, written) = answer.split_once(' ').ok_or("no statistics")?;
+                let (queries, written) = (queries.parse()?, written.parse()?);
+                Usage { server_cpu: usage::cpu(pid)?, queries, written, ..client }
+            }
+            Self::Redis(server) => Usage {
+                server_cpu: usage::cpu(server.info("process_id").await?.parse()?)?,
+                queries: server.info("total_reads_processed").await?.parse()?,
+                written: server.info("aof_current_size").await?.parse()?,
+                ..client
+            },
+        })
     }
 }

@@ -6,9 +6,16 @@ use sqlx::{Connection, PgConnection, Row};
 use windlass::postgres::PostgresBackend;
 use windlass::{Backend, Transactional};
 
+use crate::Result;
 use crate::calls::{BATCH, Drain, fill, job};
-use crate::work::Result;
 
+/// What is added to the workload's name for each figure of [`pinned`], and its unit.
+pub const PINNED: &[(&str, &str)] = &[
+    (", claim rate of the last tenth over the first", "ratio"),
+    (", rate with settling of the last tenth over the first", "ratio"),
+    (", claimed and settled", "jobs/s"),
+    (", longest wait of a job committed late", "ms"),
+];
 /// Bytes from which a table or an index is worth showing.
 const LEAST: f64 = 40_960.0;
 /// How long a late job is waited for.

@@ -4,8 +4,8 @@ use windlass::redis::RedisBackend;
 use windlass::{Backend, Retention, Store};
 use windlass_test_servers::RedisServer;
 
+use crate::Result;
 use crate::calls::{Drain, fill};
-use crate::work::Result;
 
 /// What a worker prunes in one call by default.
 const PRUNED: u32 = 1_000;

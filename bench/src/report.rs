@@ -1,25 +1,32 @@
-//! Rows of figures, as a Markdown table and as JSON.
+//! Rows of figures, as JSON and as Markdown tables with ratios.
+
+use std::fmt::Write as _;
 
 use serde::Serialize;
+use windlass_bench_contestant::Figures;
 
-#[derive(Serialize)]
+use crate::contestants::{RAW, is_peer};
+
+/// One figure of one system.
+#[derive(Clone, Serialize)]
 pub struct Row {
-    backend: String,
-    workload: String,
-    system: String,
-    config: String,
-    value: f64,
-    unit: String,
-    min: f64,
-    max: f64,
-    runs: usize,
+    pub backend: String,
+    pub workload: String,
+    pub system: String,
+    pub config: String,
+    /// The median. Nothing where no run gave a figure.
+    pub value: Option<f64>,
+    pub unit: String,
+    pub min: Option<f64>,
+    pub max: Option<f64>,
+    pub runs: usize,
 }
 
 impl Row {
     pub fn new(
         backend: &str,
         workload: &str,
-        config: &str,
+        (system, config): (&str, &str),
         unit: &str,
         mut values: Vec<f64>,
     ) -> Self {
@@ -27,47 +34,256 @@ impl Row {
         Self {
             backend: backend.to_owned(),
             workload: workload.to_owned(),
-            system: "windlass".to_owned(),
+            system: system.to_owned(),
             config: config.to_owned(),
-            value: values[values.len() / 2],
+            value: median(&values),
             unit: unit.to_owned(),
-            min: values[0],
-            max: values[values.len() - 1],
+            min: values.first().copied(),
+            max: values.last().copied(),
             runs: values.len(),
         }
     }
+
+    /// Whether more is better.
+    fn is_rate(&self) -> bool {
+        self.unit == "jobs/s"
+    }
+}
+
+/// Of sorted values; between the two in the middle where their number is even.
+fn median(values: &[f64]) -> Option<f64> {
+    let upper = values.get(values.len() / 2)?;
+    let lower = values.get((values.len() - 1) / 2)?;
+    Some(f64::midpoint(*lower, *upper))
+}
+
+/// A kind of fault: its name, what it counts, whether the figures are unsound with it, and its number in a run.
+type Kind = (&'static str, &'static str, bool, fn(&Figures) -> u64);
+
+/// What is to be told beside the figures.
+#[derive(PartialEq)]
+struct Remark {
+    workload: String,
+    system: String,
+    config: String,
+    text: String,
+    /// Whether not all jobs ran, or not once.
+    unsound: bool,
 }
 
 #[derive(Default)]
-pub struct Report(Vec<Row>);
+pub struct Report {
+    rows: Vec<Row>,
+    remarks: Vec<Remark>,
+}
 
 impl Report {
     pub fn add(&mut self, row: Row) {
-        self.0.push(row);
+        self.rows.push(row);
     }
 
-    pub fn print(&self) {
-        println!("| backend | workload | system | config | median | min | max | unit | runs |");
-        println!("|---|---|---|---|---|---|---|---|---|");
-        for r in &self.0 {
-            let figure = |v: f64| if v < 100.0 { format!("{v:.2}") } else { format!("{v:.0}") };
-            println!(
-                "| {} | {} | {} | {} | {} | {} | {} | {} | {} |",
-                r.backend,
-                r.workload,
-                r.system,
-                r.config,
-                figure(r.value),
-                figure(r.min),
-                figure(r.max),
-                r.unit,
-                r.runs
-            );
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    pub fn remark(&mut self, workload: &str, system: (&str, &str), text: &str) {
+        self.tell(workload, system, text, false);
+    }
+
+    fn tell(&mut self, workload: &str, (system, config): (&str, &str), text: &str, unsound: bool) {
+        let remark = Remark {
+            workload: workload.to_owned(),
+            system: system.to_owned(),
+            config: config.to_owned(),
+            text: text.to_owned(),
+            unsound,
+        };
+        if !self.remarks.contains(&remark) {
+            eprintln!("{workload}: {system}, {config}: {text}");
+            self.remarks.push(remark);
         }
     }
 
+    /// What went wrong in runs of a workload: rows with the numbers, and a remark.
+    pub fn faults(
+        &mut self,
+        backend: &str,
+        workload: &str,
+        system: (&str, &str),
+        runs: &[Figures],
+    ) {
+        let kinds: [Kind; 4] = [
+            ("lost", "jobs that never ran", true, |f| f.lost),
+            ("repeated", "runs of jobs that had run", true, |f| f.repeated),
+            ("unfinished", "jobs not done in time", false, |f| f.unfinished),
+            ("hung", "runs in which nothing moved any more", true, |f| u64::from(f.hung)),
+        ];
+        for (name, text, unsound, count) in kinds {
+            let counts: Vec<u64> = runs.iter().map(count).collect();
+            if counts.iter().all(|count| *count == 0) {
+                continue;
+            }
+            let listed: Vec<String> = counts.iter().map(u64::to_string).collect();
+            self.tell(workload, system, &format!("{text}: {}", listed.join(", ")), unsound);
+            let values = counts.iter().map(|count| *count as f64).collect();
+            let row = Row::new(backend, &format!("{workload}, {name}"), system, "faults", values);
+            self.rows.push(row);
+        }
+    }
+
+    /// Remarks on a row, whichever figure of its workload it is.
+    fn remarks_on<'a>(&'a self, row: &'a Row) -> impl Iterator<Item = &'a Remark> {
+        self.remarks.iter().filter(|r| {
+            row.workload.starts_with(&r.workload)
+                && r.system == row.system
+                && r.config == row.config
+        })
+    }
+
+    /// Whether a row's figure is of jobs that all ran, once.
+    fn is_sound(&self, row: &Row) -> bool {
+        !self.remarks_on(row).any(|remark| remark.unsound)
+    }
+
+    /// The best figure of the peers that did all of the work, and that of the raw loop.
+    fn marks(&self, rows: &[&Row]) -> (Option<f64>, Option<f64>) {
+        let peers = rows.iter().filter(|row| is_peer(&row.system) && self.is_sound(row));
+        let values = peers.filter_map(|row| row.value.map(|value| (value, row.is_rate())));
+        let best = values.reduce(|best, next| {
+            let better = if next.1 { next.0 > best.0 } else { next.0 < best.0 };
+            if better { next } else { best }
+        });
+        let raw = rows.iter().find(|row| row.system == RAW).and_then(|row| row.value);
+        (best.map(|best| best.0), raw)
+    }
+
+    /// Names of workloads, in order.
+    pub fn workloads(&self) -> Vec<&str> {
+        let mut names = Vec::new();
+        for row in &self.rows {
+            if row.unit != "faults" && !names.contains(&row.workload.as_str()) {
+                names.push(&row.workload);
+            }
+        }
+        names
+    }
+
+    /// One table for each workload, below its plot if it has one, then what is to be told.
+    pub fn markdown(&self, plots: &[(String, String)]) -> String {
+        let mut text = String::new();
+        for workload in self.workloads() {
+            let rows: Vec<&Row> = self.rows.iter().filter(|row| row.workload == workload).collect();
+            let (best, raw) = self.marks(&rows);
+            // Writing to a text can't fail.
+            let _ = writeln!(text, "### {}{workload}\n", head(&rows));
+            if let Some((_, file)) = plots.iter().find(|(of, _)| of == workload) {
+                let _ = writeln!(text, "![{workload}]({file})\n");
+            }
+            let _ = writeln!(
+                text,
+                "| system | config | median | min | max | unit | runs | to the best peer | to raw |"
+            );
+            let _ = writeln!(text, "|---|---|--:|--:|--:|---|--:|--:|--:|");
+            for row in rows {
+                let ratio = |mark: Option<f64>| match (row.value, mark) {
+                    (Some(value), Some(mark)) if mark > 0.0 => format!("{:.2}", value / mark),
+                    _ => "–".to_owned(),
+                };
+                let name = if is_peer(&row.system) {
+                    row.system.clone()
+                } else {
+                    format!("**{}**", row.system)
+                };
+                let _ = writeln!(
+                    text,
+                    "| {name}{} | {} | {} | {} | {} | {} | {} | {} | {} |",
+                    if self.remarks_on(row).next().is_some() { " \\*" } else { "" },
+                    row.config,
+                    figure(row.value),
+                    figure(row.min),
+                    figure(row.max),
+                    row.unit,
+                    row.runs,
+                    ratio(best),
+                    ratio(raw),
+                );
+            }
+            text.push('\n');
+        }
+        if !self.remarks.is_empty() {
+            text.push_str("### \\* What is to be told beside the figures\n\n");
+            for r in &self.remarks {
+                let _ =
+                    writeln!(text, "- {}, {}, in {}: {}", r.system, r.config, r.workload, r.text);
+            }
+        }
+        text
+    }
+
     pub fn json(&self) -> serde_json::Result<String> {
-        let rows: Result<Vec<_>, _> = self.0.iter().map(serde_json::to_string).collect();
+        let rows: Result<Vec<_>, _> = self.rows.iter().map(serde_json::to_string).collect();
         Ok(rows?.join("\n") + "\n")
+    }
+}
+
+/// The backend of rows, as a title has it.
+fn head(rows: &[&Row]) -> String {
+    rows.first().map(|row| format!("{}: ", row.backend)).unwrap_or_default()
+}
+
+/// A figure with as many digits as are worth reading.
+pub fn figure(value: Option<f64>) -> String {
+    match value {
+        None => "–".to_owned(),
+        Some(v) if v.abs() < 100.0 => format!("{v:.2}"),
+        Some(v) => crate::heavy::count(v.round() as u64),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(system: &str, unit: &str, values: &[f64]) -> Row {
+        Row::new("sqlite", "drain", (system, "default"), unit, values.to_vec())
+    }
+
+    #[test]
+    fn a_row_has_the_median() {
+        let odd = row("windlass", "ms", &[3.0, 1.0, 2.0]);
+        assert_eq!((odd.value, odd.min, odd.max, odd.runs), (Some(2.0), Some(1.0), Some(3.0), 3));
+        assert_eq!(row("windlass", "ms", &[4.0, 1.0, 2.0, 9.0]).value, Some(3.0));
+        let none = row("windlass", "ms", &[]);
+        assert_eq!((none.value, none.runs), (None, 0));
+    }
+
+    #[test]
+    fn ratios_are_to_the_best_peer_that_did_the_work_and_to_raw() {
+        for (unit, best) in [("jobs/s", 20.0), ("ms", 10.0)] {
+            let mut report = Report::default();
+            for (system, value) in [("windlass", 40.0), ("raw", 80.0), ("a", 10.0), ("b", 20.0)] {
+                report.add(row(system, unit, &[value]));
+            }
+            // It lost jobs.
+            report.add(row("fast", unit, &[if unit == "ms" { 1.0 } else { 99.0 }]));
+            let lost = Figures { lost: 1, ..Figures::default() };
+            report.faults("sqlite", "drain", ("fast", "default"), &[lost]);
+            let text = report.markdown(&[]);
+            let line = text.lines().find(|line| line.contains("**windlass**")).unwrap();
+            assert!(line.ends_with(&format!("| {:.2} | 0.50 |", 40.0 / best)), "{line}");
+            assert!(text.contains("fast \\*"), "{text}");
+            assert!(text.contains("- fast, default, in drain: jobs that never ran: 1"), "{text}");
+            assert!(report.json().unwrap().contains("\"workload\":\"drain, lost\""));
+        }
+    }
+
+    #[test]
+    fn rows_have_what_readers_of_them_expect() {
+        let json = serde_json::to_value(row("windlass", "ms", &[1.0])).unwrap();
+        let names: Vec<&String> = json.as_object().unwrap().keys().collect();
+        let mut wanted =
+            ["backend", "workload", "system", "config", "value", "unit", "min", "max", "runs"];
+        wanted.sort_unstable();
+        assert_eq!(names, wanted);
     }
 }

@@ -1,0 +1,103 @@
+//! Runs what waits.
+
+use std::time::{Duration, Instant};
+
+use crate::command::mark;
+use crate::{Contestant, Figures, Handler, Result, Run};
+
+/// How often it is looked whether anything moves.
+const LOOK: Duration = Duration::from_millis(250);
+/// Who hasn't moved for so long is hung.
+const STILL: Duration = Duration::from_secs(3);
+/// How long between two questions to the store, once all jobs ran.
+const ASK: Duration = Duration::from_millis(2);
+
+pub(super) async fn drain<C: Contestant>(system: &C, run: &Run) -> Result<Figures> {
+    let handler = Handler::new(run.wait(), run.first, run.jobs, u64::MAX);
+    mark("begin").await?;
+    let begun = Instant::now();
+    let worker = system.start(handler.clone(), run.concurrency).await?;
+    let watch = Watch { begun, limit: run.limit() };
+    let mut figures = match run.stop_at {
+        Some(jobs) => watch.part(&handler, jobs).await?,
+        None => watch.all(system, &handler, run.jobs).await?,
+    };
+    mark("end").await?;
+    system.stop(worker).await?;
+    figures.repeated = handler.repeated();
+    Ok(figures)
+}
+
+struct Watch {
+    begun: Instant,
+    limit: Duration,
+}
+
+impl Watch {
+    /// Waits until so many jobs ran, nothing moves and `empty` says that nothing is left, or the time is up. Answers whether things moved at
+    /// the end.
+    async fn until(
+        &self,
+        handler: &Handler,
+        jobs: u64,
+        empty: impl AsyncFn() -> Result<bool>,
+    ) -> Result<bool> {
+        let (mut count, mut moved) = (0, Instant::now());
+        loop {
+            let left = self.limit.saturating_sub(self.begun.elapsed()).min(LOOK);
+            if tokio::time::timeout(left, handler.until(jobs)).await.is_ok() {
+                return Ok(true);
+            }
+            let now = handler.distinct();
+            if now != count {
+                (count, moved) = (now, Instant::now());
+            } else if empty().await? {
+                return Ok(true);
+            }
+            if self.begun.elapsed() >= self.limit {
+                return Ok(moved.elapsed() < STILL);
+            }
+        }
+    }
+
+    /// A part of what waits: by the count of what ran, so that a large store isn't asked.
+    async fn part(&self, handler: &Handler, jobs: u64) -> Result<Figures> {
+        let moves = self.until(handler, jobs, async || Ok(false)).await?;
+        let (took, ran) = (self.begun.elapsed(), handler.distinct());
+        Ok(Figures {
+            rate: Some(ran.min(jobs) as f64 / took.as_secs_f64()),
+            jobs: ran,
+            unfinished: jobs.saturating_sub(ran),
+            hung: !moves,
+            ..Figures::default()
+        })
+    }
+
+    /// All that waits: it is done when the store says so.
+    async fn all<C: Contestant>(
+        &self,
+        system: &C,
+        handler: &Handler,
+        jobs: u64,
+    ) -> Result<Figures> {
+        let moves = self.until(handler, jobs, async || Ok(system.left().await? == 0)).await?;
+        let (took, left) = loop {
+            // The answer is of the time of the question, and some take long to count.
+            let asked = self.begun.elapsed();
+            let left = system.left().await?;
+            if left == 0 || asked >= self.limit {
+                break (asked, left);
+            }
+            tokio::time::sleep(ASK).await;
+        };
+        let (done, ran) = (jobs.saturating_sub(left), handler.distinct());
+        Ok(Figures {
+            rate: Some(done as f64 / took.as_secs_f64()),
+            jobs: done,
+            lost: if left == 0 { jobs.saturating_sub(ran) } else { 0 },
+            unfinished: left,
+            hung: !moves,
+            ..Figures::default()
+        })
+    }
+}

@@ -1,0 +1,106 @@
+//! How long a job takes from the enqueue to the start of its handler.
+
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+
+use crate::command::mark;
+use crate::{Contestant, Error, Figures, Handler, Payload, Result, Run, micros};
+
+/// Jobs whose latencies aren't kept, while connections open.
+const WARM: u64 = 20;
+/// The time between two jobs.
+const GAP: Duration = Duration::from_millis(1);
+/// How often it is looked which jobs are due.
+const TICK: Duration = Duration::from_millis(1);
+/// How long jobs at a pace warm up, of the whole.
+const WARM_SHARE: f64 = 0.2;
+/// How long a job is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What ran, and how many of the jobs that were sent didn't.
+fn figures(handler: &Handler, sent: u64) -> Figures {
+    let figures = handler.figures();
+    Figures { unfinished: sent.saturating_sub(figures.jobs), ..figures }
+}
+
+pub(super) async fn one_by_one<C: Contestant>(system: &C, run: &Run) -> Result<Figures> {
+    let count = WARM + run.jobs;
+    let handler = Handler::new(run.wait(), run.first, count, run.first + WARM);
+    let worker = system.start(handler.clone(), run.concurrency).await?;
+    mark("begin").await?;
+    let (begun, mut sent) = (Instant::now(), 0);
+    while sent < count && (begun.elapsed() < run.limit() || sent <= WARM) {
+        tokio::time::sleep(GAP).await;
+        system.enqueue(Payload::new(run.first + sent)).await?;
+        sent += 1;
+        if tokio::time::timeout(PATIENCE, handler.until(sent)).await.is_err() {
+            break;
+        }
+    }
+    mark("end").await?;
+    let figures = figures(&handler, sent);
+    system.stop(worker).await?;
+    Ok(figures)
+}
+
+/// Jobs come at a pace, whether those before them are enqueued or not; what the enqueue waits counts.
+pub(super) async fn at_a_pace<C: Contestant>(system: &C, run: &Run) -> Result<Figures> {
+    let count = (run.rate * run.seconds) as u64;
+    let warm = (count as f64 * WARM_SHARE) as u64;
+    let handler = Handler::new(run.wait(), run.first, count, run.first + warm);
+    let worker = system.start(handler.clone(), run.concurrency).await?;
+    mark("begin").await?;
+    let (begun, begun_at) = (Instant::now(), micros());
+    let (mut sent, mut enqueues) = (0, JoinSet::new());
+    while sent < count {
+        let due = (begun.elapsed().as_secs_f64() * run.rate) as u64;
+        while sent < due.min(count) {
+            let at = begun_at + (sent as f64 / run.rate * 1e6) as u64;
+            let (system, payload) = (system.clone(), Payload::sent(run.first + sent, at));
+            enqueues.spawn(async move { system.enqueue(payload).await });
+            sent += 1;
+        }
+        while let Some(ended) = enqueues.try_join_next() {
+            ended??;
+        }
+        tokio::time::sleep(TICK).await;
+    }
+    let rest = async {
+        while let Some(ended) = enqueues.join_next().await {
+            ended??;
+        }
+        handler.until(count).await;
+        Ok::<_, Error>(())
+    };
+    if let Ok(ended) = tokio::time::timeout(PATIENCE, rest).await {
+        ended?;
+    }
+    mark("end").await?;
+    let figures = Figures { rate: Some(run.rate), ..figures(&handler, sent) };
+    system.stop(worker).await?;
+    Ok(figures)
+}
+
+/// The bench program runs [`pace`] in another process between the two marks.
+pub(super) async fn serve<C: Contestant>(system: &C, run: &Run) -> Result<Figures> {
+    let count = WARM + run.jobs;
+    let handler = Handler::new(run.wait(), run.first, count, run.first + WARM);
+    let worker = system.start(handler.clone(), run.concurrency).await?;
+    mark("begin").await?;
+    // What is missing after that never comes.
+    let _ = tokio::time::timeout(run.limit(), handler.until(count)).await;
+    mark("end").await?;
+    let figures = figures(&handler, count);
+    system.stop(worker).await?;
+    Ok(figures)
+}
+
+pub(super) async fn pace<C: Contestant>(system: &C, run: &Run) -> Result<Figures> {
+    let jobs = WARM + run.jobs;
+    for number in run.first..run.first + jobs {
+        tokio::time::sleep(GAP).await;
+        system.enqueue(Payload::new(number)).await?;
+    }
+    Ok(Figures { jobs, ..Figures::default() })
+}

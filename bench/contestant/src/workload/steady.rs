@@ -1,0 +1,98 @@
+//! What goes on for long.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+
+use crate::command::mark;
+use crate::{Contestant, Error, Figures, Handler, Payload, Result, Run, Setup};
+
+/// Tasks that enqueue one job after another.
+const PRODUCERS: u64 = 8;
+/// Producers wait while so many jobs wait.
+const BACKLOG: u64 = 10_000;
+/// How long they wait.
+const PAUSE: Duration = Duration::from_millis(1);
+/// Parts of the time that are counted apart.
+const WINDOWS: u32 = 5;
+/// The part of the time that workers get to start, before it begins.
+const SETTLE: u32 = 10;
+/// More jobs per second than anything runs.
+const MOST: f64 = 300_000.0;
+/// How long the rest is waited for at the end.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+pub(super) async fn steady<C: Contestant>(system: &C, run: &Run) -> Result<Figures> {
+    let end = run.first + (run.seconds * MOST) as u64;
+    let handler = Handler::new(run.wait(), run.first, end - run.first, run.first);
+    let worker = system.start(handler.clone(), run.concurrency).await?;
+    mark("begin").await?;
+    let (next, stop) = (Arc::new(AtomicU64::new(run.first)), Arc::new(AtomicBool::new(false)));
+    let mut producers = JoinSet::new();
+    for _ in 0..PRODUCERS {
+        let (system, handler) = (system.clone(), handler.clone());
+        let (next, stop, first) = (next.clone(), stop.clone(), run.first);
+        producers.spawn(async move {
+            while !stop.load(Ordering::Relaxed) {
+                if next.load(Ordering::Relaxed) - first > handler.distinct() + BACKLOG {
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= end {
+                    return Err("more jobs than there are numbers for".into());
+                }
+                system.enqueue(Payload::new(number)).await?;
+            }
+            Ok::<_, Error>(())
+        });
+    }
+    let (begun, mut windows) = (Instant::now(), Vec::new());
+    for _ in 0..WINDOWS {
+        let (before, since) = (handler.distinct(), Instant::now());
+        tokio::time::sleep(run.limit() / WINDOWS).await;
+        windows.push((handler.distinct() - before) as f64 / since.elapsed().as_secs_f64());
+    }
+    let rate = handler.distinct() as f64 / begun.elapsed().as_secs_f64();
+    mark("end").await?;
+    stop.store(true, Ordering::Relaxed);
+    while let Some(ended) = producers.join_next().await {
+        ended??;
+    }
+    let sent = next.load(Ordering::Relaxed) - run.first;
+    let all = tokio::time::timeout(PATIENCE, handler.until(sent)).await.is_ok();
+    // In this order: a job that ends in between counts as neither.
+    let left = if all { 0 } else { system.left().await? };
+    let missing = sent.saturating_sub(handler.distinct());
+    system.stop(worker).await?;
+    Ok(Figures {
+        rate: Some(rate),
+        windows,
+        lost: missing.saturating_sub(left),
+        unfinished: missing.min(left),
+        ..handler.figures()
+    })
+}
+
+/// Clients of their own, with workers on each, as if they were processes.
+pub(super) async fn idle<C: Contestant>(setup: &Setup, run: &Run) -> Result<Figures> {
+    let handler = Handler::new(Duration::ZERO, 0, 0, 0);
+    let mut started = Vec::new();
+    for _ in 0..run.clients {
+        let system = C::open(setup).await?;
+        for _ in 0..run.workers {
+            started.push((system.clone(), system.start(handler.clone(), run.concurrency).await?));
+        }
+    }
+    // The start is not a part of it.
+    tokio::time::sleep(run.limit() / SETTLE).await;
+    mark("begin").await?;
+    tokio::time::sleep(run.limit()).await;
+    mark("end").await?;
+    for (system, worker) in started {
+        system.stop(worker).await?;
+    }
+    Ok(Figures::default())
+}

@@ -1,0 +1,171 @@
+//! The systems under test: which there are, and how their programs are made.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use windlass_bench_contestant::Description;
+
+use crate::Result;
+
+/// A program that speaks the protocol of `contestant/`.
+struct Entry {
+    /// As `--systems` names it, and as it names itself.
+    name: &'static str,
+    backends: &'static [&'static str],
+    /// Its folder, from that of the bench program.
+    folder: &'static str,
+    language: Language,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Language {
+    /// A binary of this name.
+    Rust(&'static str),
+    /// `main.js`, with what `package-lock.json` names.
+    #[expect(dead_code, reason = "peers are still to be added")]
+    Node,
+}
+
+/// The raw loops, each on one backend.
+pub const RAW: &str = "raw";
+pub const WINDLASS: &str = "windlass";
+/// What isn't a peer.
+const OURS: &[&str] = &[WINDLASS, RAW, "raw-rusqlite"];
+
+const ENTRIES: &[Entry] = &[
+    of(
+        WINDLASS,
+        &["sqlite", "postgres", "redis"],
+        "windlass",
+        Language::Rust("contestant-windlass"),
+    ),
+    of(RAW, &["sqlite"], "raw", Language::Rust("contestant-raw-sqlite")),
+    of(RAW, &["postgres"], "raw", Language::Rust("contestant-raw-postgres")),
+    of(RAW, &["redis"], "raw", Language::Rust("contestant-raw-redis")),
+    of("raw-rusqlite", &["sqlite"], "raw", Language::Rust("contestant-raw-rusqlite")),
+];
+
+const fn of(
+    name: &'static str,
+    backends: &'static [&'static str],
+    folder: &'static str,
+    language: Language,
+) -> Entry {
+    Entry { name, backends, folder, language }
+}
+
+/// Whether a system is neither Windlass nor a raw loop.
+pub fn is_peer(system: &str) -> bool {
+    !OURS.contains(&system)
+}
+
+/// A contestant that is ready to run.
+pub struct Contestant {
+    pub name: String,
+    pub description: Description,
+    program: PathBuf,
+    /// What comes before its arguments.
+    before: Vec<String>,
+}
+
+impl Contestant {
+    pub fn is_peer(&self) -> bool {
+        is_peer(&self.name)
+    }
+
+    /// Its program, without arguments.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(&self.before);
+        command
+    }
+
+    /// The configurations, for a peer perhaps only the best of them.
+    pub fn configs(&self, best_of_peers: bool) -> &[(String, Option<u64>)] {
+        let configs = &self.description.configs;
+        if best_of_peers && self.is_peer() {
+            return &configs[configs.len().saturating_sub(1)..];
+        }
+        configs
+    }
+}
+
+/// Makes the programs of a backend, those that `wanted` names, or all. A Node peer is left out where Node isn't there.
+pub fn prepare(backend: &str, wanted: &[String]) -> Result<Vec<Contestant>> {
+    let known = |name: &String| ENTRIES.iter().any(|entry| entry.name == name);
+    if let Some(name) = wanted.iter().find(|name| !known(name)) {
+        let all: Vec<&str> = ENTRIES.iter().map(|entry| entry.name).collect();
+        return Err(format!("there is no system `{name}`; there are {}", all.join(", ")).into());
+    }
+    let chosen = ENTRIES.iter().filter(|entry| {
+        let named = wanted.is_empty() || wanted.iter().any(|name| name == entry.name);
+        entry.backends.contains(&backend) && named
+    });
+    let mut contestants = Vec::new();
+    for entry in chosen {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(entry.folder);
+        let (program, before) = match entry.language {
+            Language::Rust(binary) => (build(&folder, binary)?, Vec::new()),
+            Language::Node if !has_node() => {
+                eprintln!("{} is left out: `node` or `npm` is not there", entry.name);
+                continue;
+            }
+            Language::Node => (PathBuf::from("node"), vec![install(&folder)?]),
+        };
+        let mut contestant = Contestant {
+            name: entry.name.to_owned(),
+            description: Description {
+                system: String::new(),
+                version: String::new(),
+                configs: Vec::new(),
+                bulk: false,
+                queues: false,
+            },
+            program,
+            before,
+        };
+        let output = contestant.command().args(["describe", "--backend", backend]).output()?;
+        contestant.description = serde_json::from_slice(&output.stdout).map_err(|e| {
+            format!("{}: {e}: {}", entry.name, String::from_utf8_lossy(&output.stderr))
+        })?;
+        if contestant.description.system != entry.name {
+            let named = &contestant.description.system;
+            return Err(format!("{} calls itself `{named}`", entry.name).into());
+        }
+        contestants.push(contestant);
+    }
+    Ok(contestants)
+}
+
+/// Builds a program into the folder where this one was built, and answers where it is.
+fn build(folder: &Path, binary: &str) -> Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let target = own.ancestors().nth(2).ok_or("this program is not in a target folder")?;
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut build = Command::new(cargo);
+    build.args(["build", "--release", "--quiet", "--locked", "--bin", binary, "--manifest-path"]);
+    build.arg(folder.join("Cargo.toml")).arg("--target-dir").arg(target);
+    if !build.status()?.success() {
+        return Err(format!("`{binary}` could not be built").into());
+    }
+    Ok(target.join("release").join(binary))
+}
+
+fn has_node() -> bool {
+    let there = |program: &str| {
+        let mut version = Command::new(program);
+        version.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
+        version.status().is_ok_and(|status| status.success())
+    };
+    there("node") && there("npm")
+}
+
+/// Installs what a Node peer needs, and answers where its program is.
+fn install(folder: &Path) -> Result<String> {
+    let mut npm = Command::new("npm");
+    npm.args(["ci", "--silent", "--no-fund", "--no-audit"]).current_dir(folder);
+    if !npm.status()?.success() {
+        return Err(format!("`npm ci` failed in `{}`", folder.display()).into());
+    }
+    Ok(folder.join("main.js").display().to_string())
+}

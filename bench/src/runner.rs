@@ -1,0 +1,212 @@
+//! Runs workloads, interleaved: each round has a run of every contestant in every configuration.
+
+use std::collections::HashMap;
+
+use windlass_bench_contestant::{Figures, Run, Workload};
+
+use crate::Result;
+use crate::contestants::Contestant;
+use crate::place::{Database, Place};
+use crate::process::{Outcome, measured, plain};
+use crate::report::{Report, Row};
+use crate::sizes::Sizes;
+use crate::works::{self, Who, Work};
+
+/// Names of configurations.
+const DEFAULT: &str = "default";
+const KEEPS_NOTHING: &str = "keeps nothing";
+/// Jobs per second at half load, at least: also where hardly any ran while the rate was measured.
+const LEAST_PACE: f64 = 100.0;
+/// How long a fill may take.
+const FILL: f64 = 600.0;
+
+/// What a run of the bench program has.
+pub struct Runner {
+    pub backend: String,
+    pub place: Place,
+    pub sizes: Sizes,
+    pub works: Vec<Work>,
+    pub contestants: Vec<Contestant>,
+    pub only: Option<String>,
+    pub report: Report,
+    /// Half of the steady rate of a system in a configuration.
+    pub paces: HashMap<(String, String), f64>,
+}
+
+/// The values of a column over the rounds.
+type Values = Vec<Vec<f64>>;
+
+impl Runner {
+    /// Whether a workload of that name is to be run.
+    pub fn wants(&self, name: &str) -> bool {
+        self.only.as_ref().is_none_or(|text| name.contains(text.as_str()))
+    }
+
+    /// Does all workloads.
+    pub async fn works(&mut self) -> Result<()> {
+        for work in std::mem::take(&mut self.works) {
+            self.work(&work).await?;
+        }
+        Ok(())
+    }
+
+    /// Does a workload with everybody who can.
+    async fn work(&mut self, work: &Work) -> Result<()> {
+        if !self.wants(&work.name) {
+            return Ok(());
+        }
+        eprintln!("{}: {}", self.backend, work.name);
+        let contestants = std::mem::take(&mut self.contestants);
+        let mut runs: Vec<_> = contestants
+            .iter()
+            .filter(|c| match work.who {
+                Who::Bulk => c.description.bulk,
+                Who::Queues => c.description.queues,
+                Who::All | Who::BestOfPeers => true,
+            })
+            .flat_map(|c| c.configs(work.who == Who::BestOfPeers).iter().map(move |x| (c, x)))
+            .filter(|(_, (config, _))| work.keeps || config != KEEPS_NOTHING)
+            .map(|(c, (config, largest))| {
+                (c, config, *largest, vec![Vec::new(); work.columns.len()], Vec::new())
+            })
+            .collect();
+        for _ in 0..work.rounds {
+            for (contestant, config, largest, values, faults) in &mut runs {
+                let ran = self.once(work, contestant, config, *largest).await;
+                self.note(work, (contestant, config), ran, values, faults)?;
+            }
+        }
+        for (contestant, config, largest, values, faults) in runs {
+            let system = (contestant.name.as_str(), config.as_str());
+            self.rows(work, system, values);
+            self.report.faults(&self.backend, &work.name, system, &faults);
+            if let Some(most) = largest.filter(|most| *most < work.fill) {
+                self.report.remark(&work.name, system, &format!("with a backlog of only {most}"));
+            }
+        }
+        self.contestants = contestants;
+        Ok(())
+    }
+
+    /// Keeps what a run found. A failure is a remark, unless it is one of our own.
+    fn note(
+        &mut self,
+        work: &Work,
+        (contestant, config): (&Contestant, &str),
+        ran: Result<Outcome>,
+        values: &mut Values,
+        faults: &mut Vec<Figures>,
+    ) -> Result<()> {
+        match ran {
+            Ok(outcome) => {
+                let at = format!("{} of {}, {config}", work.name, contestant.name);
+                check(contestant, &outcome.figures).map_err(|e| format!("{at}: {e}"))?;
+                for (column, values) in work.columns.iter().zip(values) {
+                    values.extend((column.values)(&outcome));
+                }
+                faults.push(outcome.figures);
+            }
+            Err(error) if contestant.is_peer() => {
+                self.report.remark(&work.name, (&contestant.name, config), &error.to_string());
+            }
+            Err(error) => {
+                return Err(
+                    format!("{} of {}, {config}: {error}", work.name, contestant.name).into()
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn rows(&mut self, work: &Work, system: (&str, &str), values: Values) {
+        for (column, values) in work.columns.iter().zip(values) {
+            let name = format!("{}{}", work.name, column.name);
+            self.report.add(Row::new(&self.backend, &name, system, column.unit, values));
+        }
+    }
+
+    /// One run on a fresh database.
+    async fn once(
+        &mut self,
+        work: &Work,
+        contestant: &Contestant,
+        config: &str,
+        largest: Option<u64>,
+    ) -> Result<Outcome> {
+        let mut run = Run { config: config.to_owned(), ..work.run.clone() };
+        if contestant.is_peer() || config != DEFAULT {
+            run.seconds = work.seconds_of_others;
+        }
+        if run.workload == Workload::Load {
+            run.rate = self.pace(contestant, config).await?;
+        }
+        let fill = work.fill.min(largest.unwrap_or(u64::MAX));
+        if work.fill > 0 {
+            run.jobs = fill;
+        }
+        let database = self.place.create().await?;
+        let ran = self.on(&database, contestant, run, fill, work.remote).await;
+        self.place.remove(database).await?;
+        ran
+    }
+
+    async fn on(
+        &self,
+        database: &Database,
+        contestant: &Contestant,
+        mut run: Run,
+        fill: u64,
+        remote: bool,
+    ) -> Result<Outcome> {
+        run.url.clone_from(&database.url);
+        if fill > 0 {
+            self.fill(database, contestant, &run, fill).await?;
+        }
+        let place = &self.place;
+        let between = async {
+            if remote {
+                let pace = Run { workload: Workload::Pace, concurrency: 0, ..run.clone() };
+                plain(contestant, &pace, place, database).await?;
+            }
+            Ok(())
+        };
+        measured(contestant, &run, place, database, between).await
+    }
+
+    /// Enqueues jobs for a run, in a process of their own.
+    pub async fn fill(
+        &self,
+        database: &Database,
+        contestant: &Contestant,
+        run: &Run,
+        jobs: u64,
+    ) -> Result<()> {
+        let fill = Run { workload: Workload::Fill, jobs, seconds: FILL, ..run.clone() };
+        plain(contestant, &fill, &self.place, database).await?;
+        Ok(())
+    }
+
+    /// Half of what a contestant keeps up with, measured once.
+    async fn pace(&mut self, contestant: &Contestant, config: &str) -> Result<f64> {
+        let key = (contestant.name.clone(), config.to_owned());
+        if let Some(pace) = self.paces.get(&key) {
+            return Ok(*pace);
+        }
+        let run = Run { config: config.to_owned(), ..works::calibration(&self.sizes) };
+        let database = self.place.create().await?;
+        let ran = self.on(&database, contestant, run, 0, false).await;
+        self.place.remove(database).await?;
+        let pace = (ran?.figures.rate.unwrap_or_default() / 2.0).max(LEAST_PACE);
+        self.paces.insert(key, pace);
+        Ok(pace)
+    }
+}
+
+/// What may happen to a peer is a bug in our own.
+pub fn check(contestant: &Contestant, figures: &Figures) -> Result<()> {
+    let Figures { lost, repeated, .. } = figures;
+    if !contestant.is_peer() && lost + repeated > 0 {
+        return Err(format!("{lost} jobs were lost, and {repeated} repeated").into());
+    }
+    Ok(())
+}
