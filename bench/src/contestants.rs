@@ -43,6 +43,19 @@ const ENTRIES: &[Entry] = &[
     of(RAW, &["postgres"], "raw", Language::Rust("contestant-raw-postgres")),
     of(RAW, &["redis"], "raw", Language::Rust("contestant-raw-redis")),
     of("raw-rusqlite", &["sqlite"], "raw", Language::Rust("contestant-raw-rusqlite")),
+    of(
+        "apalis",
+        &["sqlite", "postgres", "redis"],
+        "peers/apalis",
+        Language::Rust("contestant-apalis"),
+    ),
+    of(
+        "riverqueue",
+        &["sqlite", "postgres"],
+        "peers/riverqueue",
+        Language::Rust("contestant-riverqueue"),
+    ),
+    of("effectum", &["sqlite"], "peers/effectum", Language::Rust("contestant-effectum")),
 ];
 
 const fn of(
