@@ -42,6 +42,13 @@ const ENTRIES: &[Entry] = &[
     of(RAW, &["postgres"], "raw", Language::Rust("contestant-raw-postgres")),
     of(RAW, &["redis"], "raw", Language::Rust("contestant-raw-redis")),
     of("raw-rusqlite", &["sqlite"], "raw", Language::Rust("contestant-raw-rusqlite")),
+    of("oxana", &["redis"], "peers/oxana", Language::Rust("contestant-oxana")),
+    of(
+        "rusty-sidekiq",
+        &["redis"],
+        "peers/rusty-sidekiq",
+        Language::Rust("contestant-rusty-sidekiq"),
+    ),
     of("bullmq", &["redis"], "peers/node", Language::Node("bullmq.js")),
     of("graphile-worker", &["postgres"], "peers/node", Language::Node("graphile-worker.js")),
     of("pg-boss", &["postgres"], "peers/node", Language::Node("pg-boss.js")),
