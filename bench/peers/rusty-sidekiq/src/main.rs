@@ -84,7 +84,11 @@ impl Contestant for Sidekiq {
 
     async fn start(&self, handler: Handler, concurrency: usize) -> Result<Running> {
         let queues = (0..self.setup.queues).map(queue).collect();
-        let config = ProcessorConfig::default().num_workers(concurrency.max(1));
+        let mut config = ProcessorConfig::default();
+        // As it comes there are as many as processors. More would hold all 10 connections, and nothing could be enqueued beside them.
+        if self.tuned() {
+            config = config.num_workers(concurrency.max(1));
+        }
         let pool = self.pool(concurrency).await?;
         let mut processor = Processor::new(pool, queues).with_config(config);
         processor.register(Noop(handler));
