@@ -52,6 +52,12 @@ const ENTRIES: &[Entry] = &[
     of("bullmq", &["redis"], "peers/node", Language::Node("bullmq.js")),
     of("graphile-worker", &["postgres"], "peers/node", Language::Node("graphile-worker.js")),
     of("pg-boss", &["postgres"], "peers/node", Language::Node("pg-boss.js")),
+    of(
+        "flexiq-core",
+        &["sqlite", "postgres", "redis"],
+        "peers/flexiq-core",
+        Language::Rust("contestant-flexiq-core"),
+    ),
 ];
 
 const fn of(
