@@ -21,9 +21,8 @@ struct Entry {
 enum Language {
     /// A binary of this name.
     Rust(&'static str),
-    /// `main.js`, with what `package-lock.json` names.
-    #[expect(dead_code, reason = "peers are still to be added")]
-    Node,
+    /// A script of this name, with what `package-lock.json` names.
+    Node(&'static str),
 }
 
 /// The raw loops, each on one backend.
@@ -56,6 +55,22 @@ const ENTRIES: &[Entry] = &[
         Language::Rust("contestant-riverqueue"),
     ),
     of("effectum", &["sqlite"], "peers/effectum", Language::Rust("contestant-effectum")),
+    of("oxana", &["redis"], "peers/oxana", Language::Rust("contestant-oxana")),
+    of(
+        "rusty-sidekiq",
+        &["redis"],
+        "peers/rusty-sidekiq",
+        Language::Rust("contestant-rusty-sidekiq"),
+    ),
+    of("bullmq", &["redis"], "peers/node", Language::Node("bullmq.js")),
+    of("graphile-worker", &["postgres"], "peers/node", Language::Node("graphile-worker.js")),
+    of("pg-boss", &["postgres"], "peers/node", Language::Node("pg-boss.js")),
+    of(
+        "flexiq-core",
+        &["sqlite", "postgres", "redis"],
+        "peers/flexiq-core",
+        Language::Rust("contestant-flexiq-core"),
+    ),
 ];
 
 const fn of(
@@ -119,11 +134,14 @@ pub fn prepare(backend: &str, wanted: &[String]) -> Result<Vec<Contestant>> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(entry.folder);
         let (program, before) = match entry.language {
             Language::Rust(binary) => (build(&folder, binary)?, Vec::new()),
-            Language::Node if !has_node() => {
+            Language::Node(_) if !has_node() => {
                 eprintln!("{} is left out: `node` or `npm` is not there", entry.name);
                 continue;
             }
-            Language::Node => (PathBuf::from("node"), vec![install(&folder)?]),
+            Language::Node(script) => {
+                install(&folder)?;
+                (PathBuf::from("node"), vec![folder.join(script).display().to_string()])
+            }
         };
         let mut contestant = Contestant {
             name: entry.name.to_owned(),
@@ -173,12 +191,18 @@ fn has_node() -> bool {
     there("node") && there("npm")
 }
 
-/// Installs what a Node peer needs, and answers where its program is.
-fn install(folder: &Path) -> Result<String> {
+/// Installs what the Node peers need, unless that is done.
+fn install(folder: &Path) -> Result<()> {
+    let changed = |file: &str| std::fs::metadata(folder.join(file)).and_then(|m| m.modified());
+    // npm writes the second once all is installed.
+    let done = changed("node_modules/.package-lock.json").ok();
+    if done.is_some_and(|done| changed("package-lock.json").is_ok_and(|named| named <= done)) {
+        return Ok(());
+    }
     let mut npm = Command::new("npm");
     npm.args(["ci", "--silent", "--no-fund", "--no-audit"]).current_dir(folder);
     if !npm.status()?.success() {
         return Err(format!("`npm ci` failed in `{}`", folder.display()).into());
     }
-    Ok(folder.join("main.js").display().to_string())
+    Ok(())
 }
