@@ -15,6 +15,8 @@ const BATCH: usize = 100;
 const POLL: Duration = Duration::from_millis(1);
 /// Connections to Postgres, when tuned, instead of 10.
 const CONNECTIONS: u32 = 20;
+/// A worker without jobs takes its time to stop, on Redis longer than 100 of them may one after the other. It isn't waited for so long.
+const PATIENCE: Duration = Duration::from_millis(200);
 
 fn main() -> Result<()> {
     main_of::<Flexiq>()
@@ -124,14 +126,21 @@ impl Contestant for Flexiq {
                 batch_size: Some(BATCH),
                 ..SchedulerConfig::default()
             };
-            // To be woken by an enqueue is the default on Redis alone.
-            worker = worker.scheduler_config(config).push_dispatch(true);
+            worker = worker.scheduler_config(config);
+            // To be woken by an enqueue is the default on Redis. On Postgres it is only a look every 250 ms.
+            if self.setup.backend() == "sqlite" {
+                worker = worker.push_dispatch(true);
+            }
         }
         Ok(tokio::task::spawn_blocking(|| worker.spawn()).await??)
     }
 
     async fn stop(&self, worker: WorkerHandle) -> Result<()> {
-        Ok(tokio::task::spawn_blocking(|| worker.shutdown()).await??)
+        let stops = tokio::task::spawn_blocking(|| worker.shutdown());
+        match tokio::time::timeout(PATIENCE, stops).await {
+            Ok(stopped) => Ok(stopped??),
+            Err(_) => Ok(()),
+        }
     }
 
     async fn left(&self) -> Result<u64> {
