@@ -59,16 +59,17 @@ impl Inner {
         self.call_on(&self.main, during, script, args).await
     }
 
-    /// Runs a script whose writes replicas must have, if the options want that.
+    /// Runs a script whose writes replicas must have, if the options want that. With some answers it tells that it wrote nothing.
     pub(crate) async fn call_copied(
         &self,
         during: &'static str,
         script: &Script,
         args: Args,
+        is_refusal: fn(&Value) -> bool,
     ) -> Result<Value> {
         let Some(copied) = &self.copied else { return self.call(during, script, args).await };
         self.hub.check_open()?;
-        match copied.run(script, &self.namespace, &args).await {
+        match copied.run(script, &self.namespace, &args, is_refusal).await {
             Ok(answer) => Ok(answer),
             Err(Failed::Call(error)) => Err(self.explain(during, error)),
             Err(failed) => {

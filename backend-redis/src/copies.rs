@@ -59,16 +59,21 @@ impl Copied {
         self.link.close();
     }
 
-    /// Runs a script, and waits for the copies of what it wrote. One that found its work done before waits for the copies of that.
+    /// Runs a script, and waits for the copies of what it wrote. One that found its work done before waits for the copies of that; one whose answer is a
+    /// refusal has written nothing, and waits for nothing.
     pub(crate) async fn run(
         &self,
         script: &Script,
         namespace: &str,
         args: &Args,
+        is_refusal: fn(&Value) -> bool,
     ) -> Result<Value, Failed> {
         // The wait must be on the connection of the write: another may lead to another server, and speaks of its own writes.
         let pinned = self.link.pin().await.map_err(Failed::Call)?;
         let answer = script.run(&pinned, namespace, args).await.map_err(Failed::Call)?;
+        if is_refusal(&answer) {
+            return Ok(answer);
+        }
         let after = self.lock().sent;
         let _one = self.waiting.lock().await;
         let ended = self.lock().ended.clone();

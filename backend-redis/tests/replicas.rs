@@ -5,8 +5,8 @@ mod common;
 
 use std::time::Duration;
 
-use common::{job, unique};
-use windlass_core::{Error, Inserted, JobId, NewJob, State, Store, UniqueUntil};
+use common::{job, queue, unique};
+use windlass_core::{Error, Inserted, JobId, NewJob, QueueChange, State, Store, UniqueUntil};
 use windlass_redis::{RedisBackend, RedisOptions};
 use windlass_test_servers::RedisServer;
 
@@ -107,6 +107,57 @@ async fn f45_a_replica_that_hangs_is_told_and_the_repeat_waits_again() {
     for inserted in repeat.await.unwrap().unwrap() {
         assert!(matches!(inserted, Inserted::Duplicate { .. }), "{inserted:?}");
     }
+}
+
+/// A job that is stored while its replica hangs; a backend that waits for the replica, and one that doesn't.
+async fn known_and_hung() -> ([RedisServer; 2], NewJob, RedisBackend, RedisBackend) {
+    let (primary, replica) = pair().await;
+    let backend = open(&primary, "").await;
+    let hasty = open(&primary, "&wait_replicas=1&wait_timeout=300ms").await;
+    let known = job();
+    backend.insert(std::slice::from_ref(&known)).await.unwrap();
+    replica.pause().await.unwrap();
+    ([primary, replica], known, hasty, backend)
+}
+
+/// F45: what a call says is stored is stored, also when an id that is known sends it the long way.
+#[tokio::test]
+async fn f45_an_insert_with_a_known_job_is_stored_when_it_says_so() {
+    let (_servers, known, hasty, backend) = known_and_hung().await;
+    let new = job();
+    short(&hasty.insert(&[new.clone(), known]).await.unwrap_err());
+    assert!(backend.get(new.id).await.unwrap().is_some(), "it is said to be stored");
+}
+
+/// F45: the same of those that share a script. What is known waits too.
+#[tokio::test]
+async fn f45_single_inserts_with_a_known_job_are_stored_when_they_say_so() {
+    let (_servers, known, hasty, backend) = known_and_hung().await;
+    let mut singles: Vec<_> = (0..50).map(|_| job()).collect();
+    singles[25] = known;
+    let inserts = singles.iter().map(|job| hasty.insert(std::slice::from_ref(job)));
+    let inserted = futures_util::future::join_all(inserts).await;
+    for (job, inserted) in singles.iter().zip(inserted) {
+        short(&inserted.unwrap_err());
+        assert!(backend.get(job.id).await.unwrap().is_some(), "it is said to be stored");
+    }
+}
+
+/// F45: what is refused has nothing to wait for.
+#[tokio::test]
+async fn f45_a_full_queue_refuses_without_a_wait() {
+    let (primary, replica) = pair().await;
+    let (backend, hasty) =
+        (open(&primary, "").await, open(&primary, "&wait_replicas=1&wait_timeout=300ms").await);
+    backend.configure_queue(&queue(), &QueueChange::default().max_depth(Some(1))).await.unwrap();
+    replica.pause().await.unwrap();
+    short(&hasty.insert(&[job()]).await.unwrap_err());
+    let before = waits(&primary).await;
+    for new in [vec![job()], vec![job(), job()], vec![job(), unique("a", UniqueUntil::Finished)]] {
+        let error = hasty.insert(&new).await.unwrap_err();
+        assert!(matches!(error, Error::QueueFull { depth: 1, .. }), "{error:?}");
+    }
+    assert_eq!(waits(&primary).await, before, "a refusal waits for nothing");
 }
 
 #[tokio::test]

@@ -40,7 +40,7 @@ pub(crate) async fn insert(inner: &Inner, jobs: &[NewJob]) -> Result<Vec<Inserte
 async fn decide(inner: &Inner, jobs: &[NewJob]) -> Result<Vec<Inserted>> {
     let mut args = Args::new().bytes(&inner.limits);
     push_jobs(&mut args, jobs)?;
-    match inner.call_copied("insert", &inner.scripts.insert, args).await? {
+    match inner.call_copied("insert", &inner.scripts.insert, args, is_refusal).await? {
         Value::Array(refusal) => Err(refused(inner, refusal)?),
         answers => read(&wire::bytes(answers)?, jobs),
     }
@@ -54,6 +54,11 @@ pub(crate) fn push_jobs(args: &mut Args, jobs: &[NewJob]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether a script that inserts tells why it inserted nothing.
+pub(super) fn is_refusal(answer: &Value) -> bool {
+    matches!(answer, Value::Array(_))
 }
 
 /// Why a script inserts nothing: the reason, and what it is about.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use redis::Value;
 use windlass_core::kit::feed::{self, Fact};
 use windlass_core::kit::gather::{Gather, same};
 use windlass_core::kit::micros;
@@ -122,9 +123,15 @@ fn delay(job: &NewJob) -> Duration {
     }
 }
 
+/// Whether the script inserted nothing.
+fn is_refusal(answer: &Value) -> bool {
+    !matches!(answer, Value::Int(1))
+}
+
 /// Inserts plain jobs. False when something is to be decided after all.
 pub(crate) async fn insert(inner: &Inner, jobs: &[NewJob]) -> Result<bool> {
-    let answer = inner.call_copied("insert", &inner.scripts.insert_plain, args(jobs)?).await?;
+    let script = &inner.scripts.insert_plain;
+    let answer = inner.call_copied("insert", script, args(jobs)?, is_refusal).await?;
     Ok(wire::int(&answer)? == 1)
 }
 
