@@ -19,7 +19,7 @@ use crate::storage::RedisStorage;
 impl Store for RedisBackend {
     async fn insert(&self, jobs: &[NewJob]) -> Result<Vec<Inserted>> {
         match jobs {
-            [job] if plain::gathered(&self.inner, job).await? => Ok(vec![Inserted::New(job.id)]),
+            [job] if plain::is_small(job) => plain::gathered(&self.inner, job).await,
             _ => insert::insert(&self.inner, jobs).await,
         }
     }

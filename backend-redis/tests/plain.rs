@@ -6,10 +6,11 @@ mod common;
 
 use std::time::Duration;
 
+use common::watch::{Asked, Watch};
 use common::{Place, completion, job, queue, request, unique};
 use windlass_core::{
-    Error, Inserted, JobId, JobRecord, NewJob, Priority, Queue, QueueChange, QueueName, Settled,
-    Start, State, Store, Tag, UniqueUntil,
+    Error, Inserted, JobId, JobRecord, Kind, NewJob, Payload, Priority, Queue, QueueChange,
+    QueueName, Result, Settled, Start, State, Store, Tag, UniqueUntil,
 };
 
 fn later() -> NewJob {
@@ -198,6 +199,86 @@ async fn single_inserts_at_once_are_answered_each() {
     }
     let stats = place.backend.stats(&Default::default()).await.unwrap();
     assert_eq!(stats.in_state(State::Available), 300 - 12 + 2);
+}
+
+/// Inserts each job by a call of its own, all at once: the first goes by itself, and those behind it share what they can. Tells how many scripts that took.
+async fn at_once(place: &Place, jobs: &[NewJob]) -> (Vec<Result<Vec<Inserted>>>, usize) {
+    let mut watch = Watch::of(place).await;
+    let calls = jobs.iter().map(|job| place.backend.insert(std::slice::from_ref(job)));
+    let answers = futures_util::future::join_all(calls).await;
+    let heard = watch.heard().await;
+    (answers, heard.iter().filter(|asked| Asked::is_script(asked)).count())
+}
+
+#[tokio::test]
+async fn a_single_job_that_is_known_takes_two_scripts() {
+    let place = Place::open().await;
+    let known = job();
+    place.backend.insert(std::slice::from_ref(&known)).await.unwrap();
+    let (answers, scripts) = at_once(&place, std::slice::from_ref(&known)).await;
+    assert_eq!(*answers[0].as_ref().unwrap(), [Inserted::Duplicate { existing: known.id }]);
+    assert_eq!(scripts, 2);
+}
+
+/// Only those that something stands in the way of go the long way.
+#[tokio::test]
+async fn those_in_the_way_hold_up_no_others() {
+    let place = Place::open().await;
+    let full = QueueName::new("full").unwrap();
+    let none = QueueChange::default().max_depth(Some(1));
+    place.backend.configure_queue(&full, &none).await.unwrap();
+    let (mut to_full, known) = (job(), job());
+    to_full.queue = full;
+    place.backend.insert(&[to_full.clone(), known.clone()]).await.unwrap();
+    to_full.id = JobId::new();
+    let mut singles: Vec<_> = (0..25).map(|_| job()).collect();
+    (singles[5], singles[10], singles[16]) = (known, to_full, singles[15].clone());
+    let (answers, scripts) = at_once(&place, &singles).await;
+    for (n, (job, answer)) in singles.iter().zip(answers).enumerate() {
+        match n {
+            5 | 16 => assert_eq!(answer.unwrap(), [Inserted::Duplicate { existing: job.id }]),
+            10 => assert!(matches!(answer, Err(Error::QueueFull { depth: 1, .. })), "{answer:?}"),
+            _ => assert_eq!(answer.unwrap(), [Inserted::New(job.id)]),
+        }
+    }
+    assert_eq!(scripts, 1 + 2 + 3, "the first, two for the others, one for each in the way");
+}
+
+/// What is wrong with one of those that share a script is told to it alone.
+#[tokio::test]
+async fn a_line_that_is_spoiled_fails_only_its_own_jobs() {
+    let mut place = Place::open().await;
+    place.command("SET", ":r:q/odd", &["something else"]).await;
+    let mut singles: Vec<_> = (0..25).map(|_| job()).collect();
+    for n in [7, 20] {
+        singles[n].kind = Kind::new("odd").unwrap();
+    }
+    let (answers, _) = at_once(&place, &singles).await;
+    for (job, answer) in singles.iter().zip(answers) {
+        match job.kind.as_str() {
+            "odd" => assert!(matches!(answer, Err(Error::Backend { .. })), "{answer:?}"),
+            _ => assert_eq!(answer.unwrap(), [Inserted::New(job.id)]),
+        }
+    }
+    let stats = place.backend.stats(&Default::default()).await.unwrap();
+    assert_eq!(stats.in_state(State::Available), 23);
+}
+
+/// Jobs that bring much share no script, so that none is long.
+#[tokio::test]
+async fn large_jobs_go_by_themselves() {
+    let place = Place::open().await;
+    let large = "x".repeat(17 << 10);
+    let mut singles: Vec<_> = (0..25).map(|_| job()).collect();
+    for n in [5, 6] {
+        singles[n].args = Payload::json(&large).unwrap();
+    }
+    // Metadata counts as args do.
+    singles[7].args = Payload::json(&large[..14 << 10]).unwrap();
+    singles[7].meta.insert("key".into(), large[..3 << 10].to_owned());
+    let (answers, scripts) = at_once(&place, &singles).await;
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    assert_eq!(scripts, 1 + 1 + 3, "the first, one for the small ones, one for each large one");
 }
 
 /// A settlement of one call that brings nothing, among those that bring something.

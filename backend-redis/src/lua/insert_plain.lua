@@ -4,7 +4,8 @@
 -- ARGV: what they share (msgpack array: queues as {name, jobs}; counts as {queue/kind/state, jobs}; classes as {body, what changes up to the times
 -- (packed as `part_jobs.lua` has it), queue, kind, priority, delay}; runs of jobs of one class as {class, jobs}); the ids in one text; the args of each;
 -- the bodies of their entries in the feed, each for 500 jobs.
--- Returns: 1; or 0 when something is to be decided after all, since an id is known or a queue has no room: nothing is inserted then.
+-- Returns: 1; or, when something is to be decided after all, {the places of jobs whose ids are known, the names of queues without room for all}:
+-- nothing is inserted then.
 --@ base writes
 local TOGETHER = 500
 local fine, shared = pcall(cmsgpack.unpack, ARGV[1])
@@ -18,8 +19,14 @@ for n = 1, count do
   id[n] = sub(ids, n * 16 - 15, n * 16)
   key[n] = NS .. ':j:' .. id[n]
 end
+local known, full = {}, {}
 for from = 1, count, CHUNK do
-  if call('EXISTS', unpack(key, from, math.min(from + CHUNK - 1, count))) > 0 then return 0 end
+  local to = math.min(from + CHUNK - 1, count)
+  if call('EXISTS', unpack(key, from, to)) > 0 then
+    for n = from, to do
+      if call('EXISTS', key[n]) == 1 then known[#known + 1] = n end
+    end
+  end
 end
 
 for from = 1, #queues, CHUNK do
@@ -30,12 +37,13 @@ for from = 1, #queues, CHUNK do
     local depth = settings[n - from + 1] and cmsgpack.unpack(settings[n - from + 1])[3] or ''
     if depth ~= '' then
       local waiting = tonumber(read('depths', 'HGET', NS .. ':depth', queues[n][1]) or 0) or 0
-      if waiting + queues[n][2] > tonumber(depth) then return 0 end
+      if waiting + queues[n][2] > tonumber(depth) then full[#full + 1] = queues[n][1] end
     end
     depths[queues[n][1]] = queues[n][2]
   end
 end
-for _, known in ipairs(shared[2]) do counts[known[1]] = known[2] end
+if #known > 0 or #full > 0 then return { known, full } end
+for _, grown in ipairs(shared[2]) do counts[grown[1]] = grown[2] end
 
 -- A time or a place as msgpack has it.
 local function wide(n) return '\207' .. pack('>I8', n) end

@@ -16,12 +16,17 @@ const BLOBS: usize = 10_000;
 
 /// Checks what jobs bring together, of one insert or as the follow-ups of one settlement.
 pub(crate) fn check_load(jobs: &[NewJob]) -> Result<()> {
-    let meta = |job: &NewJob| job.meta.iter().map(|(k, v)| k.len() + v.len()).sum::<usize>();
-    let bytes = jobs.iter().map(|job| job.args.bytes.len() + meta(job)).sum();
+    let bytes = jobs.iter().map(bytes_of).sum();
     let hint = "use several calls, or put large data into blobs";
     at_most("args and metadata of the jobs of one call in bytes", bytes, BYTES, hint)?;
     let blobs = jobs.iter().map(|job| job.blobs.len()).sum();
     at_most("blobs of the jobs of one call", blobs, BLOBS, "use several calls")
+}
+
+/// The bytes that a job brings.
+pub(super) fn bytes_of(job: &NewJob) -> usize {
+    let meta = job.meta.iter().map(|(key, value)| key.len() + value.len());
+    job.args.bytes.len() + meta.sum::<usize>()
 }
 
 pub(crate) async fn insert(inner: &Inner, jobs: &[NewJob]) -> Result<Vec<Inserted>> {
@@ -30,14 +35,14 @@ pub(crate) async fn insert(inner: &Inner, jobs: &[NewJob]) -> Result<Vec<Inserte
     if jobs.is_empty() {
         return Ok(Vec::new());
     }
-    if plain::are_plain(jobs) && plain::insert(inner, jobs).await? {
+    if plain::are_plain(jobs) && plain::insert(inner, jobs).await?.is_none() {
         return Ok(jobs.iter().map(|job| Inserted::New(job.id)).collect());
     }
     decide(inner, jobs).await
 }
 
 /// Inserts jobs about which something is to be decided.
-async fn decide(inner: &Inner, jobs: &[NewJob]) -> Result<Vec<Inserted>> {
+pub(super) async fn decide(inner: &Inner, jobs: &[NewJob]) -> Result<Vec<Inserted>> {
     let mut args = Args::new().bytes(&inner.limits);
     push_jobs(&mut args, jobs)?;
     match inner.call_copied("insert", &inner.scripts.insert, args, is_refusal).await? {
@@ -56,7 +61,7 @@ pub(crate) fn push_jobs(args: &mut Args, jobs: &[NewJob]) -> Result<()> {
     Ok(())
 }
 
-/// Whether a script that inserts tells why it inserted nothing.
+/// Whether a script that inserts tells why it inserted nothing. What it inserts is told in another shape.
 pub(super) fn is_refusal(answer: &Value) -> bool {
     matches!(answer, Value::Array(_))
 }

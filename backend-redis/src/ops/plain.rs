@@ -8,8 +8,9 @@ use redis::Value;
 use windlass_core::kit::feed::{self, Fact};
 use windlass_core::kit::gather::{Gather, same};
 use windlass_core::kit::micros;
-use windlass_core::{Cause, Error, NewJob, Result, Start, machine};
+use windlass_core::{Cause, Error, Inserted, NewJob, Result, Start, machine};
 
+use super::insert::{bytes_of, decide, is_refusal};
 use crate::backend::Inner;
 use crate::error::NAME;
 use crate::pack::{Pack, Packed};
@@ -22,10 +23,12 @@ const TOGETHER: usize = 500;
 const AT_ONCE: u32 = 2;
 /// Single jobs that share a script: a millisecond or two of the server's time.
 const MOST: usize = 200;
-/// Jobs with more bytes of args go by themselves.
+/// Scripts for those that share one, when not all of them can.
+const ATTEMPTS: usize = 2;
+/// Jobs with more bytes of args and metadata go by themselves.
 const BYTES: usize = 16 << 10;
 
-/// Single jobs that come while others are under way; whether they are stored, or have to go alone.
+/// Single jobs that come while others are under way; whether they are stored, or something is to be decided.
 pub(crate) type Singles = Gather<NewJob, Result<bool>>;
 
 pub(crate) fn singles() -> Singles {
@@ -47,35 +50,86 @@ fn are_different(jobs: &[NewJob]) -> bool {
     jobs.windows(2).all(|pair| pair[0].id < pair[1].id) || jobs.iter().all(|job| ids.insert(job.id))
 }
 
-/// Inserts a single job, together with others if any are under way. False when it has to go alone.
-pub(crate) async fn gathered(inner: &Arc<Inner>, job: &NewJob) -> Result<bool> {
-    if !is_plain(job) || job.args.bytes.len() > BYTES {
-        return Ok(false);
-    }
+/// Whether a single job may share a script.
+pub(crate) fn is_small(job: &NewJob) -> bool {
+    is_plain(job) && bytes_of(job) <= BYTES
+}
+
+/// Inserts a single job, together with others if any are under way.
+pub(crate) async fn gathered(inner: &Arc<Inner>, job: &NewJob) -> Result<Vec<Inserted>> {
     inner.options.limits.check_job(job)?;
     let sender = inner.clone();
     let send = move |jobs| {
         let inner = sender.clone();
         async move { together(&inner, jobs).await }
     };
-    inner.singles.call(job.clone(), send).await.unwrap_or_else(|| {
-        let source = "the runtime that sent it has ended".into();
-        Err(Error::Unavailable { backend: NAME, during: "insert", source })
-    })
+    match inner.singles.call(job.clone(), send).await {
+        Some(Ok(true)) => Ok(vec![Inserted::New(job.id)]),
+        Some(Ok(false)) => decide(inner, std::slice::from_ref(job)).await,
+        Some(Err(error)) => Err(error),
+        None => {
+            let source = "the runtime that sent it has ended".into();
+            Err(Error::Unavailable { backend: NAME, during: "insert", source })
+        }
+    }
 }
 
+/// Tells of each job whether it is stored; about the others something is to be decided. Those that nothing stands in the way of are sent once more, without
+/// the others.
 async fn together(inner: &Inner, jobs: Vec<NewJob>) -> Vec<Result<bool>> {
-    let count = jobs.len();
-    let done = if are_plain(&jobs) { insert(inner, &jobs).await } else { Ok(false) };
-    let done = match done {
-        // What is wrong may be about one of them: each finds out for itself.
-        Err(Error::Unavailable { .. } | Error::Closed(_)) => done,
-        Err(_) if count > 1 => Ok(false),
-        done => done,
-    };
-    (0..count)
-        .map(|_| done.as_ref().map(|done| *done).map_err(|e| same(NAME, "insert", e)))
-        .collect()
+    let mut answers: Vec<Result<bool>> = jobs.iter().map(|_| Ok(false)).collect();
+    let mut ids = HashSet::new();
+    let different = jobs.into_iter().enumerate().filter(|(_, job)| ids.insert(job.id));
+    let (mut places, mut jobs): (Vec<_>, Vec<_>) = different.unzip();
+    for _ in 0..ATTEMPTS {
+        let done = match insert(inner, &jobs).await {
+            Ok(None) => Ok(true),
+            Ok(Some(obstacles)) => {
+                (places, jobs) = obstacles.others(places, jobs);
+                if jobs.is_empty() {
+                    break;
+                }
+                continue;
+            }
+            // What is wrong may be about one of them: each finds out for itself.
+            Err(error) if answers.len() > 1 && !is_about_all(&error) => break,
+            Err(error) => Err(error),
+        };
+        for place in places {
+            answers[place] = done.as_ref().map(|done| *done).map_err(|e| same(NAME, "insert", e));
+        }
+        break;
+    }
+    answers
+}
+
+fn is_about_all(error: &Error) -> bool {
+    matches!(error, Error::Unavailable { .. } | Error::Closed(_))
+}
+
+/// What stands in the way of the short way: the places of jobs that are known, from 1, and queues without room for all.
+pub(crate) struct Obstacles {
+    known: HashSet<usize>,
+    full: HashSet<String>,
+}
+
+impl Obstacles {
+    fn read(answer: Value) -> Result<Self> {
+        let [known, full] = wire::items(answer)?;
+        let known = wire::list(known)?;
+        let place = |known| Ok(usize::try_from(wire::int(&known)?).unwrap_or_default());
+        let known = known.into_iter().map(place).collect::<Result<_>>()?;
+        let full = wire::list(full)?.into_iter().map(wire::text).collect::<Result<_>>()?;
+        Ok(Self { known, full })
+    }
+
+    /// The jobs that nothing stands in the way of, with their places.
+    fn others<P>(&self, places: Vec<P>, jobs: Vec<NewJob>) -> (Vec<P>, Vec<NewJob>) {
+        let free = |(n, (_, job)): &(usize, (P, NewJob))| {
+            !self.known.contains(&(n + 1)) && !self.full.contains(job.queue.as_str())
+        };
+        places.into_iter().zip(jobs).enumerate().filter(free).map(|(_, job)| job).unzip()
+    }
 }
 
 /// Jobs that share all but their ids and args.
@@ -123,16 +177,14 @@ fn delay(job: &NewJob) -> Duration {
     }
 }
 
-/// Whether the script inserted nothing.
-fn is_refusal(answer: &Value) -> bool {
-    !matches!(answer, Value::Int(1))
-}
-
-/// Inserts plain jobs. False when something is to be decided after all.
-pub(crate) async fn insert(inner: &Inner, jobs: &[NewJob]) -> Result<bool> {
+/// Inserts plain jobs, or none of them when something is to be decided after all.
+pub(crate) async fn insert(inner: &Inner, jobs: &[NewJob]) -> Result<Option<Obstacles>> {
     let script = &inner.scripts.insert_plain;
     let answer = inner.call_copied("insert", script, args(jobs)?, is_refusal).await?;
-    Ok(wire::int(&answer)? == 1)
+    if is_refusal(&answer) {
+        return Obstacles::read(answer).map(Some);
+    }
+    wire::int(&answer).map(|_| None)
 }
 
 /// The arguments of the script.
