@@ -47,7 +47,8 @@ impl<T: Send + 'static, A: Send + 'static> Gather<T, A> {
     /// Sends an item, with others if there are any under way. `send` answers each of its items, in their order. `None` when the runtime that sent it has
     /// ended: it may have arrived or not.
     ///
-    /// A caller who goes away meanwhile leaves the others unharmed; its item may be sent then.
+    /// A caller who goes away meanwhile leaves the others unharmed; its item may be sent then. The runtime of a caller must be driven or dropped: others may
+    /// wait for a task on it, and one that is kept without being driven keeps them waiting.
     pub async fn call<F, S>(&self, item: T, send: F) -> Option<A>
     where
         F: Fn(Vec<T>) -> S + Send + Sync + 'static,
@@ -137,10 +138,12 @@ impl<T, A> Drop for Sender<T, A> {
         if !self.counted {
             return;
         }
-        // Dropped in the middle, with its runtime. Those who wait may have nobody left to send them: they are told.
+        // Dropped in the middle, with its runtime. Those who wait and have nobody left to send them are told.
         let mut state = lock(&self.state);
         state.senders -= 1;
-        state.waiting.clear();
+        if state.senders == 0 {
+            state.waiting.clear();
+        }
     }
 }
 
@@ -308,6 +311,30 @@ mod tests {
             move |all| server.clone().take(all)
         });
         assert_eq!(other.block_on(again), Some(40));
+    }
+
+    #[test]
+    fn those_who_wait_are_sent_by_the_sender_that_is_left() {
+        let (gather, server) = (Arc::new(Gather::new(2, 1)), Server::slow());
+        let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let (own, other) = (runtime(), runtime());
+        let begin_on = |runtime: &tokio::runtime::Runtime, item| {
+            let _inside = runtime.enter();
+            let call = begin(&gather, &server, item);
+            runtime.block_on(settle());
+            call
+        };
+        let _first = [begin_on(&own, 1), begin_on(&own, 2)];
+        let rest = [begin_on(&other, 3), begin_on(&other, 4)];
+        assert_eq!(server.sent(), [[1], [2], [3]], "each runtime has a sender, and one item waits");
+        drop(own);
+        server.answer(10);
+        for (call, item) in rest.into_iter().zip(3..) {
+            assert_eq!(other.block_on(call).unwrap(), Some(item * 10));
+        }
+        other.block_on(settle());
+        let state = lock(&gather.state);
+        assert_eq!((state.senders, state.alone), (0, 0));
     }
 
     #[test]
