@@ -5,10 +5,10 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Place, body, completion, job};
+use common::{Place, body, completion, job, unique};
 use windlass_core::{
     AttemptOutcome, Backend, BlobKey, Error, Heartbeat, Queue, Retention, Settled, State,
-    StatsQuery, Store, WorkerOptions,
+    StatsQuery, Store, UniqueUntil, WorkerOptions,
 };
 use windlass_test_servers::RedisServer;
 
@@ -40,8 +40,10 @@ async fn a_full_memory_refuses_whole_inserts_and_nothing_else() {
     place.backend.insert(&[job(), job()]).await.unwrap();
     server.command(&["CONFIG", "SET", "maxmemory", "1"]).await.unwrap();
     let before = place.everything().await;
-    for count in [1, 100] {
-        let new: Vec<_> = (0..count).map(|_| job()).collect();
+    let hundred = (0..100).map(|_| job()).collect();
+    let with_key = || unique("key", UniqueUntil::Finished);
+    // Without a key they go the short way, with one the long way.
+    for new in [vec![job()], hundred, vec![with_key()], vec![job(), with_key()]] {
         let error = place.backend.insert(&new).await.unwrap_err();
         assert!(error.is_transient(), "{error:?}");
         let Error::Unavailable { source, .. } = &error else { panic!("{error:?}") };
