@@ -95,7 +95,7 @@ fn hint(error: &sqlx::Error, state: Option<&str>) -> &'static str {
             "the schema is missing or incomplete: let a role that may create it run the migrations"
         }
         (_, sqlx::Error::PoolTimedOut) => {
-            "no connection became free in time: the server can't be reached or is slow, or the pool is too small for the load"
+            "no connection became free in time (`acquire_timeout`): the server can't be reached or is slow, or the pool is too small for the load (`connections`)"
         }
         (_, sqlx::Error::Io(_)) => "the connection to the server failed",
         _ => "",

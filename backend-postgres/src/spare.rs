@@ -1,31 +1,59 @@
 //! Connections that were in use a moment ago. The driver's pool asks the server about each one that comes back, which costs every call a round trip, and
 //! a call that comes meanwhile would open another one; so those on which all went well are kept here, for about a second.
 
+mod held;
+mod sweep;
+#[cfg(test)]
+mod tests;
+mod waiter;
+
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnection, PgPool};
+use sqlx::postgres::PgPool;
 use sqlx::{Error, Postgres, Result};
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{sleep, timeout};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::timeout;
+
+pub(crate) use held::Held;
+use held::Place;
+use waiter::Waiter;
 
 /// A connection that was idle for longer is tried before it is used.
 pub(crate) const FRESH: Duration = Duration::from_secs(1);
-/// One that was kept for longer goes back to the pool, which closes those that are old.
-const KEPT: Duration = Duration::from_secs(60);
+
+/// How long things last.
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    /// A connection that was idle for longer goes back to the pool.
+    fresh: Duration,
+    /// So does one that was kept for longer: the pool closes those that are old.
+    kept: Duration,
+    /// One that is being opened is waited for so long before any other will do.
+    opening: Duration,
+}
+
+const TIMES: Times =
+    Times { fresh: FRESH, kept: Duration::from_secs(60), opening: Duration::from_secs(1) };
 
 /// The connections that are kept, and the right to use one.
 pub(crate) struct Spares {
     permits: Arc<Semaphore>,
+    times: Times,
     list: Mutex<List>,
 }
 
+/// No foreign code runs under its lock, which it might come back to: wakers, what a runtime is given, and the driver's connections are called and dropped
+/// after it.
 #[derive(Default)]
 struct List {
     spares: Vec<Spare>,
+    /// Calls that have a permit, while the pool has no place. The first one gets what comes free.
+    waiters: Vec<oneshot::Sender<Spare>>,
     closed: bool,
     /// A task gives those back that nobody uses.
     swept: bool,
@@ -39,8 +67,12 @@ struct Spare {
 
 impl Spares {
     pub(crate) fn new(connections: u32) -> Arc<Self> {
+        Self::with(connections, TIMES)
+    }
+
+    fn with(connections: u32, times: Times) -> Arc<Self> {
         let permits = Arc::new(Semaphore::new(connections as usize));
-        Arc::new(Self { permits, list: Mutex::default() })
+        Arc::new(Self { permits, times, list: Mutex::default() })
     }
 
     fn lock(&self) -> MutexGuard<'_, List> {
@@ -57,61 +89,93 @@ impl Spares {
         if let Ok(permit) = self.permits.clone().try_acquire_owned()
             && let Some(spare) = self.take()
         {
-            return Ok(self.held(spare.conn, spare.taken, permit));
+            return Ok(self.held(spare, permit));
         }
         let acquire = async {
             let permit = self.permits.clone().acquire_owned().await;
             let permit = permit.map_err(|_| Error::PoolClosed)?;
-            if let Some(spare) = self.take() {
-                return Ok(self.held(spare.conn, spare.taken, permit));
-            }
-            Ok(self.held(pool.acquire().await?, Instant::now(), permit))
+            let spare = match self.take() {
+                Some(spare) => spare,
+                None => self.another(pool).await?,
+            };
+            Ok(self.held(spare, permit))
         };
         let done = timeout(pool.options().get_acquire_timeout(), acquire).await;
         done.unwrap_or(Err(Error::PoolTimedOut))
     }
 
-    fn held(
-        self: &Arc<Self>,
-        conn: PoolConnection<Postgres>,
-        taken: Instant,
-        permit: OwnedSemaphorePermit,
-    ) -> Held {
-        let place = Place { spares: self.clone(), taken, _permit: permit };
-        Held { conn: Some(conn), end: End::Open, place: Some(place) }
+    fn held(self: &Arc<Self>, spare: Spare, permit: OwnedSemaphorePermit) -> Held {
+        let place = Place { spares: self.clone(), taken: spare.taken, _permit: permit };
+        Held::own(spare.conn, place)
+    }
+
+    /// One of the pool's. A place may be taken by a connection that is on its way back, which can last: then the first of any that comes free.
+    async fn another(self: &Arc<Self>, pool: &PgPool) -> Result<Spare> {
+        let mut fresh = pin!(pool.acquire());
+        // One that is being opened is not given up for another: a busy pool would never grow.
+        if pool.size() < pool.options().get_max_connections()
+            && let Ok(conn) = timeout(self.times.opening, &mut fresh).await
+        {
+            return conn.map(Spare::new);
+        }
+        let mut waiter = match self.take_or_wait() {
+            Ok(spare) => return Ok(spare),
+            Err(waiter) => waiter,
+        };
+        tokio::select! {
+            biased;
+            spare = waiter.spare() => spare,
+            conn = &mut fresh => conn.map(Spare::new),
+        }
     }
 
     /// The one that was used last, if it is fresh.
     fn take(&self) -> Option<Spare> {
         let spare = self.lock().spares.pop()?;
         // What is older than the last one goes with the sweep.
-        (spare.idle.elapsed() <= FRESH).then_some(spare)
+        self.is_fresh(&spare).then_some(spare)
     }
 
-    /// Keeps a connection, unless it goes back to the pool.
-    fn keep(self: &Arc<Self>, spare: Spare) {
-        let Ok(runtime) = Handle::try_current() else { return };
+    /// Waits for the next one that comes free, if there is none now.
+    fn take_or_wait(self: &Arc<Self>) -> Result<Spare, Waiter> {
         let mut list = self.lock();
-        if list.closed || spare.taken.elapsed() > KEPT {
-            drop(list);
-            return;
-        }
-        list.spares.push(spare);
-        if !std::mem::replace(&mut list.swept, true) {
-            runtime.spawn(sweep(Sweeper(Arc::downgrade(self))));
-        }
-    }
-
-    /// Gives those back that nobody has used for a while. False when none is left.
-    fn give_back(&self) -> bool {
-        let mut list = self.lock();
-        let stale = list.spares.extract_if(.., |spare| spare.idle.elapsed() > FRESH);
-        let stale: Vec<Spare> = stale.collect();
-        list.swept = !list.spares.is_empty();
-        let left = list.swept;
+        let stale = match list.spares.pop() {
+            Some(spare) if self.is_fresh(&spare) => return Ok(spare),
+            stale => stale,
+        };
+        let (sender, receiver) = oneshot::channel();
+        list.waiters.retain(|waiter| !waiter.is_closed());
+        list.waiters.push(sender);
         drop(list);
         drop(stale);
-        left
+        Err(Waiter::new(self.clone(), receiver))
+    }
+
+    fn is_fresh(&self, spare: &Spare) -> bool {
+        spare.idle.elapsed() <= self.times.fresh
+    }
+
+    /// Gives a connection to who waits for one, or keeps it, unless it goes back to the pool.
+    fn keep(self: &Arc<Self>, mut spare: Spare) {
+        let Ok(runtime) = Handle::try_current() else { return spare.give_up() };
+        loop {
+            let mut list = self.lock();
+            if list.closed || spare.taken.elapsed() > self.times.kept {
+                drop(list);
+                return;
+            }
+            if list.waiters.is_empty() {
+                list.spares.push(spare);
+                drop(list);
+                return sweep::begin(self, &runtime);
+            }
+            let first = list.waiters.remove(0);
+            drop(list);
+            match first.send(spare) {
+                Ok(()) => return,
+                Err(back) => spare = back,
+            }
+        }
     }
 
     /// Lets no call have one any more. What is kept goes back to the pool.
@@ -119,17 +183,30 @@ impl Spares {
         self.permits.close();
         let mut list = self.lock();
         list.closed = true;
-        let spares = std::mem::take(&mut list.spares);
+        let (spares, waiters) =
+            (std::mem::take(&mut list.spares), std::mem::take(&mut list.waiters));
         drop(list);
-        drop(spares);
+        drop((spares, waiters));
+    }
+}
+
+impl Spare {
+    fn new(conn: PoolConnection<Postgres>) -> Self {
+        let now = Instant::now();
+        Self { conn, taken: now, idle: now }
+    }
+
+    /// Closes it where there is no runtime, without which none goes back to the pool.
+    fn give_up(self) {
+        drop(self.conn.detach());
     }
 }
 
 impl Drop for Spares {
     fn drop(&mut self) {
-        // There may be no runtime any more, without which none goes back to the pool.
+        // There may be no runtime any more.
         for spare in std::mem::take(&mut self.lock().spares) {
-            drop(spare.conn.detach());
+            spare.give_up();
         }
     }
 }
@@ -137,80 +214,5 @@ impl Drop for Spares {
 impl fmt::Debug for Spares {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Spares").field("idle", &self.idle()).finish_non_exhaustive()
-    }
-}
-
-/// A task that gives connections back; when it ends with its runtime, the next one that is kept begins another.
-struct Sweeper(Weak<Spares>);
-
-impl Drop for Sweeper {
-    fn drop(&mut self) {
-        if let Some(spares) = self.0.upgrade() {
-            spares.lock().swept = false;
-        }
-    }
-}
-
-async fn sweep(sweeper: Sweeper) {
-    loop {
-        sleep(FRESH).await;
-        let Some(spares) = sweeper.0.upgrade() else { return };
-        if !spares.give_back() {
-            return;
-        }
-    }
-}
-
-/// How the work on a connection ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    /// It didn't: it was given up.
-    Open,
-    /// By an error.
-    Failed,
-    Well,
-}
-
-/// A connection out of the pool. One on which a call was given up before its end goes back to no pool: what it is doing nobody knows, and waiting for
-/// the end would keep its place in the pool taken.
-pub(crate) struct Held {
-    conn: Option<PoolConnection<Postgres>>,
-    end: End,
-    /// None for those of a host's pool.
-    place: Option<Place>,
-}
-
-struct Place {
-    spares: Arc<Spares>,
-    taken: Instant,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Held {
-    /// A connection of the host's pool.
-    pub(crate) fn hosts(conn: PoolConnection<Postgres>) -> Self {
-        Self { conn: Some(conn), end: End::Open, place: None }
-    }
-
-    pub(crate) fn conn(&mut self) -> Result<&mut PgConnection> {
-        self.conn.as_deref_mut().ok_or(Error::PoolClosed)
-    }
-
-    /// Nothing is under way on it any more.
-    pub(crate) fn ended(&mut self, well: bool) {
-        self.end = if well { End::Well } else { End::Failed };
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        let Some(mut conn) = self.conn.take() else { return };
-        match (self.end, &self.place) {
-            (End::Open, _) => conn.close_on_drop(),
-            (End::Well, Some(Place { spares, taken, .. })) => {
-                spares.keep(Spare { conn, taken: *taken, idle: Instant::now() });
-            }
-            _ => {}
-        }
     }
 }

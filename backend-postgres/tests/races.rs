@@ -5,7 +5,9 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Clock, HOUR, LOCK_WAITS, Place, claim, job, kind, unique_job, until, worker};
+use common::{
+    Clock, HOUR, LOCK_WAITS, Place, claim, completed, job, kind, unique_job, until, worker,
+};
 use sqlx::Connection as _;
 use windlass_core::{
     Change, ChangeRequest, ClaimRequest, Inserted, JobFilter, KindSlots, NewJob, Payload, Queue,
@@ -51,6 +53,37 @@ async fn f02_a_worker_that_came_after_the_look_keeps_its_job() {
         rescue.await.unwrap();
         let kept = other.get(lease.key.job).await.unwrap().unwrap();
         assert_eq!((kept.state, kept.worker, kept.crashes), (State::Running, Some(live), 0));
+    }
+}
+
+/// While an insert waits for a unique key, after its look for what is stored, another call adds the same job; in the second round a worker finishes it too.
+#[tokio::test(flavor = "multi_thread")]
+async fn f21_a_job_that_others_add_after_the_look_is_not_added_again() {
+    for finished in [false, true] {
+        let place = Place::new().await;
+        let (backend, other) = (place.open().await, place.open().await);
+        let w = worker(&other).await;
+        let new = unique_job();
+        let mut host = place.host().await;
+        let mut transaction = host.begin().await.unwrap();
+        let held = "INSERT INTO windlass.unique_keys (key, job, mode) VALUES ('key', gen_random_uuid(), 1)";
+        sqlx::query(held).execute(&mut *transaction).await.unwrap();
+        let insert = tokio::spawn({
+            let new = new.clone();
+            async move { backend.insert(&[new]).await.unwrap() }
+        });
+        place.until(LOCK_WAITS, "1").await;
+        let mut same = new.clone();
+        same.unique = None;
+        assert_eq!(other.insert(&[same]).await.unwrap(), [Inserted::New(new.id)]);
+        if finished {
+            let lease = claim(&other, w, 1).await.remove(0);
+            other.settle(&[completed(&lease)]).await.unwrap();
+        }
+        transaction.rollback().await.unwrap();
+        assert_eq!(insert.await.unwrap(), [Inserted::Duplicate { existing: new.id }]);
+        assert_eq!(place.value("SELECT count(*) FROM windlass.records").await, "1");
+        assert_eq!(place.value("SELECT count(*) FROM windlass.unique_keys").await, "0");
     }
 }
 

@@ -23,6 +23,8 @@ use crate::wake::{Hub, Line};
 
 /// How long to wait for a connection that is tried.
 const TRY: Duration = Duration::from_secs(2);
+/// The same in errors.
+const TRY_LIMIT: &str = "the 2 s that a connection which is tried has";
 /// How long to wait for other processes that are making the schema, and then to make it.
 const MIGRATION: Duration = Duration::from_secs(600);
 /// The same in errors.
@@ -148,6 +150,13 @@ fn pool(options: &PostgresOptions, connect: PgConnectOptions) -> PgPool {
                     return Ok(true);
                 }
                 Ok(matches!(timeout(TRY, conn.ping()).await, Ok(Ok(()))))
+            })
+        })
+        // The driver asks as well, and waits for the answer as long as the network does, with the place taken.
+        .after_release(|conn, _| {
+            Box::pin(async move {
+                let asked = timeout(TRY, conn.ping()).await;
+                asked.unwrap_or_else(|_| Err(timed_out(TRY_LIMIT))).map(|()| true)
             })
         })
         .connect_lazy_with(connect)

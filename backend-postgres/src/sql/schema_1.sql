@@ -227,7 +227,9 @@ CREATE TABLE windlass.blobs_doomed (
 CREATE INDEX blobs_doomed_due ON windlass.blobs_doomed (due_at);
 
 -- Refuses an insert of which some jobs are stored already, by an error that takes the whole of it back. It runs after the rows were added, with
--- a view of its own: a job that was finished a moment ago has left `jobs` and stands in `finished`.
+-- a view of its own: a job that was finished a moment ago has left `jobs` and stands in `finished`. That it runs after them is due to its argument `added`, the
+-- count of the rows that the statement itself adds: a statement's writes that nothing asks about are done at its end. So the count stays, also where an insert that
+-- adds too few would fail by itself.
 CREATE FUNCTION windlass.require_new(ids uuid[], added bigint) RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
     IF added <> cardinality(ids) OR EXISTS (SELECT FROM windlass.finished WHERE id = ANY (ids)) THEN
