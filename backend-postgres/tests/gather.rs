@@ -51,14 +51,16 @@ async fn one_that_is_stored_already_changes_nothing_for_the_others() {
 async fn a_caller_who_goes_away_leaves_the_others_unharmed() {
     let place = Place::new().await;
     let backend = place.open().await;
-    let (gone, stays) = (job(), job());
+    let (lone, gone, stays) = (job(), job(), job());
     {
-        let mut first = pin!(backend.insert(std::slice::from_ref(&gone)));
+        // The first one sends for itself; the second one is sent, though its caller doesn't wait.
+        let mut first = pin!(backend.insert(std::slice::from_ref(&lone)));
         assert!(futures_util::poll!(first.as_mut()).is_pending());
+        let mut second = pin!(backend.insert(std::slice::from_ref(&gone)));
+        assert!(futures_util::poll!(second.as_mut()).is_pending());
     }
     let answer = backend.insert(std::slice::from_ref(&stays)).await.unwrap();
     assert_eq!(answer, [Inserted::New(stays.id)]);
-    // It was on its way already.
     until(async || backend.get(gone.id).await.unwrap().is_some()).await;
 }
 
