@@ -6,12 +6,38 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::{AttemptOutcome, Backoff, Change, FailureKind, State};
+use crate::{AttemptOutcome, Backoff, Change, ClaimId, Epoch, FailureKind, LeaseKey, State};
 
 /// Crashes after which a job is claimed only in a quarantine lane.
 pub const QUARANTINE_CRASHES: u32 = 2;
 /// Crashes after which a job is discarded: one more than lead into quarantine.
 pub const DISCARD_CRASHES: u32 = QUARANTINE_CRASHES + 1;
+
+/// What a key is worth against the row of its job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fence {
+    /// The job runs under this very key: a write with it is let through.
+    Holds,
+    /// The job is final, and this very key finished it: the write was made before.
+    Finished,
+    /// The key is of another claim, or of none: nothing may be written.
+    Stale,
+}
+
+/// The fence. Epoch and claim id of the row must both be those of the key: an epoch can be issued twice after a restore, and a claim
+/// id can take the same job twice when its request arrives twice. No clock is asked.
+#[must_use]
+pub fn fence(state: State, epoch: Epoch, claim_id: Option<ClaimId>, key: &LeaseKey) -> Fence {
+    if epoch != key.epoch || claim_id != Some(key.claim_id) {
+        Fence::Stale
+    } else if state == State::Running {
+        Fence::Holds
+    } else if state.is_final() {
+        Fence::Finished
+    } else {
+        Fence::Stale
+    }
+}
 
 /// What the machine needs to know of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

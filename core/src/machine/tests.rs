@@ -434,3 +434,23 @@ fn the_table_of_the_documentation() {
         assert_eq!(step(&job, &event).map(|to| to.to), to, "{state}: {event:?}");
     }
 }
+
+#[test]
+fn only_epoch_and_claim_id_together_pass_the_fence() {
+    let (mine, other) = (ClaimId::new(), ClaimId::new());
+    let key = LeaseKey { job: crate::JobId::new(), epoch: Epoch(2), claim_id: mine };
+    for state in State::ALL {
+        let same = match state {
+            State::Running => Fence::Holds,
+            state if state.is_final() => Fence::Finished,
+            _ => Fence::Stale,
+        };
+        for epoch in 0..4 {
+            for claim_id in [None, Some(mine), Some(other)] {
+                let matches = epoch == 2 && claim_id == Some(mine);
+                let expected = if matches { same } else { Fence::Stale };
+                assert_eq!(fence(state, Epoch(epoch), claim_id, &key), expected, "{state} {epoch}");
+            }
+        }
+    }
+}

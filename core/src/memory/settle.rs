@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::state::{Inner, Step};
 use crate::limits::at_most;
-use crate::machine::Facts;
+use crate::machine::{Facts, Fence};
 use crate::{
     AttemptError, AttemptOutcome, Cause, Error, Inserted, JobId, Note, Result, Settled, Settlement,
     machine,
@@ -22,10 +22,10 @@ impl Inner {
     pub(super) fn settle(&mut self, settlement: &Settlement, now: Timestamp) -> Settled {
         let key = &settlement.key;
         let Some(row) = self.jobs.get(&key.job) else { return Settled::Lost };
-        if !row.runs_under(key) {
-            let state = row.job.state;
-            let mine = state.is_final() && row.carries(key);
-            return if mine { Settled::Already { state } } else { Settled::Lost };
+        match row.fence(key) {
+            Fence::Holds => {}
+            Fence::Finished => return Settled::Already { state: row.job.state },
+            Fence::Stale => return Settled::Lost,
         }
         match self.check_settlement(settlement, now) {
             Ok(ready) => self.apply_settlement(settlement, ready, now),

@@ -11,7 +11,7 @@ use super::clock::{Clock, after};
 use super::feed::{Feed, History};
 use super::index::Index;
 use super::locks::{End, Locks};
-use crate::machine::{Facts, Transition};
+use crate::machine::{self, Facts, Fence, Transition};
 use crate::{
     AttemptError, BlobKey, Cause, ClaimId, EventBody, JobId, JobRecord, LeaseKey, Limits,
     QueueName, QueueSettings, State, UniqueUntil, WorkerId, WorkerRecord,
@@ -33,17 +33,17 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// The fence: whether the job runs under this very key.
+    /// The fence: what a key is worth here. A final row carries the key of who finished it.
+    pub(super) fn fence(&self, key: &LeaseKey) -> Fence {
+        machine::fence(self.job.state, self.job.epoch, self.job.claim_id, key)
+    }
+
+    /// Whether the job runs under this very key.
     pub(super) fn runs_under(&self, key: &LeaseKey) -> bool {
-        self.job.state == State::Running && self.carries(key)
+        self.fence(key) == Fence::Holds
     }
 
-    /// Whether the row carries the fence; a final one carries that of who finished it.
-    pub(super) fn carries(&self, key: &LeaseKey) -> bool {
-        self.job.epoch == key.epoch && self.job.claim_id == Some(key.claim_id)
-    }
-
-    /// The fence of a running job.
+    /// The key of a running job.
     pub(super) fn key(&self) -> Option<LeaseKey> {
         let claim_id = self.job.claim_id?;
         Some(LeaseKey { job: self.job.id, epoch: self.job.epoch, claim_id })
