@@ -28,6 +28,7 @@ pub(crate) async fn claim(shared: &Arc<Shared>, mut request: ClaimRequest) -> Op
     let since = Instant::now();
     loop {
         let answer = tokio::select! {
+            biased;
             answer = shared.call("claim", shared.backend().claim(&request)) => answer,
             () = gone(shared, worker) => return None,
         };
@@ -56,6 +57,7 @@ pub(crate) async fn claim(shared: &Arc<Shared>, mut request: ClaimRequest) -> Op
         tracing::warn!(%worker, error = %error_text(&error), "a claim failed and is repeated");
         request.resend = true;
         tokio::select! {
+            biased;
             () = tokio::time::sleep(pause.next()) => {}
             () = gone(shared, worker) => return None,
         }
@@ -64,6 +66,7 @@ pub(crate) async fn claim(shared: &Arc<Shared>, mut request: ClaimRequest) -> Op
 
 async fn gone(shared: &Shared, worker: crate::WorkerId) {
     tokio::select! {
+        biased;
         () = shared.registry.ended(worker) => {}
         () = shared.drained.cancelled() => {}
     }

@@ -220,6 +220,7 @@ async fn completed(
 ) -> AttemptOutcome {
     let stored = payloads::offload_result(shared, result);
     let stored = tokio::select! {
+        biased;
         stored = stored => stored,
         () = attempt.lost.cancelled() => return AttemptOutcome::Released, // dropped with the lease
     };

@@ -87,6 +87,7 @@ async fn incarnation(shared: &Shared) -> Option<WorkerId> {
 
 async fn nap(shared: &Shared, time: Duration) {
     tokio::select! {
+        biased;
         () = tokio::time::sleep(time) => {}
         () = shared.stop.cancelled() => {}
     }
@@ -182,6 +183,7 @@ async fn wait(shared: &Shared, short: bool, time: Duration) -> Why {
     // With no slot free, there is nothing to look for.
     let full = !has_room(shared);
     tokio::select! {
+        biased;
         () = shared.stop.cancelled() => Why::Other,
         () = shared.look.notified() => Why::Other,
         () = shared.slots.freed(), if short => Why::Other,
@@ -197,6 +199,7 @@ async fn wait(shared: &Shared, short: bool, time: Duration) -> Why {
 pub(crate) async fn quarantine_clock(shared: Arc<Shared>) {
     loop {
         tokio::select! {
+            biased;
             () = tokio::time::sleep(jittered(shared.options.quarantine)) => {}
             () = shared.stop.cancelled() => return,
         }

@@ -1,7 +1,7 @@
 //! The worker's lease: registered, kept by heartbeats, and given up in time. Runs on a thread and runtime of its
 //! own, so that neither handlers nor a full buffer can starve it.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -39,6 +39,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         }
     };
     tokio::select! {
+        biased;
         () = lease => {}
         () = shared.halt.cancelled() => {}
     }
@@ -69,6 +70,7 @@ async fn register(shared: &Shared) -> Option<Kept> {
         }
         tracing::warn!(error = %error_text(&error), "registering the worker failed and is repeated");
         tokio::select! {
+            biased;
             () = sleep(pause.next()) => {}
             () = shared.stop.cancelled() => {}
         }
@@ -81,10 +83,11 @@ async fn keep(shared: &Shared, mut kept: Kept) {
     let interval = shared.options.heartbeat;
     let mut last = Instant::now();
     let mut next = last + interval;
-    let mut orphans = HashSet::new();
+    let mut orphans = BTreeSet::new();
     let mut pause = Pause::new(Duration::from_millis(100), interval);
     loop {
         tokio::select! {
+            biased;
             () = sleep_until(next) => {}
             () = hinted(shared, last) => {}
             () = shared.farewell.wanted.notified() => {}
@@ -144,10 +147,10 @@ fn fenced(kept: Kept) {
 /// a row said so: their claim's reply is not on its way any more. Answers those named for the first time.
 fn give_back(
     shared: &Shared,
-    before: &HashSet<LeaseKey>,
+    before: &BTreeSet<LeaseKey>,
     orphaned: &[LeaseKey],
-) -> HashSet<LeaseKey> {
-    let (old, new): (HashSet<_>, HashSet<_>) =
+) -> BTreeSet<LeaseKey> {
+    let (old, new): (BTreeSet<_>, BTreeSet<_>) =
         shared.registry.unknown(orphaned).into_iter().partition(|key| before.contains(key));
     for key in &old {
         // Never waits: what finds no room is named again by the next heartbeat.

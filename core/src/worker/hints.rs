@@ -19,6 +19,7 @@ const UNTAKEN: Duration = Duration::from_secs(1);
 /// Waits for hints and passes them on, until the worker stops.
 pub(crate) async fn run(shared: Arc<Shared>) {
     tokio::select! {
+        biased;
         () = pass_on(&shared) => {}
         () = shared.stop.cancelled() => {}
     }

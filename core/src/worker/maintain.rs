@@ -67,6 +67,7 @@ async fn until_due(shared: &Shared, at: Instant) -> bool {
     loop {
         let next = shared.due().map_or(at, |due| due.max(soonest).min(at));
         tokio::select! {
+            biased;
             () = sleep_until(next) => return true,
             () = shared.due_changed.notified() => {}
             () = shared.halt.cancelled() => return false,
@@ -81,6 +82,7 @@ pub(crate) async fn prune(shared: Arc<Shared>) {
     };
     loop {
         tokio::select! {
+            biased;
             () = sleep(jittered(shared.options.prune)) => {}
             () = shared.halt.cancelled() => return,
         }
@@ -152,6 +154,7 @@ pub(crate) async fn settings(shared: Arc<Shared>) {
         }
     };
     tokio::select! {
+        biased;
         () = follow => {}
         () = shared.halt.cancelled() => {}
     }

@@ -247,6 +247,7 @@ impl<S: Send + Sync + 'static> Worker<S> {
     pub async fn run_until<F: Future>(self, shutdown: F) -> Result<()> {
         let running = self.start()?;
         tokio::select! {
+            biased;
             _ = shutdown => {}
             () = running.stopping() => {}
         }

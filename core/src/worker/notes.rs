@@ -106,6 +106,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         }
     };
     tokio::select! {
+        biased;
         () = flushes => {}
         () = shared.halt.cancelled() => {}
     }

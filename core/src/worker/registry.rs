@@ -1,6 +1,6 @@
 //! What this worker owns: its incarnation, its attempts, and claims on their way.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -21,7 +21,8 @@ pub(crate) struct Registry {
 
 #[derive(Debug, Default)]
 struct State {
-    owned: HashMap<LeaseKey, Arc<Attempt>>,
+    /// In order, so that what is done to all of them is repeatable.
+    owned: BTreeMap<LeaseKey, Arc<Attempt>>,
     claims: HashSet<ClaimId>,
 }
 
@@ -75,7 +76,7 @@ impl Registry {
             if !ended {
                 return;
             }
-            state.owned.drain().map(|(_, attempt)| attempt).collect()
+            std::mem::take(&mut state.owned).into_values().collect()
         };
         for attempt in owned {
             attempt.lose();
@@ -136,7 +137,7 @@ impl Registry {
     }
 
     /// Of keys that run under this worker as the store says: those that it really knows nothing of.
-    pub(crate) fn unknown(&self, keys: &[LeaseKey]) -> HashSet<LeaseKey> {
+    pub(crate) fn unknown(&self, keys: &[LeaseKey]) -> BTreeSet<LeaseKey> {
         let state = lock(&self.state);
         let known =
             |key: &LeaseKey| state.owned.contains_key(key) || state.claims.contains(&key.claim_id);

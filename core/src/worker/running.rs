@@ -191,6 +191,7 @@ async fn main(
         }
     };
     tokio::select! {
+        biased;
         () = watch => {}
         () = shut_down(&shared, &claims) => {}
     }
@@ -212,6 +213,7 @@ async fn shut_down(shared: &Shared, claims: &tokio_util::sync::CancellationToken
     let failed = shared.has_failed();
     let drain = if failed { Duration::ZERO } else { shared.options.drain };
     let mut done = tokio::select! {
+        biased;
         () = &mut idle => true,
         () = shared.drained.cancelled() => false,
         () = tokio::time::sleep(drain) => false,

@@ -181,6 +181,7 @@ async fn settle(shared: &Shared, mut batch: Vec<Item>) -> Vec<Item> {
             return batch;
         }
         tokio::select! {
+            biased;
             () = tokio::time::sleep(pause.next()) => {}
             () = shared.halt.cancelled() => return Vec::new(),
         }

@@ -21,6 +21,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     let mut told = HashSet::new();
     loop {
         tokio::select! {
+            biased;
             () = sleep(jittered(LOOK)) => {}
             () = shared.halt.cancelled() => return,
         }
