@@ -1,8 +1,10 @@
 //! Evidence that needs no server: models and simulations that the Windlass job library is checked with.
 //!
 //! - [`small`]: the fence, with two workers and two jobs, explored in every order of events.
+//! - [`sim`]: the worker runtime in a simulated world, as a seed decides.
 //!
 //! `README.md` says how to run them, and how to repeat a failure.
 #![forbid(unsafe_code)]
 
+pub mod sim;
 pub mod small;

@@ -1,0 +1,88 @@
+//! Runs seeds of the simulation: `cargo run -p windlass-model -- --seed 7 --trace`.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use windlass_model::sim::{self, Mistake, Plan, Report};
+
+const USAGE: &str = "\
+windlass-model [--seed N | --seeds FROM..TO] [--trace] [--mistake NAME]
+  --seed N          one seed (default 1)
+  --seeds FROM..TO  all seeds from FROM up to and without TO
+  --trace           print what happened, line by line
+  --mistake NAME    break a guard on purpose; the checker must see it";
+
+struct Args {
+    from: u64,
+    to: u64,
+    trace: bool,
+    mistake: Option<Mistake>,
+}
+
+fn parse(mut args: impl Iterator<Item = String>) -> Result<Args, String> {
+    let mut parsed = Args { from: 1, to: 2, trace: false, mistake: None };
+    let number = |text: &str| text.parse::<u64>().map_err(|e| format!("`{text}`: {e}"));
+    while let Some(arg) = args.next() {
+        let mut value = || args.next().ok_or_else(|| format!("`{arg}` needs a value"));
+        match arg.as_str() {
+            "--seed" => {
+                parsed.from = number(&value()?)?;
+                parsed.to = parsed.from.saturating_add(1);
+            }
+            "--seeds" => {
+                let range = value()?;
+                let (from, to) = range.split_once("..").ok_or("expected FROM..TO")?;
+                (parsed.from, parsed.to) = (number(from)?, number(to)?);
+            }
+            "--trace" => parsed.trace = true,
+            "--mistake" => parsed.mistake = Some(value()?.parse()?),
+            _ => return Err(format!("`{arg}` is not known")),
+        }
+    }
+    Ok(parsed)
+}
+
+fn tell(report: &Report) {
+    for broken in &report.broken {
+        println!("seed {}: {broken}", report.seed);
+    }
+    if !report.broken.is_empty() {
+        println!("repeat with: cargo run -p windlass-model -- --seed {} --trace", report.seed);
+    }
+}
+
+fn main() -> ExitCode {
+    let args = match parse(std::env::args().skip(1)) {
+        Ok(args) => args,
+        Err(error) => {
+            eprintln!("{error}\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    let begun = Instant::now();
+    let (mut simulated, mut good) = (Duration::ZERO, true);
+    for seed in args.from..args.to {
+        let plan = Plan { trace: args.trace, mistake: args.mistake, ..Plan::of(seed) };
+        match sim::run(&plan) {
+            Ok(report) => {
+                simulated += report.simulated;
+                good &= report.broken.is_empty();
+                tell(&report);
+                if args.to - args.from == 1 {
+                    println!("seed {seed}: hash {:016x}, {:?}", report.hash, report.figures);
+                }
+            }
+            Err(error) => {
+                eprintln!("no runtime: {error}");
+                return ExitCode::from(2);
+            }
+        }
+    }
+    println!(
+        "{} seeds, {:.1} simulated hours in {:.1} s",
+        args.to - args.from,
+        simulated.as_secs_f64() / 3_600.0,
+        begun.elapsed().as_secs_f64()
+    );
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

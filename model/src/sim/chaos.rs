@@ -1,0 +1,70 @@
+//! Faults beside those of single calls: dead processes, lost leases, clock jumps, partitions.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::time::{Instant, sleep};
+use windlass_core::{Queue, QueueChange, Store};
+
+use super::people;
+use super::process::Process;
+use super::world::{LEASE, World};
+
+/// Makes trouble for as long as the plan says.
+pub(super) async fn reign(world: &Arc<World>, processes: &mut [Process]) {
+    let end = Instant::now() + world.plan.trouble;
+    while Instant::now() < end && !world.is_broken() {
+        sleep(Duration::from_millis(world.chance(|rng| rng.u64(100..12_000)))).await;
+        let (lot, at) = world.chance(|rng| (rng.u32(0..100), rng.usize(0..processes.len())));
+        world.lock().checker.figures.faults += 1;
+        let process = &mut processes[at];
+        match lot {
+            0..25 => process.kill(world),
+            25..45 => process.ensure(world),
+            45..55 => lose_lease(world, process),
+            55..63 => jump(world),
+            63..73 => cut_off(world, process),
+            73..80 => {
+                world.line("a process restarts");
+                process.leave().await;
+                process.ensure(world);
+            }
+            80..90 => pause(world),
+            _ => {}
+        }
+    }
+}
+
+/// Its lease ends, and nobody tells the process.
+fn lose_lease(world: &World, process: &Process) {
+    let Some(worker) = process.worker() else { return };
+    world.line("a lease is lost");
+    world.step("deregister", |memory| memory.deregister(worker).now_or_never(), |_, _| {});
+}
+
+/// The store's clock goes ahead, mostly by more than a lease.
+fn jump(world: &World) {
+    let by = world.chance(|rng| {
+        if rng.bool() { LEASE.mul_f64(2.0 * rng.f64()) } else { Duration::from_secs(3_600) }
+    });
+    world.line(&format!("the clock jumps by {by:?}"));
+    world.memory.advance(by);
+}
+
+/// Nothing comes through for a while.
+fn cut_off(world: &World, process: &Process) {
+    let Some(handle) = process.handle() else { return };
+    let time = Duration::from_millis(world.chance(|rng| rng.u64(500..25_000)));
+    world.line(&format!("{} is cut off for {time:?}", handle.name()));
+    handle.cut_off(Instant::now() + time);
+}
+
+fn pause(world: &World) {
+    let (which, paused) = world.chance(|rng| (rng.usize(0..2), rng.bool()));
+    let change = QueueChange::default().paused(paused);
+    let queue = &people::queues()[which];
+    world.line(&format!("queue {queue} paused: {paused}"));
+    let call = world.memory.configure_queue(queue, &change);
+    let _ = call.now_or_never();
+}

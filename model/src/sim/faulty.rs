@@ -1,0 +1,377 @@
+//! The layer between a process and the store: a network that delays, loses and doubles, and an end to it when the process dies.
+
+use std::fmt;
+use std::future::pending;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until};
+use windlass_core::{
+    Backend, BlobKey, Capabilities, ChangeRequest, Changed, ClaimRequest, Claimed, Error,
+    EventFilter, EventPage, Heartbeat, Inserted, JobId, JobQuery, JobRecord, LeaseKey, Limits,
+    Maintained, MemoryBackend, NewJob, Note, Page, Position, Pruned, Queue, QueueChange, QueueName,
+    QueueSettings, Record, Recorded, Result, Retention, Settled, Settlement, Stats, StatsQuery,
+    Storage, Store, Wake, WorkerId, WorkerInfo, WorkerLease, WorkerRecord,
+};
+
+use super::World;
+use super::mistake::{self, now};
+
+/// A handle on the store for one process or person.
+pub struct Faulty {
+    world: Arc<World>,
+    name: String,
+    dead: watch::Sender<bool>,
+    cut_off: Mutex<Option<Instant>>,
+}
+
+impl fmt::Debug for Faulty {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Faulty").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// What becomes of one call.
+#[derive(Debug, Default)]
+struct Fate {
+    /// On the way there.
+    before: Duration,
+    /// It never gets there.
+    lost: bool,
+    /// It gets there once more, so much later.
+    again: Option<Duration>,
+    /// On the way back.
+    after: Duration,
+    /// The answer is lost.
+    unheard: bool,
+    /// What is lost is not reported: the caller waits in vain.
+    silent: bool,
+}
+
+impl Fate {
+    fn draw(rng: &mut fastrand::Rng, per_mille: u32) -> Self {
+        let ms = Duration::from_millis;
+        let hit = |rng: &mut fastrand::Rng| rng.u32(0..1_000) < per_mille;
+        Self {
+            before: if hit(rng) { ms(rng.u64(0..6_000)) } else { ms(rng.u64(0..4)) },
+            lost: hit(rng),
+            again: hit(rng).then(|| ms(rng.u64(0..15_000))),
+            after: if hit(rng) { ms(rng.u64(0..6_000)) } else { ms(rng.u64(0..4)) },
+            unheard: hit(rng),
+            silent: rng.u32(0..4) == 0,
+        }
+    }
+}
+
+impl Faulty {
+    pub(super) fn new(world: Arc<World>, name: String) -> Self {
+        Self { world, name, dead: watch::Sender::new(false), cut_off: Mutex::default() }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Nothing is heard of this process from here on.
+    pub(super) fn kill(&self) {
+        self.dead.send_replace(true);
+    }
+
+    /// Returns when the process has died.
+    pub(super) async fn dead(&self) {
+        // The sender lives in `self`, so the wait can't fail.
+        let _ = self.dead.subscribe().wait_for(|dead| *dead).await;
+    }
+
+    /// Nothing comes through until then.
+    pub(super) fn cut_off(&self, until: Instant) {
+        *self.cut_off.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+    }
+
+    fn until(&self) -> Option<Instant> {
+        let cut_off = self.cut_off.lock().unwrap_or_else(PoisonError::into_inner);
+        cut_off.filter(|_| !self.world.is_healed())
+    }
+
+    /// Whether it is over before the process dies.
+    async fn goes_on(&self, time: Duration) -> bool {
+        let road = async {
+            sleep(time).await;
+            if let Some(until) = self.until() {
+                sleep_until(until).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.dead() => false,
+            () = road => true,
+        }
+    }
+
+    fn unavailable(during: &'static str) -> Error {
+        Error::Unavailable { backend: "sim", during, source: "a simulated fault".into() }
+    }
+
+    async fn call<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        apply: impl Fn(&World) -> Result<T> + Send + Sync + 'static,
+    ) -> Result<T> {
+        if *self.dead.borrow() {
+            return Err(Error::Closed("sim"));
+        }
+        let healed = self.world.is_healed();
+        let per_mille = if healed { 0 } else { self.world.plan.per_mille };
+        let fate = self.world.chance(|rng| Fate::draw(rng, per_mille));
+        let apply = Arc::new(apply);
+        if !self.goes_on(fate.before).await {
+            // On its way already, it may get there all the same.
+            if self.world.chance(fastrand::Rng::bool) {
+                self.later(name, fate.after, apply);
+            }
+            return Err(Error::Closed("sim"));
+        }
+        if fate.lost {
+            return self.fail(name, "lost", fate.silent).await;
+        }
+        if let Some(time) = fate.again {
+            self.later(name, time, apply.clone());
+        }
+        let answer = apply(&self.world);
+        if !self.goes_on(fate.after).await {
+            return Err(Error::Closed("sim"));
+        }
+        if fate.unheard {
+            return self.fail(name, "unheard", fate.silent).await;
+        }
+        answer
+    }
+
+    /// A call of which the checker sees only what it does to jobs.
+    async fn pass<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        apply: impl Fn(&MemoryBackend) -> Result<T> + Send + Sync + 'static,
+    ) -> Result<T> {
+        self.call(name, move |world| world.step(name, &apply, |_, _| {})).await
+    }
+
+    async fn fail<T>(&self, name: &'static str, how: &str, silent: bool) -> Result<T> {
+        self.world.line(&format!(
+            "{}: {name} {how}{}",
+            self.name,
+            if silent { " silently" } else { "" }
+        ));
+        self.world.lock().checker.figures.faults += 1;
+        if silent {
+            tokio::select! {
+                biased;
+                () = self.dead() => return Err(Error::Closed("sim")),
+                () = pending() => {}
+            }
+        }
+        Err(Self::unavailable(name))
+    }
+
+    /// The same call once more, whatever has become of its sender by then.
+    fn later<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        time: Duration,
+        apply: Arc<impl Fn(&World) -> Result<T> + Send + Sync + 'static>,
+    ) {
+        let (world, who) = (self.world.clone(), self.name.clone());
+        tokio::spawn(async move {
+            sleep(time).await;
+            world.line(&format!("{who}: {name} comes late"));
+            world.lock().checker.figures.faults += 1;
+            drop(apply(&world));
+        });
+    }
+}
+
+#[async_trait]
+impl Queue for Faulty {
+    async fn register(&self, info: &WorkerInfo) -> Result<WorkerLease> {
+        let info = info.clone();
+        self.pass("register", move |memory| now(memory.register(&info))).await
+    }
+
+    async fn heartbeat(&self, worker: WorkerId, owned: &[LeaseKey]) -> Result<Heartbeat> {
+        let owned = owned.to_vec();
+        self.pass("heartbeat", move |memory| now(memory.heartbeat(worker, &owned))).await
+    }
+
+    async fn deregister(&self, worker: WorkerId) -> Result<()> {
+        self.pass("deregister", move |memory| now(memory.deregister(worker))).await
+    }
+
+    async fn claim(&self, request: &ClaimRequest) -> Result<Claimed> {
+        let request = request.clone();
+        let mistake = self.world.plan.mistake;
+        self.call("claim", move |world| {
+            let claim = |memory: &_| mistake::claim(mistake, memory, &request);
+            world.step("claim", claim, |checker, answer| {
+                if let Ok(claimed) = answer {
+                    checker.claimed(&request, &claimed.leases);
+                }
+            })
+        })
+        .await
+    }
+
+    async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>> {
+        let settlements = settlements.to_vec();
+        let mistake = self.world.plan.mistake;
+        self.call("settle", move |world| {
+            for settlement in &settlements {
+                world.lock().checker.sent(&settlement.follow_ups);
+            }
+            let settle = |memory: &_| mistake::settle(mistake, memory, &settlements);
+            world.step("settle", settle, |checker, answer| {
+                if let Ok(answers) = answer {
+                    checker.settled(&settlements, answers);
+                }
+            })
+        })
+        .await
+    }
+
+    async fn record(&self, records: &[Record]) -> Result<Vec<Recorded>> {
+        let records = records.to_vec();
+        self.pass("record", move |memory| now(memory.record(&records))).await
+    }
+
+    async fn maintain(&self, limit: u32) -> Result<Maintained> {
+        let mistake = self.world.plan.mistake;
+        self.pass("maintain", move |memory| mistake::maintain(mistake, memory, limit)).await
+    }
+
+    async fn wait(&self, queues: &[QueueName], timeout: Duration) -> Result<Wake> {
+        tokio::select! {
+            biased;
+            () = self.dead() => Err(Error::Closed("sim")),
+            wake = self.world.memory.wait(queues, timeout) => wake,
+        }
+    }
+}
+
+#[async_trait]
+impl Store for Faulty {
+    async fn insert(&self, jobs: &[NewJob]) -> Result<Vec<Inserted>> {
+        let jobs = jobs.to_vec();
+        self.world.lock().checker.sent(&jobs);
+        let mistake = self.world.plan.mistake;
+        self.pass("insert", move |memory| mistake::insert(mistake, memory, &jobs)).await
+    }
+
+    async fn get(&self, id: JobId) -> Result<Option<JobRecord>> {
+        self.pass("get", move |memory| now(memory.get(id))).await
+    }
+
+    async fn list(&self, query: &JobQuery) -> Result<Page<JobRecord>> {
+        let query = query.clone();
+        self.pass("list", move |memory| now(memory.list(&query))).await
+    }
+
+    async fn change(&self, request: &ChangeRequest) -> Result<Changed> {
+        let request = request.clone();
+        self.pass("change", move |memory| now(memory.change(&request))).await
+    }
+
+    async fn history(&self, id: JobId, after: Option<Position>, limit: usize) -> Result<EventPage> {
+        self.pass("history", move |memory| now(memory.history(id, after, limit))).await
+    }
+
+    async fn events(
+        &self,
+        filter: &EventFilter,
+        after: Option<Position>,
+        limit: usize,
+    ) -> Result<EventPage> {
+        let filter = filter.clone();
+        self.pass("events", move |memory| now(memory.events(&filter, after, limit))).await
+    }
+
+    async fn tail(&self) -> Result<Option<Position>> {
+        self.pass("tail", |memory| now(memory.tail())).await
+    }
+
+    async fn watch(&self, after: Option<Position>, timeout: Duration) -> Result<()> {
+        self.world.memory.watch(after, timeout).await
+    }
+
+    async fn append(&self, id: JobId, notes: &[Note]) -> Result<()> {
+        let notes = notes.to_vec();
+        self.pass("append", move |memory| now(memory.append(id, &notes))).await
+    }
+
+    async fn stats(&self, query: &StatsQuery) -> Result<Stats> {
+        let query = query.clone();
+        self.pass("stats", move |memory| now(memory.stats(&query))).await
+    }
+
+    async fn queue_settings(&self, names: &[QueueName]) -> Result<Vec<QueueSettings>> {
+        let names = names.to_vec();
+        self.pass("queue_settings", move |memory| now(memory.queue_settings(&names))).await
+    }
+
+    async fn configure_queue(
+        &self,
+        name: &QueueName,
+        change: &QueueChange,
+    ) -> Result<QueueSettings> {
+        let (name, change) = (name.clone(), change.clone());
+        self.pass("configure_queue", move |memory| now(memory.configure_queue(&name, &change)))
+            .await
+    }
+
+    async fn workers(&self) -> Result<Vec<WorkerRecord>> {
+        self.pass("workers", |memory| now(memory.workers())).await
+    }
+
+    async fn stage_blobs(&self, keys: &[BlobKey], ttl: Duration) -> Result<()> {
+        let keys = keys.to_vec();
+        self.pass("stage_blobs", move |memory| now(memory.stage_blobs(&keys, ttl))).await
+    }
+
+    async fn prune(&self, retention: &Retention, limit: u32) -> Result<Pruned> {
+        let retention = retention.clone();
+        self.pass("prune", move |memory| now(memory.prune(&retention, limit))).await
+    }
+
+    async fn blobs_deleted(&self, keys: &[BlobKey]) -> Result<()> {
+        let keys = keys.to_vec();
+        self.pass("blobs_deleted", move |memory| now(memory.blobs_deleted(&keys))).await
+    }
+}
+
+#[async_trait]
+impl Backend for Faulty {
+    fn name(&self) -> &'static str {
+        "sim"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.world.memory.capabilities()
+    }
+
+    fn limits(&self) -> &Limits {
+        self.world.memory.limits()
+    }
+
+    fn storage(&self) -> Arc<dyn Storage> {
+        self.world.memory.storage()
+    }
+
+    async fn ping(&self) -> Result<()> {
+        self.pass("ping", |memory| now(memory.ping())).await
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.kill();
+        Ok(())
+    }
+}

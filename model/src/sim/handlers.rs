@@ -1,0 +1,168 @@
+//! Jobs and what becomes of them: at each run chance decides anew.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::time::sleep;
+use windlass_core::{Backoff, Context, Job, Outcome, Stop};
+
+use super::Faulty;
+use super::process::{MAIN, SIDE, SLOW};
+use super::world::World;
+
+macro_rules! job {
+    ($name:ident, $kind:literal) => {
+        /// Its result is the number of the run that made it.
+        #[derive(Debug, Clone, Serialize, Deserialize)]
+        pub(super) struct $name {
+            pub(super) number: u64,
+        }
+
+        impl Job for $name {
+            const KIND: &'static str = $kind;
+            const QUEUE: &'static str = "main";
+            type Output = u64;
+            fn backoff() -> Backoff {
+                Backoff::exponential(Duration::from_millis(300), Duration::from_secs(10))
+            }
+        }
+    };
+}
+job!(Work, "work");
+job!(Slow, "slow");
+job!(Odd, "odd");
+
+/// What handlers of one process share.
+#[derive(Debug)]
+pub(super) struct Scene {
+    world: Arc<World>,
+    handle: Arc<Faulty>,
+    counts: Mutex<BTreeMap<String, u32>>,
+}
+
+impl Scene {
+    pub(super) fn new(world: Arc<World>, handle: Arc<Faulty>) -> Self {
+        Self { world, handle, counts: Mutex::default() }
+    }
+
+    fn count(&self, what: &str, limit: u32, by: i32) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(what.to_owned()).or_default();
+        *count = count.saturating_add_signed(by);
+        if *count > limit {
+            self.world.lock().checker.too_many(what, *count, limit);
+        }
+    }
+}
+
+/// One run of a handler, told of its end however it comes.
+struct Run<'a> {
+    scene: &'a Scene,
+    queue: (String, u32),
+    slow: bool,
+    number: u64,
+    well: bool,
+}
+
+impl<'a> Run<'a> {
+    fn begin(cx: &'a Context<Scene>, slow: bool) -> Self {
+        let scene = cx.state();
+        let number = scene.world.next_run();
+        scene.world.lock().checker.run_begins(number, cx.job_id());
+        let queue = cx.queue().to_string();
+        let limit = if queue == "main" { MAIN } else { SIDE };
+        scene.count(&queue, limit, 1);
+        if slow {
+            scene.count("slow", SLOW, 1);
+        }
+        Self { scene, queue: (queue, limit), slow, number, well: false }
+    }
+}
+
+impl Drop for Run<'_> {
+    fn drop(&mut self) {
+        self.scene.count(&self.queue.0, self.queue.1, -1);
+        if self.slow {
+            self.scene.count("slow", SLOW, -1);
+        }
+        self.scene.world.lock().checker.run_ends(self.number, self.well);
+    }
+}
+
+pub(super) async fn work(_: Work, cx: Context<Scene>) -> Outcome<u64> {
+    run(&cx, false).await
+}
+
+pub(super) async fn slow(_: Slow, cx: Context<Scene>) -> Outcome<u64> {
+    run(&cx, true).await
+}
+
+pub(super) async fn odd(_: Odd, cx: Context<Scene>) -> Outcome<u64> {
+    run(&cx, false).await
+}
+
+async fn run(cx: &Context<Scene>, slow: bool) -> Outcome<u64> {
+    let mut run = Run::begin(cx, slow);
+    let handle = &cx.state().handle;
+    tokio::select! {
+        biased;
+        () = handle.dead() => return Err(Stop::retry("the process is dead")),
+        end = act(cx, slow) => end?,
+    }
+    run.well = true;
+    Ok(run.number)
+}
+
+async fn healed(world: &World) {
+    while !world.is_healed() {
+        sleep(Duration::from_secs(1)).await;
+    }
+}
+
+async fn act(cx: &Context<Scene>, slow: bool) -> Outcome {
+    let world = &cx.state().world;
+    let ms = Duration::from_millis;
+    let most = if slow { 15_000 } else { 400 };
+    let (lot, time, pause) =
+        world.chance(|rng| (rng.u32(0..100), ms(rng.u64(0..most)), ms(rng.u64(0..5_000))));
+    if world.is_healed() {
+        sleep(ms(5)).await;
+        return Ok(());
+    }
+    sleep(time).await;
+    match lot {
+        0..8 => Err(Stop::retry("it failed")),
+        8..12 => Err(Stop::retry_after(pause, "it failed for a while")),
+        12..18 => Err(Stop::snooze(pause)),
+        18..20 => Err(Stop::discard("it is no use")),
+        20..22 => Err(Stop::cancel("it is not wanted")),
+        // Without the hook, which would print.
+        22..26 => std::panic::resume_unwind(Box::new("a simulated panic")),
+        26..29 => {
+            tokio::select! {
+                biased;
+                _ = cx.cancelled() => {}
+                () = healed(world) => {}
+            }
+            Err(Stop::retry("it was told to end"))
+        }
+        29..31 => {
+            // Deaf as well: past its deadline it is aborted.
+            healed(world).await;
+            Ok(())
+        }
+        31..40 => {
+            cx.progress(u64::from(lot));
+            cx.follow_up(Work { number: 0 }).await?;
+            Ok(())
+        }
+        40..45 => {
+            cx.log(windlass_core::LogLevel::Info, "at work");
+            sleep(time).await;
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,65 @@
+//! The worker runtime in a simulated world: Tokio's paused clock, one thread, and a seed that decides everything else.
+//!
+//! Some producers, an operator and a few worker processes share a memory backend through a layer that delays calls, loses
+//! requests and replies, and delivers them twice. For a while processes die, leases are lost and the store's clock jumps; then
+//! everything heals and all work is drained. A checker looks at every step of the store, and at what is left.
+//!
+//! The same seed gives the same run, to the last line of its trace: nothing here asks the system for time or chance, and the
+//! worker takes what is ready in a fixed order. A process that dies is cut off from the store for good and its handlers end; its tasks wind down
+//! unseen, since tasks of one runtime can't be dropped together.
+
+mod chaos;
+mod checker;
+mod faulty;
+mod handlers;
+mod mistake;
+mod people;
+mod process;
+mod trace;
+mod unique;
+mod world;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+pub use self::checker::{Checker, Figures};
+pub use self::faulty::Faulty;
+pub use self::mistake::Mistake;
+pub use self::world::{Plan, World};
+
+/// What a run came to.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// Its seed.
+    pub seed: u64,
+    /// Time that passed inside.
+    pub simulated: Duration,
+    /// The hash of its trace.
+    pub hash: u64,
+    /// What was counted.
+    pub figures: Figures,
+    /// Rules that were broken; none in a good run.
+    pub broken: Vec<String>,
+}
+
+/// The quarantine lane is one per process, and so is the thread's source of chance: one run at a time.
+static ONE: Mutex<()> = Mutex::new(());
+
+/// Runs one seed to its end.
+///
+/// # Errors
+/// When there is no runtime to be had.
+pub fn run(plan: &Plan) -> std::io::Result<Report> {
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    // The worker varies its pauses by this thread's generator.
+    fastrand::seed(plan.seed);
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
+    let report = runtime.block_on(async {
+        let world = Arc::new(World::new(plan));
+        world.live().await;
+        world.report()
+    });
+    drop(runtime);
+    Ok(report)
+}

@@ -1,0 +1,124 @@
+//! The simulation: good on every seed, the same again for the same seed, and red for each guard that is broken.
+//!
+//! `WINDLASS_MODEL_SEEDS` says how many seeds are run (default 2,000), `WINDLASS_MODEL_FIRST` the first (default 1).
+
+use std::time::{Duration, Instant};
+
+use windlass_model::sim::{self, Figures, Mistake, Plan, Report};
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap())
+}
+
+fn run(plan: &Plan) -> Report {
+    sim::run(plan).unwrap()
+}
+
+fn percentile(times: &[Duration], of_100: usize) -> Duration {
+    times.get((times.len() * of_100 / 100).min(times.len().saturating_sub(1))).copied().unwrap()
+}
+
+#[test]
+fn every_seed_keeps_the_rules() {
+    let (first, seeds) = (number("WINDLASS_MODEL_FIRST", 1), number("WINDLASS_MODEL_SEEDS", 2_000));
+    let begun = Instant::now();
+    let mut simulated = Duration::ZERO;
+    let mut all = Figures::default();
+    for seed in first..first + seeds {
+        let report = run(&Plan::of(seed));
+        assert!(
+            report.broken.is_empty(),
+            "seed {seed}: {:#?}\nrepeat with: cargo run -p windlass-model -- --seed {seed} --trace",
+            report.broken
+        );
+        simulated += report.simulated;
+        all.add(&report.figures);
+    }
+    all.recoveries.sort_unstable();
+    println!(
+        "{seeds} seeds, {:.1} simulated hours in {:?}: {} jobs, {} runs ({} at once with another of the job), {} faults, {} deaths, \
+         {} finishes, {} stale ones refused, {} repeated ones known again, {} rescues, recovery p50 {:?} p99 {:?}",
+        simulated.as_secs_f64() / 3_600.0,
+        begun.elapsed(),
+        all.jobs,
+        all.runs,
+        all.overlaps,
+        all.faults,
+        all.deaths,
+        all.finishes,
+        all.stale_refused,
+        all.repeated_known,
+        all.rescues,
+        percentile(&all.recoveries, 50),
+        percentile(&all.recoveries, 99),
+    );
+    // A simulation in which nothing goes wrong shows nothing.
+    if seeds >= 100 {
+        let seen = [all.deaths, all.rescues, all.stale_refused, all.repeated_known, all.overlaps];
+        assert!(seen.iter().all(|count| *count >= seeds / 20), "{seen:?} in {seeds} seeds");
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    let mut hashes = std::collections::BTreeSet::new();
+    for seed in 1..=40 {
+        let hash = run(&Plan::of(seed)).hash;
+        assert_eq!(run(&Plan::of(seed)).hash, hash, "seed {seed}");
+        hashes.insert(hash);
+    }
+    assert_eq!(hashes.len(), 40, "each seed is a run of its own");
+}
+
+/// Runs seeds under a mistake until the checker sees it.
+fn is_seen(mistake: Mistake, words: &str) {
+    for seed in 1..=500 {
+        let report = run(&Plan { mistake: Some(mistake), per_mille: 60, ..Plan::of(seed) });
+        if let Some(broken) = report.broken.iter().find(|broken| broken.contains(words)) {
+            println!("{mistake:?} is seen with seed {seed}: {broken}");
+            return;
+        }
+        assert!(report.broken.is_empty(), "{mistake:?} is seen, but as: {:?}", report.broken);
+    }
+    panic!("{mistake:?} was not seen");
+}
+
+#[test]
+fn a_stale_finish_that_is_accepted_is_seen() {
+    is_seen(Mistake::AcceptsStale, "a stale finish was accepted");
+}
+
+#[test]
+fn a_forgotten_epoch_is_seen() {
+    is_seen(Mistake::ForgetsEpoch, "a stale finish was accepted");
+}
+
+#[test]
+fn a_unique_key_that_is_freed_early_is_seen() {
+    is_seen(Mistake::FreesKeyEarly, "its unique key was held");
+}
+
+#[test]
+fn a_lost_insert_is_seen() {
+    is_seen(Mistake::LosesInserts, "lost, though its insert was acknowledged");
+}
+
+#[test]
+fn an_attempt_that_is_not_given_back_is_seen() {
+    is_seen(Mistake::KeepsAttempts, "counted");
+}
+
+#[test]
+fn a_final_job_that_runs_again_is_seen() {
+    is_seen(Mistake::RevivesFinal, "settle made it");
+}
+
+#[test]
+fn a_claim_above_the_limit_is_seen() {
+    is_seen(Mistake::ClaimsTooMuch, "asked");
+}
+
+#[test]
+fn jobs_that_are_never_rescued_are_seen() {
+    is_seen(Mistake::NeverRescues, "not taken from its lost worker in time");
+}
