@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
 use windlass_core::{
     Backend, BlobKey, Capabilities, ChangeRequest, Changed, ClaimRequest, Claimed, Error,
     EventFilter, EventPage, Heartbeat, Inserted, JobId, JobQuery, JobRecord, LeaseKey, Limits,
@@ -23,7 +23,7 @@ use super::mistake::{self, now};
 pub struct Faulty {
     world: Arc<World>,
     name: String,
-    dead: watch::Sender<bool>,
+    dead: CancellationToken,
     cut_off: Mutex<Option<Instant>>,
 }
 
@@ -67,7 +67,7 @@ impl Fate {
 
 impl Faulty {
     pub(super) fn new(world: Arc<World>, name: String) -> Self {
-        Self { world, name, dead: watch::Sender::new(false), cut_off: Mutex::default() }
+        Self { world, name, dead: CancellationToken::new(), cut_off: Mutex::default() }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -76,13 +76,12 @@ impl Faulty {
 
     /// Nothing is heard of this process from here on.
     pub(super) fn kill(&self) {
-        self.dead.send_replace(true);
+        self.dead.cancel();
     }
 
     /// Returns when the process has died.
     pub(super) async fn dead(&self) {
-        // The sender lives in `self`, so the wait can't fail.
-        let _ = self.dead.subscribe().wait_for(|dead| *dead).await;
+        self.dead.cancelled().await;
     }
 
     /// Nothing comes through until then.
@@ -119,9 +118,10 @@ impl Faulty {
         name: &'static str,
         apply: impl Fn(&World) -> Result<T> + Send + Sync + 'static,
     ) -> Result<T> {
-        if *self.dead.borrow() {
+        if self.dead.is_cancelled() {
             return Err(Error::Closed("sim"));
         }
+        self.world.line(&format!("{}: {name}", self.name));
         let healed = self.world.is_healed();
         let per_mille = if healed { 0 } else { self.world.plan.per_mille };
         let fate = self.world.chance(|rng| Fate::draw(rng, per_mille));
