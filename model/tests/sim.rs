@@ -60,6 +60,25 @@ fn every_seed_keeps_the_rules() {
 }
 
 #[test]
+fn jobs_of_a_dead_process_are_taken_up_in_time() {
+    let mut times = Vec::new();
+    for seed in 1..=100 {
+        let report = run(&Plan::deaths_only(seed));
+        assert!(report.broken.is_empty(), "seed {seed}: {:#?}", report.broken);
+        times.extend(report.figures.recoveries);
+    }
+    times.sort_unstable();
+    println!(
+        "{} recoveries, p50 {:?}, p99 {:?}",
+        times.len(),
+        percentile(&times, 50),
+        percentile(&times, 99)
+    );
+    assert!(times.len() >= 20, "only {} recoveries", times.len());
+    assert!(times.iter().all(|time| *time <= Plan::RECOVERY), "{:?}", times.last());
+}
+
+#[test]
 fn the_same_seed_gives_the_same_trace() {
     let mut hashes = std::collections::BTreeSet::new();
     for seed in 1..=40 {
@@ -68,6 +87,40 @@ fn the_same_seed_gives_the_same_trace() {
         hashes.insert(hash);
     }
     assert_eq!(hashes.len(), 40, "each seed is a run of its own");
+}
+
+/// Another process has other random keys in its maps.
+#[test]
+fn another_process_gives_the_same_trace() {
+    let trace = || {
+        let program = env!("CARGO_BIN_EXE_windlass-model");
+        let run = std::process::Command::new(program).args(["--seed", "3", "--trace"]).output();
+        let text = String::from_utf8(run.unwrap().stdout).unwrap();
+        // All but the last line, which says how long it really took.
+        text.lines().filter(|line| !line.contains("simulated hours")).map(str::to_owned).collect()
+    };
+    let first: Vec<String> = trace();
+    assert!(first.len() > 100, "{first:?}");
+    assert_eq!(first, trace());
+}
+
+/// In an order that chance decides, branches would be polled differently at each run.
+#[test]
+fn the_worker_polls_branches_as_they_are_written() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../core/src/worker");
+    let mut selects = 0;
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        if path.is_dir() {
+            continue; // unit tests
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        for after in text.split("select! {").skip(1) {
+            selects += 1;
+            assert!(after.trim_start().starts_with("biased;"), "{}: add `biased;`", path.display());
+        }
+    }
+    assert!(selects > 15, "the files were read: {selects}");
 }
 
 /// Runs seeds under a mistake until the checker sees it.

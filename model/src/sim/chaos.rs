@@ -18,6 +18,10 @@ pub(super) async fn reign(world: &Arc<World>, processes: &mut [Process]) {
         sleep(Duration::from_millis(world.chance(|rng| rng.u64(100..12_000)))).await;
         let (lot, at) = world.chance(|rng| (rng.u32(0..100), rng.usize(0..processes.len())));
         world.lock().checker.figures.faults += 1;
+        if world.plan.deaths_only {
+            die_alone(world, processes, at);
+            continue;
+        }
         let process = &mut processes[at];
         match lot {
             0..25 => process.kill(world),
@@ -33,6 +37,15 @@ pub(super) async fn reign(world: &Arc<World>, processes: &mut [Process]) {
             80..90 => pause(world),
             _ => {}
         }
+    }
+}
+
+/// One dies while all are alive; otherwise the one that is dead comes back.
+fn die_alone(world: &Arc<World>, processes: &mut [Process], at: usize) {
+    if processes.iter().all(|process| process.handle().is_some()) {
+        processes[at].kill(world);
+    } else {
+        processes.iter_mut().for_each(|process| process.ensure(world));
     }
 }
 

@@ -44,6 +44,8 @@ pub struct Plan {
     pub jobs: u32,
     /// Faults per 1,000 calls, of each sort.
     pub per_mille: u32,
+    /// No trouble but processes that die one at a time, so that somebody is there to take up their jobs.
+    pub deaths_only: bool,
 }
 
 impl Plan {
@@ -58,8 +60,19 @@ impl Plan {
             trouble: Duration::from_secs(rng.u64(30..180)),
             jobs: rng.u32(10..60),
             per_mille: rng.choice([0, 5, 20, 60]).unwrap_or(20),
+            deaths_only: false,
         }
     }
+
+    /// The plan of a seed with nothing but single deaths: every job must be taken up within [`RECOVERY`](Self::RECOVERY).
+    #[must_use]
+    pub fn deaths_only(seed: u64) -> Self {
+        Self { per_mille: 0, deaths_only: true, ..Self::of(seed) }
+    }
+
+    /// The longest time from the death of a process to the rescue of its jobs: lease, grace and one sweep.
+    pub const RECOVERY: Duration =
+        Duration::from_secs(LEASE.as_secs() + GRACE.as_secs() + SWEEP.as_secs());
 }
 
 #[derive(Debug)]

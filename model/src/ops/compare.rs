@@ -1,0 +1,197 @@
+//! What may honestly differ between two backends, and nothing else:
+//!
+//! - **Times.** Each backend has its own clock and is asked a little later than the other: times within [`SLACK`] count as the
+//!   same, and so do spans up to then.
+//! - **Positions** of events. They are opaque; only the order of one job's events counts, and none across jobs.
+//! - **The order of sets**: jobs rescued, workers, and the keys that a heartbeat names.
+//! - **Texts of errors** that name the backend.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use windlass_core::{
+    Claimed, Error, Event, EventBody, Heartbeat, JobId, JobRecord, Maintained, Result, Stats,
+    WorkerRecord,
+};
+
+/// Far above the time between the same call on two backends, on a busy machine as well, and far below every span that is long.
+pub const SLACK: Duration = Duration::from_secs(25);
+
+/// Takes over from the other side what may differ.
+pub trait Align {
+    /// What is left of the difference is real.
+    fn align(&mut self, to: &Self);
+}
+
+fn time(mine: &mut Timestamp, to: Timestamp) {
+    if mine.duration_since(to).unsigned_abs() <= SLACK {
+        *mine = to;
+    }
+}
+
+fn span(mine: &mut Option<Duration>, to: Option<Duration>) {
+    if let (Some(mine), Some(to)) = (mine, to)
+        && mine.abs_diff(to) <= SLACK
+    {
+        *mine = to;
+    }
+}
+
+fn pairs<T: Align>(mine: &mut [T], to: &[T]) {
+    for (mine, to) in mine.iter_mut().zip(to) {
+        mine.align(to);
+    }
+}
+
+impl<T: Align> Align for Vec<T> {
+    fn align(&mut self, to: &Self) {
+        pairs(self, to);
+    }
+}
+
+impl Align for JobRecord {
+    fn align(&mut self, to: &Self) {
+        time(&mut self.created_at, to.created_at);
+        time(&mut self.due_at, to.due_at);
+        for (mine, to) in
+            [(&mut self.started_at, to.started_at), (&mut self.finished_at, to.finished_at)]
+        {
+            if let (Some(mine), Some(to)) = (mine, to) {
+                time(mine, to);
+            }
+        }
+        for (mine, to) in self.errors.iter_mut().zip(&to.errors) {
+            time(&mut mine.at, to.at);
+        }
+    }
+}
+
+impl Align for Claimed {
+    fn align(&mut self, to: &Self) {
+        for (mine, to) in self.leases.iter_mut().zip(&to.leases) {
+            time(&mut mine.created_at, to.created_at);
+            time(&mut mine.due_at, to.due_at);
+        }
+    }
+}
+
+impl Align for Maintained {
+    fn align(&mut self, to: &Self) {
+        // Which job is rescued first is nobody's promise.
+        if sorted(&self.rescued) == sorted(&to.rescued) {
+            self.rescued.clone_from(&to.rescued);
+        }
+        span(&mut self.next_due, to.next_due);
+    }
+}
+
+fn sorted<T: Ord + Clone>(items: &[T]) -> Vec<T> {
+    let mut items = items.to_vec();
+    items.sort_unstable();
+    items
+}
+
+impl Align for Heartbeat {
+    fn align(&mut self, _: &Self) {
+        if let Self::Alive { lost, cancel, orphaned } = self {
+            lost.sort_unstable();
+            cancel.sort_unstable();
+            orphaned.sort_unstable();
+        }
+    }
+}
+
+impl Align for WorkerRecord {
+    fn align(&mut self, to: &Self) {
+        time(&mut self.started_at, to.started_at);
+        time(&mut self.expires_at, to.expires_at);
+    }
+}
+
+impl Align for Stats {
+    fn align(&mut self, to: &Self) {
+        for (mine, to) in self.ages.iter_mut().zip(&to.ages) {
+            span(&mut mine.oldest_available, to.oldest_available);
+            span(&mut mine.oldest_running, to.oldest_running);
+        }
+    }
+}
+
+impl Align for Event {
+    fn align(&mut self, to: &Self) {
+        self.position = to.position;
+        time(&mut self.at, to.at);
+        if let (
+            EventBody::State { error: Some(mine), .. },
+            EventBody::State { error: Some(to), .. },
+        ) = (&mut self.body, &to.body)
+        {
+            time(&mut mine.at, to.at);
+        }
+    }
+}
+
+/// Nothing in it may differ.
+macro_rules! exact {
+    ($($type:ty),*) => {$(
+        impl Align for $type {
+            fn align(&mut self, _: &Self) {}
+        }
+    )*};
+}
+exact!(
+    (),
+    windlass_core::Inserted,
+    windlass_core::Settled,
+    windlass_core::Recorded,
+    windlass_core::WorkerLease,
+    windlass_core::QueueSettings,
+    windlass_core::Changed,
+    windlass_core::Pruned
+);
+
+/// The events of each job in order.
+pub fn by_job(events: Vec<Event>) -> Vec<Event> {
+    let mut jobs: BTreeMap<JobId, Vec<Event>> = BTreeMap::new();
+    for event in events {
+        jobs.entry(event.job).or_default().push(event);
+    }
+    jobs.into_values().flatten().collect()
+}
+
+/// An error without what only its backend can say.
+fn said(error: &Error) -> String {
+    match error {
+        Error::Unavailable { during, .. } => format!("unavailable during {during}"),
+        Error::Backend { during, .. } => format!("failed during {during}"),
+        other => other.to_string(),
+    }
+}
+
+/// Compares the answers of the memory backend and of the real one.
+///
+/// # Errors
+/// Both, when they differ.
+pub fn same<T: Align + std::fmt::Debug + Clone>(
+    what: &str,
+    memory: &Result<T>,
+    real: &Result<T>,
+) -> std::result::Result<(), String> {
+    let (memory, real) = match (memory, real) {
+        (Ok(memory), Ok(real)) => {
+            let mut memory = memory.clone();
+            let mut real = real.clone();
+            real.align(&memory);
+            let as_it_was = memory.clone();
+            memory.align(&as_it_was);
+            (format!("{memory:#?}"), format!("{real:#?}"))
+        }
+        (Err(memory), Err(real)) => (said(memory), said(real)),
+        (memory, real) => (format!("{memory:#?}"), format!("{real:#?}")),
+    };
+    if memory == real {
+        return Ok(());
+    }
+    Err(format!("{what}: the memory backend says\n{memory}\nand the real one\n{real}"))
+}

@@ -1,0 +1,269 @@
+//! What can happen, as values that proptest makes and shrinks.
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+/// A choice among what exists by then.
+pub type Index = u8;
+
+/// How long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Span {
+    /// No time.
+    Zero,
+    /// Until the next [`Op::Pass`].
+    Soon,
+    /// Longer than any run.
+    Far,
+}
+
+/// A unique rule.
+#[derive(Debug, Clone, Copy)]
+pub struct Rule {
+    /// Which key.
+    pub key: u8,
+    /// Until started or finished, or for a span.
+    pub until: u8,
+    /// Keep, replace or reject.
+    pub on_conflict: u8,
+}
+
+/// A job to insert.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    /// Which kind.
+    pub kind: u8,
+    /// Which queue.
+    pub queue: u8,
+    /// Which priority.
+    pub priority: i16,
+    /// After how long it is due.
+    pub start: Span,
+    /// How long an attempt may take.
+    pub timeout: Option<Span>,
+    /// Attempts.
+    pub max_attempts: u32,
+    /// Its unique rule.
+    pub unique: Option<Rule>,
+    /// It takes the id of an earlier job.
+    pub same_id: Option<Index>,
+}
+
+/// What is wrong with a key.
+#[derive(Debug, Clone, Copy)]
+pub enum Twist {
+    /// Nothing.
+    None,
+    /// Its epoch is one less.
+    Earlier,
+    /// Its epoch is one more.
+    Later,
+    /// Its claim id is another claim's.
+    Foreign,
+}
+
+/// How an attempt ends.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// With a result and follow-up jobs.
+    Completed(Vec<Spec>),
+    /// With an error and another attempt after a while.
+    Retry(Span),
+    /// For good.
+    Discarded,
+    /// By its handler.
+    Cancelled,
+    /// Later.
+    Snoozed(Span),
+    /// Given back.
+    Released,
+    /// Follow-ups where none may be.
+    RetryWithFollowUp(Spec),
+}
+
+/// One settlement: of which claimed key, what is wrong with the key, how it ended, whether it carries a note.
+pub type Settle = (Index, Twist, Outcome, bool);
+
+/// A user's change.
+#[derive(Debug, Clone, Copy)]
+pub enum Meddling {
+    /// Ends it.
+    Cancel,
+    /// Runs it again.
+    Retry,
+    /// The same, unless it succeeded.
+    RetryUnlessCompleted,
+    /// At another time.
+    Reschedule(Span),
+    /// Removes it.
+    Delete,
+}
+
+/// An operation.
+#[derive(Debug, Clone)]
+pub enum Op {
+    /// A new worker.
+    Register(Span),
+    /// A worker registers once more under its id.
+    RegisterAgain(Index),
+    /// A worker tells what it owns: some of the keys that were ever claimed.
+    Heartbeat(Index, Vec<Index>),
+    /// A worker leaves.
+    Deregister(Index),
+    /// Jobs, all or none.
+    Insert(Vec<Spec>),
+    /// A worker claims: limits per queue, kinds with limits, and the lane.
+    Claim {
+        /// Which worker.
+        worker: Index,
+        /// How many of each queue.
+        queues: Vec<(u8, u32)>,
+        /// Which kinds, and how many of each.
+        kinds: Vec<(u8, Option<u32>)>,
+        /// Only jobs that crashed their workers.
+        quarantine: bool,
+    },
+    /// An earlier claim is sent again.
+    ClaimAgain(Index),
+    /// Attempts end.
+    Settle(Vec<Settle>),
+    /// The last settlements are sent again.
+    SettleAgain,
+    /// A running job reports progress.
+    Record(Index, Twist),
+    /// A note of the host's.
+    Append(Index),
+    /// One job is changed.
+    Change(Index, Meddling),
+    /// All jobs of a queue are changed.
+    ChangeQueue(u8, Meddling),
+    /// A queue is paused or resumed, its concurrency and depth set.
+    Configure {
+        /// Which queue.
+        queue: u8,
+        /// Pause or resume.
+        paused: Option<bool>,
+        /// Set or remove the concurrency.
+        concurrency: Option<Option<u32>>,
+        /// Set or remove the depth.
+        max_depth: Option<Option<u64>>,
+    },
+    /// Time moves on for jobs and workers.
+    Maintain,
+    /// Final jobs go: all, or those past a short span.
+    Prune(Span),
+    /// Time passes, as long as every [`Span::Soon`].
+    Pass,
+}
+
+fn span() -> impl Strategy<Value = Span> {
+    prop_oneof![Just(Span::Zero), Just(Span::Soon), Just(Span::Far)]
+}
+
+fn rule() -> impl Strategy<Value = Rule> {
+    (0..3u8, 0..4u8, 0..3u8).prop_map(|(key, until, on_conflict)| Rule { key, until, on_conflict })
+}
+
+fn spec() -> impl Strategy<Value = Spec> {
+    let start = prop_oneof![4 => Just(Span::Zero), 1 => Just(Span::Soon), 1 => Just(Span::Far)];
+    let what = (0..3u8, 0..2u8, prop_oneof![Just(0i16), -5..5i16]);
+    let timeout = option::weighted(0.3, prop_oneof![Just(Span::Soon), Just(Span::Far)]);
+    let same_id = option::weighted(0.05, any::<Index>());
+    (what, start, timeout, 1..4u32, option::weighted(0.4, rule()), same_id).prop_map(
+        |((kind, queue, priority), start, timeout, max_attempts, unique, same_id)| Spec {
+            kind,
+            queue,
+            priority,
+            start,
+            timeout,
+            max_attempts,
+            unique,
+            same_id,
+        },
+    )
+}
+
+fn twist() -> impl Strategy<Value = Twist> {
+    prop_oneof![
+        8 => Just(Twist::None),
+        1 => Just(Twist::Earlier),
+        1 => Just(Twist::Later),
+        1 => Just(Twist::Foreign),
+    ]
+}
+
+fn outcome() -> impl Strategy<Value = Outcome> {
+    prop_oneof![
+        4 => vec(spec(), 0..3).prop_map(Outcome::Completed),
+        3 => span().prop_map(Outcome::Retry),
+        1 => Just(Outcome::Discarded),
+        1 => Just(Outcome::Cancelled),
+        2 => span().prop_map(Outcome::Snoozed),
+        2 => Just(Outcome::Released),
+        1 => spec().prop_map(Outcome::RetryWithFollowUp),
+    ]
+}
+
+fn settle() -> impl Strategy<Value = Settle> {
+    (any::<Index>(), twist(), outcome(), proptest::bool::weighted(0.2))
+}
+
+fn meddling() -> impl Strategy<Value = Meddling> {
+    prop_oneof![
+        3 => Just(Meddling::Cancel),
+        3 => Just(Meddling::Retry),
+        1 => Just(Meddling::RetryUnlessCompleted),
+        2 => span().prop_map(Meddling::Reschedule),
+        1 => Just(Meddling::Delete),
+    ]
+}
+
+fn claim() -> impl Strategy<Value = Op> {
+    let queues = vec((0..2u8, 0..4u32), 1..3);
+    let limit = option::weighted(0.3, 0..3u32);
+    let kinds = vec((0..3u8, limit), 1..4);
+    (any::<Index>(), queues, kinds, proptest::bool::weighted(0.15)).prop_map(
+        |(worker, queues, kinds, quarantine)| Op::Claim { worker, queues, kinds, quarantine },
+    )
+}
+
+fn configure() -> impl Strategy<Value = Op> {
+    let limit = option::of(option::of(0..4u32));
+    let depth = option::of(option::of(0..6u64));
+    (0..2u8, option::of(any::<bool>()), limit, depth).prop_map(
+        |(queue, paused, concurrency, max_depth)| Op::Configure {
+            queue,
+            paused,
+            concurrency,
+            max_depth,
+        },
+    )
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        4 => prop_oneof![1 => Just(Span::Soon), 4 => Just(Span::Far)].prop_map(Op::Register),
+        1 => any::<Index>().prop_map(Op::RegisterAgain),
+        2 => (any::<Index>(), vec(any::<Index>(), 0..4)).prop_map(|(w, keys)| Op::Heartbeat(w, keys)),
+        2 => any::<Index>().prop_map(Op::Deregister),
+        16 => vec(spec(), 1..4).prop_map(Op::Insert),
+        16 => claim(),
+        2 => any::<Index>().prop_map(Op::ClaimAgain),
+        14 => vec(settle(), 1..4).prop_map(Op::Settle),
+        2 => Just(Op::SettleAgain),
+        2 => (any::<Index>(), twist()).prop_map(|(key, twist)| Op::Record(key, twist)),
+        1 => any::<Index>().prop_map(Op::Append),
+        6 => (any::<Index>(), meddling()).prop_map(|(job, change)| Op::Change(job, change)),
+        1 => (0..2u8, meddling()).prop_map(|(queue, change)| Op::ChangeQueue(queue, change)),
+        2 => configure(),
+        6 => Just(Op::Maintain),
+        1 => span().prop_map(Op::Prune),
+        3 => Just(Op::Pass),
+    ]
+}
+
+/// Sequences of operations.
+pub fn ops() -> impl Strategy<Value = Vec<Op>> {
+    vec(op(), 1..60)
+}

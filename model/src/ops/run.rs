@@ -1,0 +1,394 @@
+//! Runs a sequence on both backends.
+
+use std::time::Duration;
+
+use windlass_core::{
+    AttemptOutcome, Backend, Change, ChangeRequest, ClaimId, ClaimRequest, Epoch, Event,
+    EventFilter, Failure, FailureKind, JobFilter, JobId, JobQuery, JobRecord, Kind, KindSlots,
+    Lane, LeaseKey, LogLevel, MemoryBackend, NewJob, Note, OnConflict, Payload, Position, Priority,
+    Progress, QueueChange, QueueName, QueueSlots, Record, Result, Retention, Selector, Settlement,
+    Start, StatsQuery, Unique, UniqueKey, UniqueUntil, WorkerId, WorkerInfo,
+};
+
+use super::compare::{by_job, same};
+use super::op::{Index, Meddling, Op, Outcome, Rule, Settle, Span, Spec, Twist};
+use super::{Real, Time};
+
+/// Longer than any run, and within every limit.
+const FAR: Duration = Duration::from_secs(30 * 86_400);
+/// More than any run inserts.
+const ALL: usize = 10_000;
+
+/// What was done so far, to choose from.
+struct Run<'a> {
+    memory: MemoryBackend,
+    real: &'a Real,
+    jobs: Vec<JobId>,
+    workers: Vec<WorkerInfo>,
+    claims: Vec<ClaimRequest>,
+    keys: Vec<LeaseKey>,
+    settled: Vec<Settlement>,
+    /// A short span began that must be over before the next operation.
+    began: bool,
+}
+
+/// The same call on both, and the comparison of the answers.
+macro_rules! both {
+    ($run:expr, $what:literal, |$on:ident| $call:expr) => {{
+        let $on: &dyn Backend = &$run.memory;
+        let memory = $call.await;
+        let $on: &dyn Backend = &*$run.real.backend;
+        let real = $call.await;
+        same($what, &memory, &real).map(|()| memory)
+    }};
+}
+
+/// Runs operations on a fresh memory backend and a fresh real one.
+///
+/// # Errors
+/// The first difference, with the operation before it.
+pub async fn run(real: &Real, ops: &[Op]) -> Result<(), String> {
+    let mut run = Run {
+        memory: MemoryBackend::new(),
+        real,
+        jobs: Vec::new(),
+        workers: Vec::new(),
+        claims: Vec::new(),
+        keys: Vec::new(),
+        settled: Vec::new(),
+        began: false,
+    };
+    for (at, op) in ops.iter().enumerate() {
+        let stage = async {
+            run.apply(op).await?;
+            if std::mem::take(&mut run.began) && matches!(real.time, Time::Waited) {
+                run.pass().await;
+            }
+            run.compare_jobs().await
+        };
+        stage.await.map_err(|text| format!("operation {at}, {op:?}\n{text}"))?;
+    }
+    run.compare_all().await
+}
+
+fn pick<T>(items: &[T], index: Index) -> Option<&T> {
+    items.get(usize::from(index).checked_rem(items.len())?)
+}
+
+fn queue(n: u8) -> QueueName {
+    named(["q0", "q1"][usize::from(n)])
+}
+
+fn kind(n: u8) -> Kind {
+    named(["k0", "k1", "k2"][usize::from(n)])
+}
+
+fn named<T: std::str::FromStr>(name: &str) -> T {
+    name.parse().unwrap_or_else(|_| unreachable!("a good name"))
+}
+
+fn payload(value: &impl serde::Serialize) -> Payload {
+    Payload::json(value).unwrap_or_else(|_| unreachable!("numbers are JSON"))
+}
+
+impl Run<'_> {
+    fn span(&mut self, span: Span) -> Duration {
+        match span {
+            Span::Zero => Duration::ZERO,
+            Span::Soon => {
+                self.began = true;
+                self.real.soon()
+            }
+            Span::Far => FAR,
+        }
+    }
+
+    async fn pass(&self) {
+        match &self.real.time {
+            Time::Moved(advance) => {
+                self.memory.advance(self.real.soon());
+                advance(self.real.soon());
+            }
+            Time::Waited => tokio::time::sleep(self.real.soon() * 2).await,
+        }
+    }
+
+    async fn apply(&mut self, op: &Op) -> Result<(), String> {
+        match op {
+            Op::Register(lease) => {
+                let lease = self.span(*lease);
+                let info = WorkerInfo::new("w", lease, vec![queue(0)]);
+                self.workers.push(info.clone());
+                both!(self, "register", |on| on.register(&info)).map(drop)
+            }
+            Op::RegisterAgain(worker) => {
+                let Some(info) = pick(&self.workers, *worker).cloned() else { return Ok(()) };
+                self.began |= info.lease < FAR;
+                both!(self, "register again", |on| on.register(&info)).map(drop)
+            }
+            Op::Heartbeat(worker, owned) => self.heartbeat(*worker, owned).await,
+            Op::Deregister(worker) => {
+                let Some(id) = self.worker(*worker) else { return Ok(()) };
+                both!(self, "deregister", |on| on.deregister(id)).map(drop)
+            }
+            Op::Insert(specs) => {
+                let jobs: Vec<_> = specs.iter().map(|spec| self.job(spec)).collect();
+                both!(self, "insert", |on| on.insert(&jobs)).map(drop)
+            }
+            Op::Claim { worker, queues, kinds, quarantine } => {
+                let Some(id) = self.worker(*worker) else { return Ok(()) };
+                let request = claim_request(id, queues, kinds, *quarantine);
+                self.claims.push(request.clone());
+                self.claim(&request).await
+            }
+            Op::ClaimAgain(claim) => {
+                let Some(mut request) = pick(&self.claims, *claim).cloned() else {
+                    return Ok(());
+                };
+                request.resend = true;
+                self.claim(&request).await
+            }
+            Op::Settle(settles) => {
+                let settled: Vec<_> =
+                    settles.iter().filter_map(|settle| self.settlement(settle)).collect();
+                self.settled.clone_from(&settled);
+                both!(self, "settle", |on| on.settle(&settled)).map(drop)
+            }
+            Op::SettleAgain => {
+                let settled = self.settled.clone();
+                both!(self, "settle again", |on| on.settle(&settled)).map(drop)
+            }
+            Op::Record(key, twist) => {
+                let Some(key) = self.key(*key, *twist) else { return Ok(()) };
+                let progress = Note::Progress(Progress { done: 1, ..Progress::default() });
+                let records = [Record::new(key, vec![progress])];
+                both!(self, "record", |on| on.record(&records)).map(drop)
+            }
+            Op::Append(job) => {
+                let Some(id) = pick(&self.jobs, *job).copied() else { return Ok(()) };
+                let notes = [note("a host's line")];
+                both!(self, "append", |on| on.append(id, &notes)).map(drop)
+            }
+            Op::Change(job, meddling) => {
+                let Some(id) = pick(&self.jobs, *job).copied() else { return Ok(()) };
+                self.change(Selector::Ids(vec![id]), *meddling).await
+            }
+            Op::ChangeQueue(of, meddling) => {
+                let filter = JobFilter::default().queue(queue(*of));
+                self.change(Selector::Filter(filter), *meddling).await
+            }
+            Op::Configure { queue: of, paused, concurrency, max_depth } => {
+                let mut change = QueueChange::default();
+                change.paused = *paused;
+                change.concurrency = *concurrency;
+                change.max_depth = *max_depth;
+                let name = queue(*of);
+                both!(self, "configure", |on| on.configure_queue(&name, &change)).map(drop)
+            }
+            Op::Maintain => both!(self, "maintain", |on| on.maintain(1_000)).map(drop),
+            Op::Prune(span) => {
+                let mut retention = Retention::keep_all();
+                let keep = Some(self.span(*span));
+                (retention.completed, retention.cancelled, retention.discarded) =
+                    (keep, keep, keep);
+                // Not before it is over, where that is waited for.
+                if std::mem::take(&mut self.began) && matches!(self.real.time, Time::Waited) {
+                    self.pass().await;
+                }
+                both!(self, "prune", |on| on.prune(&retention, 1_000)).map(drop)
+            }
+            Op::Pass => {
+                self.pass().await;
+                Ok(())
+            }
+        }
+    }
+
+    fn worker(&mut self, worker: Index) -> Option<WorkerId> {
+        pick(&self.workers, worker).map(|info| info.id)
+    }
+
+    async fn heartbeat(&mut self, worker: Index, owned: &[Index]) -> Result<(), String> {
+        let Some(info) = pick(&self.workers, worker).cloned() else { return Ok(()) };
+        self.began |= info.lease < FAR;
+        let mut owned: Vec<_> =
+            owned.iter().filter_map(|key| pick(&self.keys, *key).copied()).collect();
+        owned.sort_unstable();
+        owned.dedup();
+        both!(self, "heartbeat", |on| on.heartbeat(info.id, &owned)).map(drop)
+    }
+
+    async fn claim(&mut self, request: &ClaimRequest) -> Result<(), String> {
+        let claimed = both!(self, "claim", |on| on.claim(request))?;
+        if let Ok(claimed) = claimed {
+            self.keys.extend(claimed.leases.iter().map(|lease| lease.key));
+        }
+        Ok(())
+    }
+
+    async fn change(&mut self, target: Selector, meddling: Meddling) -> Result<(), String> {
+        let change = match meddling {
+            Meddling::Cancel => Change::Cancel { reason: Some("not wanted".to_owned()) },
+            Meddling::Retry => Change::Retry,
+            Meddling::RetryUnlessCompleted => Change::RetryUnlessCompleted,
+            Meddling::Reschedule(span) => Change::Reschedule { start: Start::In(self.span(span)) },
+            Meddling::Delete => Change::Delete,
+        };
+        // What is retried may take its window, and its time, once more.
+        self.began = true;
+        let request = ChangeRequest::new(target, change);
+        both!(self, "change", |on| on.change(&request)).map(drop)
+    }
+
+    fn job(&mut self, spec: &Spec) -> NewJob {
+        let args = payload(&self.jobs.len());
+        let mut job = NewJob::new(kind(spec.kind), queue(spec.queue), args);
+        if let Some(id) = spec.same_id.and_then(|index| pick(&self.jobs, index)) {
+            job.id = *id;
+        } else {
+            self.jobs.push(job.id);
+        }
+        job.priority = Priority(spec.priority);
+        job.max_attempts = spec.max_attempts;
+        job.start = match spec.start {
+            Span::Zero => Start::Now,
+            span => Start::In(self.span(span)),
+        };
+        job.timeout = spec.timeout.map(|span| self.span(span));
+        job.unique = spec.unique.map(|rule| self.unique(rule));
+        job
+    }
+
+    fn unique(&mut self, rule: Rule) -> Unique {
+        let key = UniqueKey::new(format!("u{}", rule.key));
+        Unique {
+            key: key.unwrap_or_else(|_| unreachable!("a good key")),
+            until: match rule.until {
+                0 => UniqueUntil::Started,
+                1 => UniqueUntil::Finished,
+                2 => UniqueUntil::For(self.span(Span::Soon)),
+                _ => UniqueUntil::For(FAR),
+            },
+            on_conflict: match rule.on_conflict {
+                0 => OnConflict::Keep,
+                1 => OnConflict::Replace,
+                _ => OnConflict::Reject,
+            },
+        }
+    }
+
+    fn key(&self, index: Index, twist: Twist) -> Option<LeaseKey> {
+        let mut key = pick(&self.keys, index).copied()?;
+        match twist {
+            Twist::None => {}
+            Twist::Earlier => key.epoch = Epoch(key.epoch.0.saturating_sub(1)),
+            Twist::Later => key.epoch = key.epoch.next(),
+            Twist::Foreign => key.claim_id = ClaimId::new(),
+        }
+        Some(key)
+    }
+
+    fn settlement(&mut self, (index, twist, outcome, noted): &Settle) -> Option<Settlement> {
+        let key = self.key(*index, *twist)?;
+        let failure = Failure { kind: FailureKind::Error, message: "it failed".to_owned() };
+        let mut follow_ups = Vec::new();
+        let outcome = match outcome {
+            Outcome::Completed(specs) => {
+                follow_ups = specs.iter().map(|spec| self.job(spec)).collect();
+                AttemptOutcome::Completed { result: Some(payload(&key.epoch.0)), blobs: Vec::new() }
+            }
+            Outcome::Retry(span) => AttemptOutcome::Retry { delay: self.span(*span), failure },
+            Outcome::Discarded => AttemptOutcome::Discarded { failure },
+            Outcome::Cancelled => {
+                let failure = Failure { kind: FailureKind::Cancelled, ..failure };
+                AttemptOutcome::Cancelled { failure }
+            }
+            Outcome::Snoozed(span) => AttemptOutcome::Snoozed { delay: self.span(*span) },
+            Outcome::Released => AttemptOutcome::Released,
+            Outcome::RetryWithFollowUp(spec) => {
+                follow_ups.push(self.job(spec));
+                AttemptOutcome::Retry { delay: Duration::ZERO, failure }
+            }
+        };
+        let mut settlement = Settlement::new(key, outcome);
+        settlement.follow_ups = follow_ups;
+        if *noted {
+            settlement.notes = vec![note("a last line")];
+        }
+        Some(settlement)
+    }
+
+    /// Every job, after every operation: a difference is found where it arises.
+    async fn compare_jobs(&self) -> Result<(), String> {
+        both!(self, "all jobs", |on| all_jobs(on)).map(drop)
+    }
+
+    async fn compare_all(&self) -> Result<(), String> {
+        let query = StatsQuery::default();
+        both!(self, "figures", |on| on.stats(&query)).map(drop)?;
+        both!(self, "workers", |on| workers(on)).map(drop)?;
+        both!(self, "settings", |on| on.queue_settings(&[queue(0), queue(1)])).map(drop)?;
+        both!(self, "feed", |on| feed(on)).map(drop)?;
+        for job in &self.jobs {
+            both!(self, "history", |on| history(on, *job)).map(drop)?;
+        }
+        Ok(())
+    }
+}
+
+fn note(text: &str) -> Note {
+    Note::Log { level: LogLevel::Info, message: text.to_owned() }
+}
+
+fn claim_request(
+    worker: WorkerId,
+    queues: &[(u8, u32)],
+    kinds: &[(u8, Option<u32>)],
+    quarantine: bool,
+) -> ClaimRequest {
+    // Each queue and kind is named once.
+    let mut slots: Vec<QueueSlots> = Vec::new();
+    for (of, limit) in queues {
+        if slots.iter().all(|known| known.queue != queue(*of)) {
+            slots.push(QueueSlots { queue: queue(*of), limit: *limit });
+        }
+    }
+    let mut known: Vec<KindSlots> = Vec::new();
+    for (of, limit) in kinds {
+        if known.iter().all(|slots| slots.kind != kind(*of)) {
+            known.push(KindSlots { kind: kind(*of), limit: *limit });
+        }
+    }
+    let mut request = ClaimRequest::new(worker, slots, known);
+    if quarantine {
+        request.lane = Lane::Quarantine;
+    }
+    request
+}
+
+async fn all_jobs(on: &dyn Backend) -> Result<Vec<JobRecord>> {
+    let query = JobQuery::default().oldest_first().limit(ALL);
+    Ok(on.list(&query).await?.items)
+}
+
+async fn workers(on: &dyn Backend) -> Result<Vec<windlass_core::WorkerRecord>> {
+    let mut workers = on.workers().await?;
+    workers.sort_by_key(|worker| worker.id);
+    Ok(workers)
+}
+
+async fn history(on: &dyn Backend, job: JobId) -> Result<Vec<Event>> {
+    Ok(on.history(job, None, ALL).await?.events)
+}
+
+async fn feed(on: &dyn Backend) -> Result<Vec<Event>> {
+    let (mut events, mut after): (Vec<Event>, Option<Position>) = (Vec::new(), None);
+    loop {
+        let page = on.events(&EventFilter::default(), after, ALL).await?;
+        events.extend(page.events);
+        if !page.more || page.next == after {
+            return Ok(by_job(events));
+        }
+        after = page.next;
+    }
+}

@@ -1,0 +1,22 @@
+//! Random operations on the memory backend and on SQLite.
+
+mod ops_support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use windlass_model::ops::{Real, Time};
+use windlass_sqlite::{SqliteBackend, SqliteOptions};
+
+#[test]
+fn sqlite_answers_as_the_memory_backend_does() {
+    let regressions = concat!(env!("CARGO_MANIFEST_DIR"), "/regressions/sqlite.txt");
+    ops_support::check(regressions, Duration::from_secs(40), || async {
+        let folder = tempfile::tempdir().unwrap();
+        let options = SqliteOptions::new(folder.path().join("jobs.db"));
+        let backend = Arc::new(SqliteBackend::open(options).await.unwrap());
+        let clock = backend.clone();
+        let time = Time::Moved(Box::new(move |by| clock.advance_clock(by)));
+        (Real { backend, time }, Box::new(folder) as Box<dyn std::any::Any>)
+    });
+}
