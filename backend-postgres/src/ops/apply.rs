@@ -18,7 +18,7 @@ use crate::txn::{Txn, uuids};
 pub(crate) struct Step<'a> {
     pub(crate) job: Stored,
     pub(crate) to: Transition,
-    /// The failure that led here; also added to the job's errors.
+    /// The failure that led here; where it ended an attempt, also added to the job's errors.
     pub(crate) error: Option<AttemptError>,
     /// What the handler returned.
     pub(crate) result: Option<&'a Payload>,
@@ -207,7 +207,8 @@ fn fact<'a>(step: &'a Step<'_>, cause: Cause) -> Fact<'a> {
 
 /// The errors column after the step; `None` when it stays as it is.
 fn errors(txn: &Txn<'_>, step: &Step<'_>) -> Option<String> {
-    let error = step.error.as_ref()?;
+    // What ends a job that doesn't run is no failure of an attempt.
+    let error = step.error.as_ref().filter(|_| step.job.facts.state == State::Running)?;
     let mut errors: Vec<AttemptError> =
         step.job.errors.as_deref().and_then(|e| serde_json::from_str(e).ok()).unwrap_or_default();
     errors.push(error.clone());

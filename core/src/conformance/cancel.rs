@@ -165,4 +165,5 @@ pub async fn the_history_of_a_waiting_job_tells_the_reason<H: Harness>(h: H) {
     let last = history(b, id).await.pop().unwrap();
     assert!(matches!(last.body, EventBody::State { to: State::Cancelled, .. }));
     assert!(format!("{:?}", last.body).contains("no longer needed"), "{:?}", last.body);
+    assert_eq!(get(b, id).await.errors, [], "no attempt failed");
 }

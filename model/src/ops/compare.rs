@@ -4,15 +4,18 @@
 //!   same, and so do spans up to then.
 //! - **Positions** of events. They are opaque; only the order of one job's events counts, and none across jobs.
 //! - **The order of sets**: jobs rescued, workers, and the keys that a heartbeat names.
-//! - **Texts of errors** that name the backend.
+//! - **The row of a worker that has left**: it may stay until the next maintenance, which then counts it. Whether its id could be registered once more is not
+//!   asked, nor what a heartbeat says of keys that another worker claimed: no worker does either.
+//! - **Kind and queue in one job's history** after a replacement: those of then, or those of now. In the feed of all jobs they are those of then.
+//! - **Texts** of errors that name the backend, and the words in which a rescue says why.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use windlass_core::{
-    Claimed, Error, Event, EventBody, Heartbeat, JobId, JobRecord, Maintained, Result, Stats,
-    WorkerRecord,
+    AttemptError, Claimed, Error, Event, EventBody, FailureKind, Heartbeat, JobId, JobRecord,
+    Maintained, Result, Stats, WorkerRecord,
 };
 
 /// Far above the time between the same call on two backends, on a busy machine as well, and far below every span that is long.
@@ -27,6 +30,14 @@ pub trait Align {
 fn time(mine: &mut Timestamp, to: Timestamp) {
     if mine.duration_since(to).unsigned_abs() <= SLACK {
         *mine = to;
+    }
+}
+
+fn failure(mine: &mut AttemptError, to: &AttemptError) {
+    time(&mut mine.at, to.at);
+    let rescued = matches!(mine.kind, FailureKind::Crash | FailureKind::Timeout);
+    if rescued && mine.kind == to.kind {
+        mine.message.clone_from(&to.message);
     }
 }
 
@@ -62,7 +73,7 @@ impl Align for JobRecord {
             }
         }
         for (mine, to) in self.errors.iter_mut().zip(&to.errors) {
-            time(&mut mine.at, to.at);
+            failure(mine, to);
         }
     }
 }
@@ -127,7 +138,7 @@ impl Align for Event {
             EventBody::State { error: Some(to), .. },
         ) = (&mut self.body, &to.body)
         {
-            time(&mut mine.at, to.at);
+            failure(mine, to);
         }
     }
 }

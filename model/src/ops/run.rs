@@ -5,9 +5,9 @@ use std::time::Duration;
 use windlass_core::{
     AttemptOutcome, Backend, Change, ChangeRequest, ClaimId, ClaimRequest, Epoch, Event,
     EventFilter, Failure, FailureKind, JobFilter, JobId, JobQuery, JobRecord, Kind, KindSlots,
-    Lane, LeaseKey, LogLevel, MemoryBackend, NewJob, Note, OnConflict, Payload, Position, Priority,
-    Progress, QueueChange, QueueName, QueueSlots, Record, Result, Retention, Selector, Settlement,
-    Start, StatsQuery, Unique, UniqueKey, UniqueUntil, WorkerId, WorkerInfo,
+    Lane, LeaseKey, LogLevel, Maintained, MemoryBackend, NewJob, Note, OnConflict, Payload,
+    Position, Priority, Progress, QueueChange, QueueName, QueueSlots, Record, Result, Retention,
+    Selector, Settlement, Start, StatsQuery, Unique, UniqueKey, UniqueUntil, WorkerId, WorkerInfo,
 };
 
 use super::compare::{by_job, same};
@@ -28,6 +28,10 @@ struct Run<'a> {
     claims: Vec<ClaimRequest>,
     keys: Vec<LeaseKey>,
     settled: Vec<Settlement>,
+    /// Workers that have left.
+    left: Vec<WorkerId>,
+    /// Some left since the last maintenance.
+    leaving: bool,
     /// A short span began that must be over before the next operation.
     began: bool,
 }
@@ -56,6 +60,8 @@ pub async fn run(real: &Real, ops: &[Op]) -> Result<(), String> {
         claims: Vec::new(),
         keys: Vec::new(),
         settled: Vec::new(),
+        left: Vec::new(),
+        leaving: false,
         began: false,
     };
     for (at, op) in ops.iter().enumerate() {
@@ -123,12 +129,17 @@ impl Run<'_> {
             }
             Op::RegisterAgain(worker) => {
                 let Some(info) = pick(&self.workers, *worker).cloned() else { return Ok(()) };
+                if self.left.contains(&info.id) {
+                    return Ok(());
+                }
                 self.began |= info.lease < FAR;
                 both!(self, "register again", |on| on.register(&info)).map(drop)
             }
             Op::Heartbeat(worker, owned) => self.heartbeat(*worker, owned).await,
             Op::Deregister(worker) => {
                 let Some(id) = self.worker(*worker) else { return Ok(()) };
+                self.left.push(id);
+                self.leaving = true;
                 both!(self, "deregister", |on| on.deregister(id)).map(drop)
             }
             Op::Insert(specs) => {
@@ -185,7 +196,10 @@ impl Run<'_> {
                 let name = queue(*of);
                 both!(self, "configure", |on| on.configure_queue(&name, &change)).map(drop)
             }
-            Op::Maintain => both!(self, "maintain", |on| on.maintain(1_000)).map(drop),
+            Op::Maintain => {
+                let uncounted = std::mem::take(&mut self.leaving);
+                both!(self, "maintain", |on| maintain(on, uncounted)).map(drop)
+            }
             Op::Prune(span) => {
                 let mut retention = Retention::keep_all();
                 let keep = Some(self.span(*span));
@@ -211,8 +225,12 @@ impl Run<'_> {
     async fn heartbeat(&mut self, worker: Index, owned: &[Index]) -> Result<(), String> {
         let Some(info) = pick(&self.workers, worker).cloned() else { return Ok(()) };
         self.began |= info.lease < FAR;
-        let mut owned: Vec<_> =
-            owned.iter().filter_map(|key| pick(&self.keys, *key).copied()).collect();
+        let of_worker = |key: &&LeaseKey| {
+            let mine = |claim: &ClaimRequest| claim.worker == info.id;
+            self.claims.iter().filter(|c| mine(c)).any(|c| c.claim_id == key.claim_id)
+        };
+        let owned = owned.iter().filter_map(|key| pick(&self.keys, *key));
+        let mut owned: Vec<_> = owned.filter(of_worker).copied().collect();
         owned.sort_unstable();
         owned.dedup();
         both!(self, "heartbeat", |on| on.heartbeat(info.id, &owned)).map(drop)
@@ -326,7 +344,7 @@ impl Run<'_> {
     async fn compare_all(&self) -> Result<(), String> {
         let query = StatsQuery::default();
         both!(self, "figures", |on| on.stats(&query)).map(drop)?;
-        both!(self, "workers", |on| workers(on)).map(drop)?;
+        both!(self, "workers", |on| workers(on, &self.left)).map(drop)?;
         both!(self, "settings", |on| on.queue_settings(&[queue(0), queue(1)])).map(drop)?;
         both!(self, "feed", |on| feed(on)).map(drop)?;
         for job in &self.jobs {
@@ -371,14 +389,30 @@ async fn all_jobs(on: &dyn Backend) -> Result<Vec<JobRecord>> {
     Ok(on.list(&query).await?.items)
 }
 
-async fn workers(on: &dyn Backend) -> Result<Vec<windlass_core::WorkerRecord>> {
+async fn workers(on: &dyn Backend, left: &[WorkerId]) -> Result<Vec<windlass_core::WorkerRecord>> {
     let mut workers = on.workers().await?;
+    workers.retain(|worker| !left.contains(&worker.id));
     workers.sort_by_key(|worker| worker.id);
     Ok(workers)
 }
 
+/// `uncounted`: the rows of workers that left may be there still, or not.
+async fn maintain(on: &dyn Backend, uncounted: bool) -> Result<Maintained> {
+    let mut done = on.maintain(1_000).await?;
+    if uncounted {
+        done.workers_removed = 0;
+    }
+    Ok(done)
+}
+
 async fn history(on: &dyn Backend, job: JobId) -> Result<Vec<Event>> {
-    Ok(on.history(job, None, ALL).await?.events)
+    let mut events = on.history(job, None, ALL).await?.events;
+    if let Some((kind, queue)) = events.last().map(|last| (last.kind.clone(), last.queue.clone())) {
+        for event in &mut events {
+            (event.kind, event.queue) = (kind.clone(), queue.clone());
+        }
+    }
+    Ok(events)
 }
 
 async fn feed(on: &dyn Backend) -> Result<Vec<Event>> {
