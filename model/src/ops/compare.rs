@@ -4,10 +4,10 @@
 //!   same, and so do spans up to then.
 //! - **Positions** of events. They are opaque; only the order of one job's events counts, and none across jobs.
 //! - **The order of sets**: jobs rescued, workers, and the keys that a heartbeat names.
-//! - **The row of a worker that has left**: it may stay until the next maintenance, which then counts it. Whether its id could be registered once more is not
-//!   asked, nor what a heartbeat says of keys that another worker claimed: no worker does either.
+//! - **The row of a worker that has left**: it may stay until the next maintenance, which then counts it. Whether its id, or that of an expired
+//!   worker that maintenance removed, could be registered once more is not asked, nor what a heartbeat says of keys that another worker claimed: no worker does either.
 //! - **Kind and queue in one job's history** after a replacement: those of then, or those of now. In the feed of all jobs they are those of then.
-//! - **Texts** of errors that name the backend, and the words in which a rescue says why.
+//! - **Texts** of errors that name the backend or one of several full queues, why a settlement is refused, and the words in which a rescue says why.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use windlass_core::{
     AttemptError, Claimed, Error, Event, EventBody, FailureKind, Heartbeat, JobId, JobRecord,
-    Maintained, Result, Stats, WorkerRecord,
+    Maintained, Result, Settled, Stats, WorkerRecord,
 };
 
 /// Far above the time between the same call on two backends, on a busy machine as well, and far below every span that is long.
@@ -143,6 +143,14 @@ impl Align for Event {
     }
 }
 
+impl Align for Settled {
+    fn align(&mut self, to: &Self) {
+        if let (Self::Refused { reason: mine }, Self::Refused { reason: to }) = (self, to) {
+            mine.clone_from(to);
+        }
+    }
+}
+
 /// Nothing in it may differ.
 macro_rules! exact {
     ($($type:ty),*) => {$(
@@ -154,7 +162,6 @@ macro_rules! exact {
 exact!(
     (),
     windlass_core::Inserted,
-    windlass_core::Settled,
     windlass_core::Recorded,
     windlass_core::WorkerLease,
     windlass_core::QueueSettings,
@@ -176,6 +183,7 @@ fn said(error: &Error) -> String {
     match error {
         Error::Unavailable { during, .. } => format!("unavailable during {during}"),
         Error::Backend { during, .. } => format!("failed during {during}"),
+        Error::QueueFull { .. } => "a queue is full".to_owned(),
         other => other.to_string(),
     }
 }

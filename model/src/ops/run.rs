@@ -32,6 +32,8 @@ struct Run<'a> {
     left: Vec<WorkerId>,
     /// Some left since the last maintenance.
     leaving: bool,
+    /// There was maintenance, so workers without a lease may be gone.
+    maintained: bool,
     /// A short span began that must be over before the next operation.
     began: bool,
 }
@@ -62,6 +64,7 @@ pub async fn run(real: &Real, ops: &[Op]) -> Result<(), String> {
         settled: Vec::new(),
         left: Vec::new(),
         leaving: false,
+        maintained: false,
         began: false,
     };
     for (at, op) in ops.iter().enumerate() {
@@ -129,7 +132,8 @@ impl Run<'_> {
             }
             Op::RegisterAgain(worker) => {
                 let Some(info) = pick(&self.workers, *worker).cloned() else { return Ok(()) };
-                if self.left.contains(&info.id) {
+                let may_be_forgotten = self.maintained && info.lease < FAR;
+                if self.left.contains(&info.id) || may_be_forgotten {
                     return Ok(());
                 }
                 self.began |= info.lease < FAR;
@@ -198,6 +202,7 @@ impl Run<'_> {
             }
             Op::Maintain => {
                 let uncounted = std::mem::take(&mut self.leaving);
+                self.maintained = true;
                 both!(self, "maintain", |on| maintain(on, uncounted)).map(drop)
             }
             Op::Prune(span) => {
