@@ -1,4 +1,5 @@
 //! Random operations on the memory backend and on Postgres.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod ops_support;
 

@@ -125,7 +125,11 @@ impl Run<'_> {
     async fn apply(&mut self, op: &Op) -> Result<(), String> {
         match op {
             Op::Register(lease) => {
-                let lease = self.span(*lease);
+                // What is too short for an answer is no lease: where time is waited for, only leaving ends one.
+                let lease = match self.real.time {
+                    Time::Moved(_) => self.span(*lease),
+                    Time::Waited => FAR,
+                };
                 let info = WorkerInfo::new("w", lease, vec![queue(0)]);
                 self.workers.push(info.clone());
                 both!(self, "register", |on| on.register(&info)).map(drop)
