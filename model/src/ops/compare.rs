@@ -6,6 +6,8 @@
 //! - **The order of sets**: jobs rescued, workers, and the keys that a heartbeat names.
 //! - **The row of a worker that has left**: it may stay until the next maintenance, which then counts it. Whether its id, or that of an expired
 //!   worker that maintenance removed, could be registered once more is not asked, nor what a heartbeat says of keys that another worker claimed: no worker does either.
+//! - **A unique key whose holder's worker has left**: whether it is free before the holder is rescued. Maintenance comes first, so
+//!   that nobody is asked.
 //! - **Kind and queue in one job's history** after a replacement: those of then, or those of now. In the feed of all jobs they are those of then.
 //! - **Texts** of errors that name the backend or one of several full queues, why a settlement is refused, and the words in which a rescue says why.
 

@@ -123,6 +123,13 @@ impl Run<'_> {
     }
 
     async fn apply(&mut self, op: &Op) -> Result<(), String> {
+        let asks_for_keys = matches!(
+            op,
+            Op::Insert(_) | Op::Settle(_) | Op::SettleAgain | Op::Change(..) | Op::ChangeQueue(..)
+        );
+        if self.leaving && asks_for_keys {
+            self.maintain().await?;
+        }
         match op {
             Op::Register(lease) => {
                 // What is too short for an answer is no lease: where time is waited for, only leaving ends one.
@@ -204,11 +211,7 @@ impl Run<'_> {
                 let name = queue(*of);
                 both!(self, "configure", |on| on.configure_queue(&name, &change)).map(drop)
             }
-            Op::Maintain => {
-                let uncounted = std::mem::take(&mut self.leaving);
-                self.maintained = true;
-                both!(self, "maintain", |on| maintain(on, uncounted)).map(drop)
-            }
+            Op::Maintain => self.maintain().await,
             Op::Prune(span) => {
                 let mut retention = Retention::keep_all();
                 let keep = Some(self.span(*span));
@@ -225,6 +228,12 @@ impl Run<'_> {
                 Ok(())
             }
         }
+    }
+
+    async fn maintain(&mut self) -> Result<(), String> {
+        let uncounted = std::mem::take(&mut self.leaving);
+        self.maintained = true;
+        both!(self, "maintain", |on| maintain(on, uncounted)).map(drop)
     }
 
     fn worker(&mut self, worker: Index) -> Option<WorkerId> {
