@@ -45,22 +45,23 @@ async fn claim_in(
     most: i32,
     limit: i32,
 ) -> usize {
-    let names = ranges.iter().map(|range| kind(range.0).as_str().to_owned());
-    let rows = sqlx::query(AssertSqlSafe(statement("claim")))
+    let names: Vec<String> =
+        ranges.iter().map(|range| kind(range.0).as_str().to_owned()).collect();
+    let one = names.iter().all(|name| *name == names[0]);
+    let query = sqlx::query(AssertSqlSafe(statement(if one { "claim_one" } else { "claim" })))
         .bind(*worker.as_uuid())
         .bind(Uuid::new_v4())
         .bind(queue().as_str().to_owned())
-        .bind(0_i16)
-        .bind(names.collect::<Vec<_>>())
+        .bind(0_i16);
+    let query = if one { query.bind(names[0].clone()) } else { query.bind(names) };
+    let query = query
         .bind(ranges.iter().map(|range| range.1).collect::<Vec<_>>())
-        .bind(ranges.iter().map(|range| range.2).collect::<Vec<_>>())
-        .bind(vec![most; ranges.len()])
-        .bind(limit)
-        .bind(vec![1_i16])
-        .fetch_all(host)
-        .await
-        .unwrap();
-    rows.len() - 1
+        .bind(ranges.iter().map(|range| range.2).collect::<Vec<_>>());
+    let query = match one {
+        true => query.bind(most.min(limit)),
+        false => query.bind(vec![most; ranges.len()]).bind(limit),
+    };
+    query.bind(vec![1_i16]).fetch_all(host).await.unwrap().len() - 1
 }
 
 /// Locks jobs as another claimer would.
