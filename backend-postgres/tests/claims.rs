@@ -45,8 +45,7 @@ async fn claim_in(
     most: i32,
     limit: i32,
 ) -> usize {
-    let names: Vec<String> =
-        ranges.iter().map(|range| kind(range.0).as_str().to_owned()).collect();
+    let names: Vec<String> = ranges.iter().map(|range| kind(range.0).as_str().to_owned()).collect();
     let one = names.iter().all(|name| *name == names[0]);
     let query = sqlx::query(AssertSqlSafe(statement(if one { "claim_one" } else { "claim" })))
         .bind(*worker.as_uuid())
