@@ -6,8 +6,7 @@ open AS MATERIALIZED (
     SELECT c.now FROM clock AS c
     WHERE EXISTS (SELECT FROM windlass.workers AS w WHERE w.id = $1 AND w.expires_at > c.now)
         AND NOT EXISTS (SELECT FROM windlass.queues AS q WHERE q.name = $3 AND q.paused)),
--- No row is locked that is not taken. A row is known by its place from here on: who locked it last moved it last. One that was moved since this statement
--- began is passed over, as it is when it is locked.
+-- No row is locked that is not taken, but one that was moved since this statement began: it is not seen at its new place, and left for the next claim.
 picked AS MATERIALIZED (
     SELECT p.place
     FROM open, unnest($6::bigint[], $7::bigint[]) AS r (above, upto)
