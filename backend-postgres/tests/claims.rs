@@ -10,7 +10,8 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _};
 use uuid::Uuid;
 use windlass_core::{
-    ClaimRequest, JobId, Kind, KindSlots, NewJob, Payload, Queue, QueueSlots, Store, WorkerId,
+    ClaimRequest, Error, JobId, Kind, KindSlots, NewJob, Payload, Queue, QueueChange, QueueSlots,
+    Store, WorkerId,
 };
 use windlass_postgres::PostgresBackend;
 
@@ -45,22 +46,22 @@ async fn claim_in(
     most: i32,
     limit: i32,
 ) -> usize {
-    let names = ranges.iter().map(|range| kind(range.0).as_str().to_owned());
-    let rows = sqlx::query(AssertSqlSafe(statement("claim")))
+    let names: Vec<String> = ranges.iter().map(|range| kind(range.0).as_str().to_owned()).collect();
+    let one = names.iter().all(|name| *name == names[0]);
+    let query = sqlx::query(AssertSqlSafe(statement(if one { "claim_one" } else { "claim" })))
         .bind(*worker.as_uuid())
         .bind(Uuid::new_v4())
         .bind(queue().as_str().to_owned())
-        .bind(0_i16)
-        .bind(names.collect::<Vec<_>>())
+        .bind(0_i16);
+    let query = if one { query.bind(names[0].clone()) } else { query.bind(names) };
+    let query = query
         .bind(ranges.iter().map(|range| range.1).collect::<Vec<_>>())
-        .bind(ranges.iter().map(|range| range.2).collect::<Vec<_>>())
-        .bind(vec![most; ranges.len()])
-        .bind(limit)
-        .bind(vec![1_i16])
-        .fetch_all(host)
-        .await
-        .unwrap();
-    rows.len() - 1
+        .bind(ranges.iter().map(|range| range.2).collect::<Vec<_>>());
+    let query = match one {
+        true => query.bind(most.min(limit)),
+        false => query.bind(vec![most; ranges.len()]).bind(limit),
+    };
+    query.bind(vec![1_i16]).fetch_all(host).await.unwrap().len() - 1
 }
 
 /// Locks jobs as another claimer would.
@@ -145,6 +146,22 @@ async fn what_others_leave_gives_no_kind_more_than_it_may() {
     lock(&mut other, &[jobs[0], jobs[KINDS]]).await;
     let mut transaction = host.begin().await.unwrap();
     assert_eq!(claim_in(&mut transaction, w, &ranges, 2, 10).await, 4);
+}
+
+#[tokio::test]
+async fn f02_several_kinds_are_left_alone_in_a_paused_queue_and_without_a_lease() {
+    let place = Place::new().await;
+    let backend = place.open().await;
+    let w = worker(&backend).await;
+    insert(&backend, 2 * KINDS).await;
+    let ask = request(w, 10, None);
+    backend.configure_queue(&queue(), &QueueChange::default().paused(true)).await.unwrap();
+    assert!(claim(&backend, &ask).await.is_empty());
+    backend.configure_queue(&queue(), &QueueChange::default().paused(false)).await.unwrap();
+    backend.deregister(w).await.unwrap();
+    let refused = backend.claim(&ask).await.unwrap_err();
+    assert!(matches!(refused, Error::WorkerExpired { .. }), "{refused:?}");
+    assert_eq!(place.value(FREE).await, (2 * KINDS).to_string());
 }
 
 /// A claim that has seen a job, and stands still while the job is changed, does not take it for what it was.
