@@ -297,3 +297,48 @@ async fn completions_that_bring_nothing_keep_their_places() {
     let again = place.backend.settle(&all[3..]).await.unwrap();
     assert_eq!(again, [Settled::Already { state: State::Completed }]);
 }
+
+/// A plain job is claimed and completed the short way, one with a key the long way.
+#[tokio::test]
+async fn both_ways_run_and_complete_alike() {
+    let mut place = Place::open().await;
+    let worker = place.worker().await;
+    let new = [job(), unique("key", UniqueUntil::Finished)];
+    let mut ran = Vec::new();
+    for mut job in new.clone() {
+        job.timeout = Some(Duration::from_secs(60));
+        place.backend.insert(&[job]).await.unwrap();
+    }
+    let leases = place.claim(worker).await.unwrap();
+    assert_eq!(leases.len(), 2);
+    assert_eq!(place.command("ZCARD", ":late", &[]).await, redis::Value::Int(2));
+    let twice = [completion(&leases[0]), completion(&leases[1]), completion(&leases[0])];
+    let (applied, already) = (
+        Settled::Applied { state: State::Completed },
+        Settled::Already { state: State::Completed },
+    );
+    let settled = place.backend.settle(&twice).await.unwrap();
+    assert_eq!(settled, [applied.clone(), applied, already]);
+    let feed = place.backend.events(&Default::default(), None, 100).await.unwrap().events;
+    for job in &new {
+        let mut found = place.backend.get(job.id).await.unwrap().unwrap();
+        assert!(found.started_at.is_some() && found.finished_at.is_some());
+        (found.started_at, found.finished_at, found.unique_key) = (None, None, None);
+        (found.id, found.claim_id) = (JobId::derived("any"), None);
+        (found.created_at, found.due_at) = Default::default();
+        let history = place.backend.history(job.id, None, 10).await.unwrap().events;
+        let told: Vec<_> = feed.iter().filter(|event| event.job == job.id).cloned().collect();
+        assert_eq!(told, history);
+        let bodies: Vec<_> = history.into_iter().map(|event| event.body).collect();
+        assert_eq!(bodies.len(), 3);
+        ran.push((found, bodies));
+    }
+    assert_eq!(ran[0], ran[1]);
+    for key in [":late", ":run:q", ":r:q/k"] {
+        assert_eq!(place.command("EXISTS", key, &[]).await, redis::Value::Int(0), "{key}");
+    }
+    let own = place.key(":own:", worker.as_bytes());
+    let left: bool = redis::cmd("EXISTS").arg(own).query_async(&mut place.conn).await.unwrap();
+    assert!(!left);
+    assert_eq!(place.command("ZCARD", ":done:5", &[]).await, redis::Value::Int(2));
+}
