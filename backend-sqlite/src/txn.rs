@@ -5,11 +5,17 @@ use std::collections::{BTreeSet, HashMap};
 
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
-use windlass_core::{EventBody, JobId, Limits, Priority, Result, State};
+use windlass_core::{
+    EventBody, JobId, Kind, LeaseKey, Limits, Priority, QueueName, Result, Settlement, State,
+    WorkerId,
+};
 
 use crate::batch::{self, Query, Rows};
 use crate::clock::Clock;
 use crate::error;
+use crate::ops::memory::Memory;
+use crate::ops::picked::Taken;
+use crate::ops::stored::Stored;
 use crate::script::{Script, Statement, statement};
 use windlass_core::kit::feed;
 
@@ -75,6 +81,9 @@ pub(crate) struct Txn<'c> {
     /// Writes that go with the next statement.
     deferred: Script,
     looked: Option<Vec<SqliteRow>>,
+    memory: Option<&'c Memory>,
+    /// It writes jobs as they are remembered.
+    recalled: bool,
 }
 
 /// Jobs that came into or left a state, counted over a batch.
@@ -99,12 +108,12 @@ impl<'c> Txn<'c> {
     /// look at first.
     pub(crate) async fn begin(
         conn: &mut SqliteConnection,
-        look: Option<Statement>,
+        look: Option<Script>,
     ) -> sqlx::Result<(Tick, Option<Vec<SqliteRow>>)> {
         let mut script = Script::default();
         script.push(statement(include_str!("sql/begin.sql")));
         let looked = look.is_some();
-        look.into_iter().for_each(|look| script.push(look));
+        look.into_iter().for_each(|look| script.append(look));
         let mut rows = script.run(conn).await?.into_iter();
         let tick = Tick::read(&rows.next().ok_or(sqlx::Error::RowNotFound)?)?;
         Ok((tick, looked.then(|| rows.collect())))
@@ -141,7 +150,53 @@ impl<'c> Txn<'c> {
             pending: Pending::default(),
             deferred: Script::default(),
             looked: None,
+            memory: None,
+            recalled: false,
         }
+    }
+
+    /// With what is remembered of running jobs.
+    pub(crate) fn with_memory(mut self, memory: &'c Memory) -> Self {
+        self.memory = Some(memory);
+        self
+    }
+
+    /// Notes jobs just claimed.
+    pub(crate) fn note_claimed(&self, taken: &[Taken], worker: WorkerId) {
+        if let Some(memory) = self.memory {
+            memory.note(taken, worker);
+        }
+    }
+
+    /// Which kind alone was ready, and in which queue, at the last claim.
+    pub(crate) fn ready(&self) -> Option<(QueueName, Kind)> {
+        self.memory?.ready()
+    }
+
+    /// Notes which kind alone is ready, and in which queue.
+    pub(crate) fn note_ready(&self, ready: Option<(QueueName, Kind)>) {
+        if let Some(memory) = self.memory {
+            memory.note_ready(ready);
+        }
+    }
+
+    /// The jobs of the settlements, if all are remembered and no more need be known.
+    pub(crate) fn recall(&mut self, batch: &[&Settlement]) -> Option<HashMap<LeaseKey, Stored>> {
+        let jobs = self.memory?.recall(batch)?;
+        self.recalled = true;
+        Some(jobs)
+    }
+
+    /// Forgets jobs that are settled.
+    pub(crate) fn forget(&self, settlements: &[Settlement]) {
+        if let Some(memory) = self.memory {
+            memory.forget(settlements);
+        }
+    }
+
+    /// Whether it writes jobs that were not read, so that a failure may only mean that one is not as remembered.
+    pub(crate) fn has_recalled(&self) -> bool {
+        self.recalled
     }
 
     /// A transaction that begins with its first statement, and fails there unless the tick is as given and `check` finds nothing

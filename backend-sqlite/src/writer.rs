@@ -17,8 +17,9 @@ use crate::clock::Clock;
 use crate::error::{self, NAME};
 use crate::open;
 use crate::ops::insert;
+use crate::ops::memory::Memory;
 use crate::options::SqliteOptions;
-use crate::script::Statement;
+use crate::script::Script;
 use crate::txn::{Tick, Txn};
 use crate::wake::SharedHub;
 use transaction::{Guess, Outcome, rollback, transaction};
@@ -42,9 +43,14 @@ pub(crate) trait Operation: Send + Sync + 'static {
     /// Runs it. An error takes back what it did, and only that.
     async fn run(&self, txn: &mut Txn<'_>) -> Result<Self::Output>;
 
-    /// The statement that it looks at first, so that the transaction can begin with it.
-    fn look(&self) -> Option<Statement> {
+    /// The statements that it looks at first, so that the transaction can begin with it.
+    fn look(&self, _: &Memory) -> Option<Script> {
         None
+    }
+
+    /// Whether it needs to look at nothing, thanks to what is remembered.
+    fn knows(&self, _: &Memory) -> bool {
+        false
     }
 
     /// Roughly how many jobs it touches.
@@ -128,6 +134,7 @@ pub(crate) struct Shared {
     pub(crate) options: Arc<SqliteOptions>,
     pub(crate) clock: Clock,
     pub(crate) hub: SharedHub,
+    pub(crate) memory: Arc<Memory>,
 }
 
 /// Inserts jobs.
@@ -144,8 +151,8 @@ impl Operation for Insert {
         insert::insert(txn, &self.jobs).await
     }
 
-    fn look(&self) -> Option<Statement> {
-        Some(insert::look(&[&self.jobs]))
+    fn look(&self, _: &Memory) -> Option<Script> {
+        Some(insert::look(&[&self.jobs]).into())
     }
 
     fn weight(&self) -> usize {
@@ -171,7 +178,8 @@ impl Operation for Close {
 trait Call: Send {
     fn name(&self) -> &'static str;
     fn weight(&self) -> usize;
-    fn look(&self) -> Option<Statement>;
+    fn look(&self, memory: &Memory) -> Option<Script>;
+    fn knows(&self, memory: &Memory) -> bool;
     /// Nobody waits for the answer any more.
     fn is_abandoned(&self) -> bool;
     /// Jobs that may be inserted together with those of other calls.
@@ -210,8 +218,12 @@ impl<O: Operation> Call for Waiting<O> {
         self.operation.weight()
     }
 
-    fn look(&self) -> Option<Statement> {
-        self.operation.look()
+    fn look(&self, memory: &Memory) -> Option<Script> {
+        self.operation.look(memory)
+    }
+
+    fn knows(&self, memory: &Memory) -> bool {
+        self.operation.knows(memory)
     }
 
     fn is_abandoned(&self) -> bool {

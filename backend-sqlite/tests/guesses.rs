@@ -3,10 +3,13 @@
 
 mod common;
 
-use common::{claim, completed, host, job, open, place, queue, worker};
+use common::{claim, completed, host, job, kind, open, place, queue, worker};
 use sqlx::{AssertSqlSafe, Executor as _, SqliteConnection};
 use tempfile::TempDir;
-use windlass_core::{Error, Inserted, Queue as _, Store as _};
+use windlass_core::{
+    ClaimRequest, Error, Inserted, Kind, KindSlots, Lease, NewJob, Queue as _, QueueChange,
+    QueueSlots, Settled, State, Store as _,
+};
 use windlass_sqlite::SqliteBackend;
 
 /// A backend whose next insert guesses, and a connection of somebody else.
@@ -84,4 +87,91 @@ async fn calls_that_guessed_together_are_all_answered() {
         };
         assert_eq!(answers, [expected]);
     }
+}
+
+/// Completions of jobs that this process claimed are written without being read: as the claim saw them.
+async fn running(count: u32) -> (TempDir, SqliteBackend, SqliteConnection, Vec<Lease>) {
+    let (folder, backend, conn) = guessing().await;
+    backend.insert(&(3..count).map(|_| job()).collect::<Vec<_>>()).await.unwrap();
+    let w = worker(&backend).await;
+    let leases = claim(&backend, w, count).await;
+    (folder, backend, conn, leases)
+}
+
+#[tokio::test]
+async fn f01_a_completion_notices_what_became_of_its_job() {
+    for change in ["state = 2", "epoch = epoch + 1", "claim_id = randomblob(16)"] {
+        let (_folder, backend, mut conn, leases) = running(4).await;
+        let query = AssertSqlSafe(format!("UPDATE windlass_jobs SET {change} WHERE id = ?"));
+        let query = sqlx::query(query).bind(leases[1].key.job.as_bytes().to_vec());
+        query.execute(&mut conn).await.unwrap();
+        let settlements: Vec<_> = leases.iter().map(completed).collect();
+        let answers = backend.settle(&settlements).await.unwrap();
+        let applied = Settled::Applied { state: State::Completed };
+        assert_eq!(answers[1], Settled::Lost, "{change}");
+        assert!([0, 2, 3].iter().all(|n| answers[*n] == applied), "{change}: {answers:?}");
+        let again = backend.settle(&settlements).await.unwrap();
+        assert_eq!(again[0], Settled::Already { state: State::Completed }, "{change}");
+    }
+}
+
+#[tokio::test]
+async fn f07_a_completion_passes_over_a_job_that_cannot_be_read() {
+    for column in
+        ["attempt", "max_attempts", "snoozes", "crashes", "changes", "notes", "kind", "queue"]
+    {
+        let (_folder, backend, mut conn, leases) = running(3).await;
+        let value = if ["kind", "queue"].contains(&column) { "x'ff'" } else { "'x'" };
+        let query = format!("UPDATE windlass_jobs SET {column} = {value} WHERE id = ?");
+        let query = sqlx::query(AssertSqlSafe(query));
+        let query = query.bind(leases[0].key.job.as_bytes().to_vec());
+        query.execute(&mut conn).await.unwrap();
+        let settlements: Vec<_> = leases.iter().map(completed).collect();
+        let answers = backend.settle(&settlements).await.unwrap();
+        let applied = Settled::Applied { state: State::Completed };
+        assert_eq!(answers, [Settled::Lost, applied.clone(), applied], "{column}");
+    }
+}
+
+#[tokio::test]
+async fn a_completion_steps_back_behind_nothing_that_counts_up() {
+    for column in ["now", "seq", "turn", "config"] {
+        let (_folder, backend, mut conn, leases) = running(3).await;
+        backend.settle(&[completed(&leases[0])]).await.unwrap();
+        let query = format!("UPDATE windlass_tick SET {column} = {column} + 3600000000");
+        conn.execute(AssertSqlSafe(query)).await.unwrap();
+        let raised = tick(&mut conn, column).await;
+        let answers = backend.settle(&[completed(&leases[1])]).await.unwrap();
+        assert_eq!(answers, [Settled::Applied { state: State::Completed }]);
+        let now = tick(&mut conn, column).await;
+        assert!(now >= raised, "{column} stepped back from {raised} to {now}");
+    }
+}
+
+/// The jobs of the last claim's only kind are picked in the same go as the look, and the look has the last word.
+#[tokio::test]
+async fn a_claim_takes_what_is_ready_now_whatever_was_ready_before() {
+    let (_folder, backend, _conn, leases) = running(3).await;
+    assert_eq!(leases.len(), 3);
+    let w = worker(&backend).await;
+    let other = || NewJob::new(Kind::new("other").unwrap(), queue(), job().args);
+    let kinds = |limit| {
+        let slots = |kind| KindSlots { kind, limit };
+        vec![slots(kind()), slots(Kind::new("other").unwrap())]
+    };
+    let ask =
+        |limit, kinds| ClaimRequest::new(w, vec![QueueSlots { queue: queue(), limit }], kinds);
+    let (first, second, third) = (other(), job(), job());
+    backend.insert(&[first.clone(), second.clone(), third.clone()]).await.unwrap();
+    let taken = async |request: ClaimRequest| {
+        let leases = backend.claim(&request).await.unwrap().leases;
+        leases.into_iter().map(|lease| lease.key.job).collect::<Vec<_>>()
+    };
+    assert_eq!(taken(ask(2, kinds(None))).await, [first.id, second.id]);
+    assert_eq!(taken(ask(2, kinds(Some(1)))).await, [third.id]);
+    let mut change = QueueChange::default();
+    change.paused = Some(true);
+    backend.insert(&[job()]).await.unwrap();
+    backend.configure_queue(&queue(), &change).await.unwrap();
+    assert!(taken(ask(2, kinds(None))).await.is_empty(), "the queue is paused");
 }

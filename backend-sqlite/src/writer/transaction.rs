@@ -8,8 +8,9 @@ use windlass_core::NewJob;
 use super::{Call, Insert, Operation as _, Shared};
 use crate::error::{self, BUSY};
 use crate::open;
-use crate::ops::insert;
-use crate::script::Statement;
+use crate::ops::memory::Memory;
+use crate::ops::{insert, settle};
+use crate::script::Script;
 use crate::txn::Txn;
 
 pub(super) enum Outcome {
@@ -19,9 +20,14 @@ pub(super) enum Outcome {
     RunGuarded,
 }
 
-/// Whether inserts may begin without a look: what they would have seen was as guessed the last time.
+/// What was as guessed the last time, so that it may be guessed again.
 #[derive(Debug, Default)]
-pub(super) struct Guess(bool);
+pub(super) struct Guess {
+    /// The tick: nobody else had written.
+    tick: bool,
+    /// What inserts look at.
+    inserts: bool,
+}
 
 /// Runs the calls in one transaction. An error means that nothing was written as far as is known.
 pub(super) async fn transaction(
@@ -33,21 +39,29 @@ pub(super) async fn transaction(
 ) -> sqlx::Result<Outcome> {
     let alone = batch.len() == 1;
     let inserts = batch.iter().all(|call| call.shareable().is_some());
-    if inserts && !guarded && guess.0 {
-        match guessed(conn, shared, batch).await {
-            Ok(()) => return Ok(Outcome::Done),
+    let knows = alone && batch.iter().all(|call| call.knows(&shared.memory));
+    if !guarded && ((inserts && guess.inserts) || (knows && guess.tick)) {
+        match guessed(conn, shared, batch, inserts).await {
+            Ok(true) => return Ok(Outcome::Done),
+            Ok(false) => {}
             Err(error) if error::is_wrong_guess(&error) || error::code(&error) == Some(BUSY) => {
-                guess.0 = false;
+                *guess = Guess::default();
             }
+            // Perhaps only a job that is not as remembered, and forgotten by now: it is read.
+            Err(_) if knows => {}
             Err(_) if !alone => return Ok(Outcome::RunGuarded),
             Err(error) => return Err(error),
         }
     }
     let known = shared.hub.tick();
-    let look = if guarded { None } else { first_look(batch) };
+    let look = if guarded { None } else { first_look(batch, &shared.memory) };
     let mut txn = begin(conn, shared, look).await?;
+    guess.tick = txn.found() == known;
     if inserts {
-        guess.0 = txn.found() == known && txn.looked_at_nothing();
+        guess.inserts = guess.tick && txn.looked_at_nothing();
+    }
+    if !guarded {
+        txn = txn.with_memory(&shared.memory);
     }
     shared.hub.found(txn.found());
     let mut clean = true;
@@ -61,15 +75,16 @@ pub(super) async fn transaction(
             clean &= call.run(&mut txn).await;
         }
     }
+    let again = !guarded && (!alone || txn.has_recalled());
     if !clean {
         rollback(txn.conn).await;
         // The answer of a call that failed alone stands.
-        return Ok(if alone { Outcome::Done } else { Outcome::RunGuarded });
+        return Ok(if again { Outcome::RunGuarded } else { Outcome::Done });
     }
     match txn.commit().await {
         Ok((news, tick)) => shared.hub.committed(news, tick),
         // A write that went with the COMMIT may have failed: run guarded, each call learns its own fate.
-        Err(_) if !alone && !guarded => {
+        Err(_) if again => {
             rollback(conn).await;
             return Ok(Outcome::RunGuarded);
         }
@@ -78,19 +93,32 @@ pub(super) async fn transaction(
     Ok(Outcome::Done)
 }
 
-/// Runs inserts in one go with the beginning and the COMMIT: what they would look at first is guessed, and the transaction fails
-/// when that is wrong. On an error nothing was written.
+/// Runs inserts, or a call that needs no look, in one go with the beginning and the COMMIT: what it would look at first is guessed,
+/// and the transaction fails when that is wrong. On an error nothing was written, nor when the call failed: false.
 async fn guessed(
     conn: &mut SqliteConnection,
     shared: &Shared,
     batch: &mut [Box<dyn Call>],
-) -> sqlx::Result<()> {
+    inserts: bool,
+) -> sqlx::Result<bool> {
     let tick = shared.hub.tick();
     let calls: Vec<&[NewJob]> = batch.iter().filter_map(|call| call.shareable()).collect();
-    let check = insert::check_guess(&calls, &tick);
+    let check =
+        if inserts { insert::check_guess(&calls, &tick) } else { settle::check_guess(&tick) };
     let mut txn = Txn::guess(conn, tick, check, &shared.clock, &shared.options.limits);
-    // Only writes that wait for the COMMIT: nothing can fail before.
-    insert_shared(&mut txn, batch).await;
+    if inserts {
+        // Only writes that wait for the COMMIT: nothing can fail before.
+        insert_shared(&mut txn, batch).await;
+    } else {
+        txn = txn.with_memory(&shared.memory);
+        txn.forget_looked();
+        for call in batch.iter_mut() {
+            if !call.run(&mut txn).await {
+                rollback(txn.conn).await;
+                return Ok(false);
+            }
+        }
+    }
     match txn.commit().await {
         Ok((news, tick)) => shared.hub.committed(news, tick),
         Err(error) => {
@@ -98,16 +126,16 @@ async fn guessed(
             return Err(error);
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 /// What the first of the calls looks at first.
-fn first_look(batch: &[Box<dyn Call>]) -> Option<Statement> {
+fn first_look(batch: &[Box<dyn Call>], memory: &Memory) -> Option<Script> {
     if let [alone] = batch {
-        return alone.look();
+        return if alone.knows(memory) { None } else { alone.look(memory) };
     }
     let sharing: Vec<&[NewJob]> = batch.iter().filter_map(|call| call.shareable()).collect();
-    (!sharing.is_empty()).then(|| insert::look(&sharing))
+    (!sharing.is_empty()).then(|| insert::look(&sharing).into())
 }
 
 /// Runs a call in a savepoint of its own.
@@ -147,7 +175,7 @@ async fn insert_shared(txn: &mut Txn<'_>, batch: &mut [Box<dyn Call>]) -> bool {
 async fn begin<'c>(
     conn: &'c mut SqliteConnection,
     shared: &'c Shared,
-    look: Option<Statement>,
+    look: Option<Script>,
 ) -> sqlx::Result<Txn<'c>> {
     let deadline = Instant::now() + shared.options.busy_timeout;
     let (mut tries, mut look) = (0, look);
