@@ -11,8 +11,10 @@ pub struct Sizes {
     pub backlog: u64,
     /// Jobs that wait 1 ms each.
     pub waiting: u64,
-    /// How long a drain, or a row of latencies, may take.
+    /// How long a drain may take.
     pub limit: f64,
+    /// How long a row of latencies may take.
+    pub sampling: f64,
     /// How long jobs come at a pace.
     pub load: f64,
     /// The steady state of Windlass as it comes, then of others.
@@ -38,6 +40,7 @@ impl Sizes {
             backlog: 2_000,
             waiting: 1_000,
             limit: 30.0,
+            sampling: 30.0,
             load: 0.5,
             steady: [0.5; 2],
             idle: [0.5; 2],
@@ -55,7 +58,8 @@ impl Sizes {
             samples: 1_000,
             backlog: 50_000,
             waiting: 20_000,
-            limit: 1.5,
+            limit: 4.0,
+            sampling: 1.5,
             load: 1.0,
             steady: [60.0, 6.0],
             idle: [60.0, 4.0],

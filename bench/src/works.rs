@@ -114,7 +114,10 @@ pub fn all(sizes: &Sizes) -> Vec<Work> {
         let run = Run { jobs, concurrency: CONCURRENCY, ..base(Workload::Drain) };
         Work { fill: jobs, ..work(name, run, columns) }
     };
-    let latency = |workload| Run { jobs: sizes.samples, concurrency: FEW, ..base(workload) };
+    let latency = |workload| {
+        let seconds = sizes.sampling;
+        Run { jobs: sizes.samples, seconds, concurrency: FEW, ..base(workload) }
+    };
     let mut waiting = drain("drain of jobs that wait 1 ms, 1,000 at once", sizes.waiting, RATES);
     (waiting.run.wait_ms, waiting.run.concurrency) = (1, MANY);
     let mut queues = drain("drain of 100 queues of no-op jobs", sizes.backlog, RATES);
