@@ -78,6 +78,8 @@ async fn both_ways_run_and_complete_alike() {
 async fn a_note_a_cancel_and_a_retry_end_the_short_way() {
     let mut place = Place::open().await;
     let worker = place.worker().await;
+    // Places of nine bytes are as wide the long way: what is stored differs by the mark alone.
+    place.command("HSET", "", &["rank", "8589934592"]).await;
     let new = [job(), job(), job(), job()];
     place.backend.insert(&new).await.unwrap();
     let leases = place.claim(worker).await.unwrap();
