@@ -197,6 +197,36 @@ async fn f19_what_was_moved_after_it_was_seen_is_not_taken() {
     }
 }
 
+/// A job of which something else was changed meanwhile is still to be had. A claim of one kind leaves it to the next one, one of several kinds takes it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_written_after_it_was_seen_is_not_lost() {
+    // Jobs of kinds by turns: those of this claim and those of the next one.
+    for (kinds, now, next) in
+        [(1, vec![KINDS], [0, 2 * KINDS]), (2, vec![0, 1], [KINDS, KINDS + 1])]
+    {
+        let place = Place::new().await;
+        let backend = place.open().await;
+        let w = worker(&backend).await;
+        let jobs = insert(&backend, 3 * KINDS).await;
+        let clock = Clock::new(&place, "-- Takes the first available jobs of one queue").await;
+        let mut host = place.host().await;
+        let mut transaction = host.begin().await.unwrap();
+        clock.stop(&mut transaction).await;
+        let (claimer, mut ask) = (backend.clone(), request(w, 2, None));
+        ask.kinds.truncate(kinds);
+        let again = ClaimRequest::new(w, ask.queues.clone(), ask.kinds.clone());
+        let taken = tokio::spawn(async move { claim(&claimer, &ask).await });
+        clock.until_met().await;
+        let change = "UPDATE windlass.jobs SET progress = progress WHERE id = $1";
+        let change = sqlx::query(change).bind(*jobs[0].as_uuid());
+        assert_eq!(change.execute(&mut *transaction).await.unwrap().rows_affected(), 1);
+        transaction.commit().await.unwrap();
+        let these = |places: &[usize]| places.iter().map(|n| jobs[*n]).collect::<Vec<_>>();
+        assert_eq!(taken.await.unwrap(), these(&now), "{kinds}");
+        assert_eq!(claim(&backend, &again).await, these(&next), "{kinds}");
+    }
+}
+
 /// Nobody takes what another took, nobody takes more than was asked for, and together they take everything.
 #[tokio::test(flavor = "multi_thread")]
 async fn eight_claimers_at_once_take_every_job_once() {

@@ -308,7 +308,7 @@ fn read<'r>(
     Ok((taken, seen))
 }
 
-/// The columns of `claim.sql`.
+/// The columns of `claim.sql` and `claim_one.sql`.
 struct Columns {
     id: Uuid,
     epoch: i64,

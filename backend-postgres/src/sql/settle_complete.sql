@@ -2,6 +2,7 @@
 -- $6 encodings, $7 results. Jobs that don't run under their key, or that somebody else is changing at this moment, are passed over; what was completed
 -- comes back.
 -- The state is compared after the rows are read (elsewhere as `state + 0`): a literal beside the table would let the planner walk all running jobs.
+-- A job is in one batch once (`plain::completions`), so results are joined by its id alone.
 -- Only the keys are locked and compared, so that the rest of a row passes through the server once. A row is deleted by its place; one
 -- that was moved since this statement began is not seen at its new place, and passed over, too.
 WITH want AS MATERIALIZED (SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::uuid[]) AS w (id, epoch, claim_id)),

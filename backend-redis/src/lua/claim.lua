@@ -10,7 +10,7 @@
 limits(ARGV[1])
 local worker, claim, quarantine = ARGV[2], ARGV[3], ARGV[4] == '1'
 local most, most_bytes = tonumber(ARGV[6]), tonumber(ARGV[7])
-local queues, kinds = cmsgpack.unpack(ARGV[8]), cmsgpack.unpack(ARGV[9])
+local queues, wanted = cmsgpack.unpack(ARGV[8]), cmsgpack.unpack(ARGV[9])
 if not alive(worker) then return { 'expired' } end
 
 -- A job as it is answered. Those of a repeated request are found first, without their args.
@@ -36,7 +36,7 @@ local LOOK = 400
 local encodings, rooms, taken, bytes, looked = {}, {}, {}, 0, 0
 local more, place, passed = 0, 0, {}
 for _, code in ipairs(cmsgpack.unpack(ARGV[10])) do encodings[code] = true end
-for n = 1, #kinds do rooms[n] = kinds[n][2] < 0 and LAST or kinds[n][2] end
+for n = 1, #wanted do rooms[n] = wanted[n][2] < 0 and LAST or wanted[n][2] end
 
 local function take(job)
   local s = job.s
@@ -51,7 +51,7 @@ local running_from = wide(now) .. '\0\176' .. worker .. '\176' .. claim
 local since, own = int(now), nil
 
 -- Takes a job the short way, and answers whether it did.
-local function take_quickly(key, member, id)
+local function take_quickly(member, id)
   if quarantine or rows[id] then return false end
   local row = row_of(id, job_key(id))
   local way = way_for(row, 35, 4, AVAILABLE, RUNNING, 3, worker)
@@ -101,7 +101,7 @@ local function serve(at, skips)
   local settings = read('queues', 'HGET', NS .. ':queues', queue)
   if settings and cmsgpack.unpack(settings)[1] == '1' then return end
   local lines = {}
-  for n = 1, #kinds do lines[n] = line(queue, kinds[n][1], quarantine, limit, skips[n] or 0) end
+  for n = 1, #wanted do lines[n] = line(queue, wanted[n][1], quarantine, limit, skips[n] or 0) end
   while limit > 0 do
     local n = first(lines, rooms)
     if not n then return end
@@ -112,7 +112,7 @@ local function serve(at, skips)
     end
     looked = looked + 1
     local member = lines[n].take()
-    if take_quickly(lines[n].key, member, sub(member, 9)) or look_at(lines[n], member) then
+    if take_quickly(member, sub(member, 9)) or look_at(lines[n], member) then
       limit, rooms[n] = limit - 1, rooms[n] - 1
     end
   end
