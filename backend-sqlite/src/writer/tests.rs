@@ -160,16 +160,32 @@ async fn f43_a_guess_that_has_waited_for_the_lock_does_not_wait_again() {
     assert_eq!(end_of_guess(&mut place, fails).await, (Some(BUSY), 1));
 }
 
+/// A table that can't be read.
+const DAMAGED: &str = "CREATE VIRTUAL TABLE damaged USING rtree(id, low, high);
+    INSERT INTO damaged VALUES (1, 1, 2); UPDATE damaged_node SET data = x'00'";
+
 #[tokio::test]
 async fn what_breaks_the_connection_is_no_wrong_guess() {
     for fails in [Fails::Damaged, Fails::DamagedLate] {
         let mut place = Place::new().await;
-        let table = "CREATE VIRTUAL TABLE damaged USING rtree(id, low, high);
-            INSERT INTO damaged VALUES (1, 1, 2); UPDATE damaged_node SET data = x'00'";
-        sqlx::raw_sql(table).execute(&mut place.other).await.unwrap();
+        sqlx::raw_sql(DAMAGED).execute(&mut place.other).await.unwrap();
         place.settle_down().await;
         assert_eq!(end_of_guess(&mut place, fails).await, (Some(CORRUPT), 1));
     }
+}
+
+#[tokio::test]
+async fn what_breaks_the_connection_is_no_job_remembered_wrongly() {
+    let mut place = Place::new().await;
+    let lease = place.claimed(false).await;
+    sqlx::raw_sql(DAMAGED).execute(&mut place.other).await.unwrap();
+    let trigger = "CREATE TRIGGER fails AFTER INSERT ON windlass_finished
+        BEGIN SELECT count(*) FROM damaged; END";
+    place.other.execute(trigger).await.unwrap();
+    place.guess = Guess::default();
+    let mut batch = [boxed(Settle { settlements: vec![completed(&lease)] })];
+    let outcome = place.transaction(&mut batch, false).await;
+    assert_eq!(outcome.err().and_then(|error| code(&error)), Some(CORRUPT));
 }
 
 /// A call that was written as remembered, and is to be run again, has no answer until then.
