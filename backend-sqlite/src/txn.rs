@@ -13,7 +13,7 @@ use windlass_core::{
 use crate::batch::{self, Query, Rows};
 use crate::clock::Clock;
 use crate::error;
-use crate::ops::memory::Memory;
+use crate::ops::memory::{self, Memory};
 use crate::ops::picked::Taken;
 use crate::ops::stored::Stored;
 use crate::script::{Script, Statement, statement};
@@ -82,8 +82,12 @@ pub(crate) struct Txn<'c> {
     deferred: Script,
     looked: Option<Vec<SqliteRow>>,
     memory: Option<&'c Memory>,
+    /// It reads jobs also where they are remembered.
+    reads: bool,
     /// It writes jobs as they are remembered.
     recalled: bool,
+    /// What is to be remembered after the COMMIT.
+    claimed: Vec<Stored>,
 }
 
 /// Jobs that came into or left a state, counted over a batch.
@@ -101,6 +105,8 @@ impl<'a> Tally<'a> {
 pub(crate) struct Mark {
     dirty: bool,
     pending: Pending,
+    /// How many jobs were claimed.
+    claimed: usize,
 }
 
 impl<'c> Txn<'c> {
@@ -151,7 +157,9 @@ impl<'c> Txn<'c> {
             deferred: Script::default(),
             looked: None,
             memory: None,
+            reads: false,
             recalled: false,
+            claimed: Vec::new(),
         }
     }
 
@@ -161,10 +169,15 @@ impl<'c> Txn<'c> {
         self
     }
 
-    /// Notes jobs just claimed.
-    pub(crate) fn note_claimed(&self, taken: &[Taken], worker: WorkerId) {
-        if let Some(memory) = self.memory {
-            memory.note(taken, worker);
+    /// Settles nothing as it is remembered.
+    pub(crate) fn reading(self) -> Self {
+        Self { reads: true, ..self }
+    }
+
+    /// Notes jobs just claimed, to be remembered once that is committed.
+    pub(crate) fn note_claimed(&mut self, taken: &[Taken], worker: WorkerId) {
+        if self.memory.is_some() {
+            self.claimed.extend(memory::claimed(taken, worker));
         }
     }
 
@@ -182,7 +195,7 @@ impl<'c> Txn<'c> {
 
     /// The jobs of the settlements, if all are remembered and no more need be known.
     pub(crate) fn recall(&mut self, batch: &[&Settlement]) -> Option<HashMap<LeaseKey, Stored>> {
-        let jobs = self.memory?.recall(batch)?;
+        let jobs = self.memory.filter(|_| !self.reads)?.recall(batch)?;
         self.recalled = true;
         Some(jobs)
     }
@@ -200,7 +213,7 @@ impl<'c> Txn<'c> {
     }
 
     /// A transaction that begins with its first statement, and fails there unless the tick is as given and `check` finds nothing
-    /// wrong. What its first operation would look at is empty.
+    /// wrong. What the first operation looks at counts as empty: one that would find more must forget that first.
     pub(crate) fn guess(
         conn: &'c mut SqliteConnection,
         tick: Tick,
@@ -222,13 +235,15 @@ impl<'c> Txn<'c> {
 
     /// Notes where an operation starts, so that [`reset`](Self::reset) can take its pending writes back.
     pub(crate) fn mark(&self) -> Mark {
-        Mark { dirty: self.dirty, pending: self.pending.clone() }
+        let (pending, claimed) = (self.pending.clone(), self.claimed.len());
+        Mark { dirty: self.dirty, pending, claimed }
     }
 
     /// Forgets what became pending after the mark. The statements are rolled back by a savepoint.
     pub(crate) fn reset(&mut self, mark: Mark) {
         self.dirty = mark.dirty;
         self.pending = mark.pending;
+        self.claimed.truncate(mark.claimed);
         self.deferred = Script::default();
     }
 
@@ -445,6 +460,9 @@ impl<'c> Txn<'c> {
         }
         script.push(statement("COMMIT"));
         script.run(self.conn).await?;
+        if let Some(memory) = self.memory {
+            memory.note(self.claimed);
+        }
         if wrote { Ok((self.pending.news, self.tick)) } else { Ok((News::default(), self.start)) }
     }
 

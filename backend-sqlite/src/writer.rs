@@ -1,6 +1,8 @@
 //! The one writer of a process: a thread with a runtime of its own, so that a blocked host can't hold up heartbeats.
 //! It takes whatever waits in its channels and applies all of it in one transaction: one COMMIT for many calls.
 
+#[cfg(test)]
+mod tests;
 mod transaction;
 
 use std::panic::AssertUnwindSafe;
@@ -188,10 +190,12 @@ trait Call: Send {
     /// Runs the operation and keeps the answer. False when it failed.
     async fn run(&mut self, txn: &mut Txn<'_>) -> bool;
     fn fail(&mut self, error: Error);
+    /// Takes the answer back: it is to be run again.
+    fn reset(&mut self);
     /// Gives the answer to who waits.
     fn answer(self: Box<Self>);
-    /// It was run and answered an error.
-    fn failed(&self) -> bool;
+    /// The error that it was run and answered.
+    fn error(&self) -> Option<&Error>;
 }
 
 struct Waiting<O: Operation> {
@@ -255,13 +259,17 @@ impl<O: Operation> Call for Waiting<O> {
         self.answer = Some(Err(error));
     }
 
+    fn reset(&mut self) {
+        self.answer = None;
+    }
+
     fn answer(self: Box<Self>) {
         // Who waited may be gone; the operation is applied all the same.
         let _ = self.reply.send(self.answer.unwrap_or(Err(Error::Closed(NAME))));
     }
 
-    fn failed(&self) -> bool {
-        matches!(self.answer, Some(Err(_)))
+    fn error(&self) -> Option<&Error> {
+        self.answer.as_ref()?.as_ref().err()
     }
 }
 
@@ -393,9 +401,8 @@ impl Thread {
                 Ok(Outcome::RunGuarded) => guarded = true,
                 Err(error) => {
                     rollback(conn).await;
-                    let error = Arc::new(error);
                     // A call that failed by itself has the better error: it is what made SQLite roll back.
-                    for call in batch.iter_mut().filter(|call| !call.failed()) {
+                    for call in batch.iter_mut().filter(|call| call.error().is_none()) {
                         call.fail(error::translate(call.name(), error.clone()));
                     }
                     self.troubled(&error);

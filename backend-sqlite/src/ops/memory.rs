@@ -37,15 +37,13 @@ impl Memory {
         *self.ready.lock().unwrap_or_else(PoisonError::into_inner) = ready;
     }
 
-    /// Notes jobs just claimed, but for those with a unique key.
-    pub(crate) fn note(&self, taken: &[Taken], worker: WorkerId) {
+    /// Notes jobs whose claim is committed.
+    pub(crate) fn note(&self, claimed: Vec<Stored>) {
         let mut jobs = self.lock();
-        if jobs.len() + taken.len() > MOST {
+        if jobs.len() + claimed.len() > MOST {
             jobs.clear();
         }
-        for one in taken.iter().filter(|one| !one.unique).take(MOST) {
-            jobs.insert(one.lease.key.job, stored(one, worker));
-        }
+        jobs.extend(claimed.into_iter().take(MOST).map(|job| (job.id, job)));
     }
 
     /// Whether the settlements are completions of remembered jobs that need to know no more of them.
@@ -71,6 +69,11 @@ impl Memory {
             jobs.remove(&one.key.job);
         }
     }
+}
+
+/// What is to be noted of jobs that a claim takes: all but those with a unique key.
+pub(crate) fn claimed(taken: &[Taken], worker: WorkerId) -> impl Iterator<Item = Stored> {
+    taken.iter().filter(|one| !one.unique).map(move |one| stored(one, worker))
 }
 
 /// A completion that adds nothing.

@@ -1,5 +1,5 @@
-//! Settlements: the fence is read once for the whole batch, the state machine says what follows, and the outcomes
-//! are applied in a few set statements.
+//! Settlements: the fence is read once for the whole batch, or not at all where all jobs are remembered (then the statements that
+//! write decide); the state machine says what follows, and the outcomes are applied in a few set statements.
 
 use std::collections::{HashMap, HashSet};
 

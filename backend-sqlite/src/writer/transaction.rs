@@ -1,5 +1,6 @@
 //! One transaction for all the calls that wait.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use sqlx::SqliteConnection;
@@ -24,19 +25,21 @@ pub(super) enum Outcome {
 #[derive(Debug, Default)]
 pub(super) struct Guess {
     /// The tick: nobody else had written.
-    tick: bool,
+    pub(super) tick: bool,
     /// What inserts look at.
     inserts: bool,
 }
 
-/// Runs the calls in one transaction. An error means that nothing was written as far as is known.
+/// Runs the calls in one transaction. An error means that nothing was written as far as is known; it is the answer of the calls that
+/// have no error of their own.
 pub(super) async fn transaction(
     conn: &mut SqliteConnection,
     shared: &Shared,
     guess: &mut Guess,
     batch: &mut [Box<dyn Call>],
     guarded: bool,
-) -> sqlx::Result<Outcome> {
+) -> Result<Outcome, Arc<sqlx::Error>> {
+    let deadline = Instant::now() + shared.options.busy_timeout;
     let alone = batch.len() == 1;
     let inserts = batch.iter().all(|call| call.shareable().is_some());
     let knows = alone && batch.iter().all(|call| call.knows(&shared.memory));
@@ -44,24 +47,31 @@ pub(super) async fn transaction(
         match guessed(conn, shared, batch, inserts).await {
             Ok(true) => return Ok(Outcome::Done),
             Ok(false) => {}
-            Err(error) if error::is_wrong_guess(&error) || error::code(&error) == Some(BUSY) => {
+            Err(error) if error::is_wrong_guess(&error) => *guess = Guess::default(),
+            Err(error) if error::code(&error) == Some(BUSY) => {
                 *guess = Guess::default();
+                // It has waited for the lock as long as it may.
+                if Instant::now() >= deadline {
+                    return Err(error);
+                }
             }
             // Perhaps only a job that is not as remembered, and forgotten by now: it is read.
-            Err(_) if knows => {}
+            Err(error) if knows && !error::breaks_connection(&error) => {}
             Err(_) if !alone => return Ok(Outcome::RunGuarded),
             Err(error) => return Err(error),
         }
     }
+    // What an earlier run answered is nobody's answer, also when this one can't begin.
+    batch.iter_mut().for_each(|call| call.reset());
     let known = shared.hub.tick();
     let look = if guarded { None } else { first_look(batch, &shared.memory) };
-    let mut txn = begin(conn, shared, look).await?;
+    let mut txn = begin(conn, shared, look, deadline).await?.with_memory(&shared.memory);
     guess.tick = txn.found() == known;
     if inserts {
         guess.inserts = guess.tick && txn.looked_at_nothing();
     }
-    if !guarded {
-        txn = txn.with_memory(&shared.memory);
+    if guarded {
+        txn = txn.reading();
     }
     shared.hub.found(txn.found());
     let mut clean = true;
@@ -84,23 +94,24 @@ pub(super) async fn transaction(
     match txn.commit().await {
         Ok((news, tick)) => shared.hub.committed(news, tick),
         // A write that went with the COMMIT may have failed: run guarded, each call learns its own fate.
-        Err(_) if again => {
+        Err(error) if again && !(alone && error::breaks_connection(&error)) => {
             rollback(conn).await;
             return Ok(Outcome::RunGuarded);
         }
-        Err(error) => return Err(error),
+        Err(error) => return Err(error.into()),
     }
     Ok(Outcome::Done)
 }
 
-/// Runs inserts, or a call that needs no look, in one go with the beginning and the COMMIT: what it would look at first is guessed,
-/// and the transaction fails when that is wrong. On an error nothing was written, nor when the call failed: false.
+/// Runs inserts, or a call that needs no look, in one go with the beginning and the COMMIT: the tick and what inserts would look at
+/// are guessed, and the transaction fails when that is wrong. On an error nothing was written, nor when the call failed by itself:
+/// false. A call that reads in between, since it cuts a long trail or one job stands twice, begins with that and fails there.
 async fn guessed(
     conn: &mut SqliteConnection,
     shared: &Shared,
     batch: &mut [Box<dyn Call>],
     inserts: bool,
-) -> sqlx::Result<bool> {
+) -> Result<bool, Arc<sqlx::Error>> {
     let tick = shared.hub.tick();
     let calls: Vec<&[NewJob]> = batch.iter().filter_map(|call| call.shareable()).collect();
     let check =
@@ -115,7 +126,8 @@ async fn guessed(
         for call in batch.iter_mut() {
             if !call.run(&mut txn).await {
                 rollback(txn.conn).await;
-                return Ok(false);
+                let cause = call.error().and_then(error::cause).cloned();
+                return cause.map_or(Ok(false), Err);
             }
         }
     }
@@ -123,7 +135,7 @@ async fn guessed(
         Ok((news, tick)) => shared.hub.committed(news, tick),
         Err(error) => {
             rollback(conn).await;
-            return Err(error);
+            return Err(error.into());
         }
     }
     Ok(true)
@@ -171,13 +183,13 @@ async fn insert_shared(txn: &mut Txn<'_>, batch: &mut [Box<dyn Call>]) -> bool {
     true
 }
 
-/// Begins, trying again for as long as another process holds the lock.
+/// Begins, trying again until the deadline for as long as another process holds the lock.
 async fn begin<'c>(
     conn: &'c mut SqliteConnection,
     shared: &'c Shared,
     look: Option<Script>,
+    deadline: Instant,
 ) -> sqlx::Result<Txn<'c>> {
-    let deadline = Instant::now() + shared.options.busy_timeout;
     let (mut tries, mut look) = (0, look);
     let (tick, looked) = loop {
         match Txn::begin(conn, look.clone()).await {
