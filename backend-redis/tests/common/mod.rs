@@ -133,7 +133,7 @@ impl Place {
 
     /// [`spoil`](Self::spoil) of the state, of a job that goes the short way.
     pub(crate) async fn patch_state(&mut self, job: JobId, state: State) {
-        self.patch(job, |_| 5, state.code().try_into().unwrap()).await;
+        self.patch(job, |_| 5, state.code()).await;
     }
 
     /// Changes what of a job changes, past the library: a place of the array in `part_jobs.lua`. It loses its mark, and goes the long way.
