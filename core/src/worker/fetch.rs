@@ -190,8 +190,9 @@ async fn wait(shared: &Shared, short: bool, time: Duration) -> Why {
         biased;
         () = shared.stop.cancelled() => Why::Other,
         () = shared.look.notified() => Why::Other,
-        () = shared.slots.freed(), if short => Why::Other,
+        // Before a freed slot: whoever waits for the hint to be followed waits for this look.
         () = shared.hint.notified(), if !full => Why::Hint,
+        () = shared.slots.freed(), if short => Why::Other,
         () = tokio::time::sleep(time) => Why::Other,
     }
 }

@@ -68,9 +68,9 @@ async fn until_due(shared: &Shared, at: Instant) -> bool {
         let next = shared.due().map_or(at, |due| due.max(soonest).min(at));
         tokio::select! {
             biased;
+            () = shared.halt.cancelled() => return false,
             () = sleep_until(next) => return true,
             () = shared.due_changed.notified() => {}
-            () = shared.halt.cancelled() => return false,
         }
     }
 }
