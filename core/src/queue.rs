@@ -32,7 +32,8 @@ pub trait Queue: Debug + Send + Sync + 'static {
     /// connections belong to a runtime keeps one aside for these two calls, opened on first use.
     ///
     /// # Errors
-    /// [`Error::WorkerExpired`](crate::Error::WorkerExpired) when the id had a lease that ran out: ids are never used again.
+    /// [`Error::WorkerExpired`](crate::Error::WorkerExpired) when the id had a lease that ran out. A backend may forget such an id once
+    /// [`maintain`](Self::maintain) has seen the end of its lease, or when it deregisters, so each incarnation takes a fresh one.
     async fn register(&self, info: &WorkerInfo) -> Result<WorkerLease>;
 
     /// Extends the worker's lease by its full length, and compares what the worker holds with what the
@@ -128,7 +129,7 @@ pub struct WorkerLease {
 pub enum Heartbeat {
     /// The lease was extended.
     Alive {
-        /// Of the owned keys: those that no longer run under this key (settled, rescued or deleted).
+        /// Of the owned keys: those that do not run under this key and worker (settled, rescued or deleted).
         lost: Vec<LeaseKey>,
         /// Of the owned keys: those whose cancellation a user asked for.
         cancel: Vec<LeaseKey>,

@@ -25,6 +25,9 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// A unique key that is held, by a stored job or an earlier one of the call, is a value and
     /// never an error; a key whose holder is lost, gone (but for a window, which outlives its job) or past its window is free.
     ///
+    /// A queue is full for a call that would leave more jobs waiting in it than its maximum depth and than before the call: one that
+    /// only replaces jobs goes through, be the queue above its maximum already.
+    ///
     /// # Errors
     /// [`Error::LimitExceeded`], [`Error::Invalid`] or [`Error::QueueFull`]; nothing was written.
     async fn insert(&self, jobs: &[NewJob]) -> Result<Vec<Inserted>>;
@@ -58,7 +61,8 @@ pub trait Store: Debug + Send + Sync + 'static {
     async fn change(&self, request: &ChangeRequest) -> Result<Changed>;
 
     /// Reads the history of one job: its state changes, progress, log lines and host events in the order of their
-    /// positions, after `after`. Kept as long as the job. An unknown job has none.
+    /// positions, after `after`. Kept as long as the job. An unknown job has none. Where a replacement changed the job's kind or queue,
+    /// earlier events may name those of then or those of now; in [`events`](Self::events) they name those of then.
     ///
     /// # Errors
     /// [`Error::LimitExceeded`] when `limit` is above [`Limits::batch`](crate::Limits::batch); [`Error::Invalid`] when it is 0.
@@ -114,7 +118,8 @@ pub trait Store: Debug + Send + Sync + 'static {
     async fn stage_blobs(&self, keys: &[BlobKey], ttl: Duration) -> Result<()>;
 
     /// Removes at most `limit` final jobs that are past their retention, oldest finish first, with their
-    /// history, and as many entries of the event feed. Removes nothing else.
+    /// history, and as many entries of the event feed. Removes nothing else. Log lines, host events and progress of a removed job may
+    /// leave the feed with it, or stay as long as the feed.
     ///
     /// The answer names blobs that no job refers to any more and staged ones whose time is up, until
     /// [`blobs_deleted`](Self::blobs_deleted) confirms them: a crash between the two leaks nothing.

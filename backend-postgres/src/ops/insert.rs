@@ -50,6 +50,7 @@ async fn take_in<'a>(
         }
         answers.push(answer);
     }
+    intake.check_depths()?;
     intake.write(txn).await?;
     Ok(answers)
 }
@@ -61,22 +62,23 @@ async fn known(txn: &mut Txn<'_>, jobs: &[NewJob]) -> Result<HashSet<JobId>> {
     rows.iter().map(|row| txn.get::<Uuid>(row, 0).map(JobId::from_uuid)).collect()
 }
 
-/// The queues with a maximum depth: it, and how many jobs wait. Others that insert into these wait for this transaction.
-async fn room(txn: &mut Txn<'_>, jobs: &[NewJob]) -> Result<HashMap<String, (i64, i64)>> {
+/// The queues with a maximum depth. Others that insert into these wait for this transaction.
+async fn room(txn: &mut Txn<'_>, jobs: &[NewJob]) -> Result<HashMap<String, Room>> {
     let names: HashSet<&str> = jobs.iter().map(|job| job.queue.as_str()).collect();
     let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
     let mut room = HashMap::new();
     let statement = query(&txn.sql.insert_lock_depths).bind(names);
     for row in txn.fetch(statement).await? {
-        room.insert(txn.get::<String>(&row, 0)?, (txn.get::<i64>(&row, 1)?, 0));
+        let depth = txn.get(&row, 1)?;
+        room.insert(txn.get::<String>(&row, 0)?, Room { depth, waiting: 0, growth: 0 });
     }
     if !room.is_empty() {
         // After the lock, so that what others have inserted counts.
         let names: Vec<String> = room.keys().cloned().collect();
         let statement = query(&txn.sql.insert_depths).bind(names);
         for row in txn.fetch(statement).await? {
-            if let Some((_, waiting)) = room.get_mut(&txn.get::<String>(&row, 0)?) {
-                *waiting = txn.get(&row, 1)?;
+            if let Some(room) = room.get_mut(&txn.get::<String>(&row, 0)?) {
+                room.waiting = txn.get(&row, 1)?;
             }
         }
     }
@@ -100,13 +102,22 @@ fn wanted(jobs: &[NewJob], known: &HashSet<JobId>, now: i64) -> Vec<Wanted> {
     wanted
 }
 
+/// A queue with a maximum depth.
+struct Room {
+    depth: i64,
+    /// Jobs that waited before the call.
+    waiting: i64,
+    /// What the call adds to them.
+    growth: i64,
+}
+
 /// Jobs on their way in.
 #[derive(Default)]
 struct Intake<'a> {
     /// Ids that are stored, or stand in `new`.
     known: HashSet<JobId>,
-    /// Queues with a maximum depth: it, and how many jobs wait.
-    room: HashMap<String, (i64, i64)>,
+    /// Queues with a maximum depth.
+    room: HashMap<String, Room>,
     /// Holders of unique keys.
     holders: HashMap<String, Holder>,
     /// To be written.
@@ -128,7 +139,7 @@ impl<'a> Intake<'a> {
             });
         }
         check_start(txn, job.start)?;
-        self.take_room(job.queue.as_str())?;
+        self.grow(job.queue.as_str(), 1);
         self.known.insert(job.id);
         if let Some(rule) = &job.unique
             && stored_until(rule.until, txn.now).1.is_none_or(|until| until > txn.now)
@@ -140,14 +151,22 @@ impl<'a> Intake<'a> {
         Ok(Inserted::New(job.id))
     }
 
-    fn take_room(&mut self, queue: &str) -> Result<()> {
-        let Some((depth, waiting)) = self.room.get_mut(queue) else { return Ok(()) };
-        if *waiting >= *depth {
-            let depth = u64::try_from(*depth).unwrap_or(0);
-            return Err(Error::QueueFull { queue: queue.to_owned(), depth });
+    fn grow(&mut self, queue: &str, jobs: i64) {
+        if let Some(room) = self.room.get_mut(queue) {
+            room.growth += jobs;
         }
-        *waiting += 1;
-        Ok(())
+    }
+
+    /// Refuses a call that makes a queue deeper than it was and than it may be.
+    fn check_depths(&self) -> Result<()> {
+        let is_full = |room: &Room| room.growth > 0 && room.waiting + room.growth > room.depth;
+        match self.room.iter().find(|(_, room)| is_full(room)) {
+            Some((queue, room)) => {
+                let depth = u64::try_from(room.depth).unwrap_or(0);
+                Err(Error::QueueFull { queue: queue.clone(), depth })
+            }
+            None => Ok(()),
+        }
     }
 
     /// Writes what was taken in.
@@ -341,10 +360,8 @@ async fn replace(
     }
     check_start(txn, job.start)?;
     if before.queue != job.queue.as_str() {
-        intake.take_room(job.queue.as_str())?;
-        if let Some((_, waiting)) = intake.room.get_mut(&before.queue) {
-            *waiting -= 1;
-        }
+        intake.grow(job.queue.as_str(), 1);
+        intake.grow(&before.queue, -1);
     }
     let columns = Columns::of(txn, job);
     let (seqs, turns) = txn.draw(1, usize::from(columns.state == State::Available)).await?;

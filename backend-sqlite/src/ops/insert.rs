@@ -69,6 +69,7 @@ async fn take_in<'a>(
         }
         answers.push(answer);
     }
+    intake.check_depths()?;
     intake.write(txn).await?;
     Ok(answers)
 }
@@ -82,14 +83,25 @@ pub(crate) async fn insert_calls(
     let mut answers = Vec::with_capacity(calls.len());
     for jobs in calls {
         let start = intake.new.len();
-        let answer = jobs.iter().map(|job| intake.decide(txn, job)).collect();
-        if Result::is_err(&answer) {
+        let answer: Result<_> = jobs.iter().map(|job| intake.decide(txn, job)).collect();
+        let answer = answer.and_then(|answer| intake.check_depths().map(|()| answer));
+        if answer.is_err() {
             intake.forget(start);
         }
+        intake.settle_depths();
         answers.push(answer);
     }
     intake.write(txn).await?;
     Ok(answers)
+}
+
+/// A queue with a maximum depth.
+struct Room {
+    depth: i64,
+    /// Jobs that waited before the call.
+    waiting: i64,
+    /// What the call adds to them.
+    growth: i64,
 }
 
 /// Jobs on their way in.
@@ -97,8 +109,8 @@ pub(crate) async fn insert_calls(
 struct Intake<'a> {
     /// Ids that are stored, or stand in `new`.
     known: HashSet<JobId>,
-    /// Queues with a maximum depth: it, and how many jobs wait.
-    room: HashMap<String, (i64, i64)>,
+    /// Queues with a maximum depth.
+    room: HashMap<String, Room>,
     /// Holders of unique keys.
     holders: HashMap<String, Holder>,
     /// To be written.
@@ -114,8 +126,9 @@ impl<'a> Intake<'a> {
                 intake.known.insert(JobId::from_slice(&id)?);
             } else {
                 let queue: String = txn.get(&row, 1)?;
-                let depth = txn.get::<i64>(&row, 3)? + txn.pending_depth(&queue);
-                intake.room.insert(queue, (txn.get(&row, 2)?, depth));
+                let waiting = txn.get::<i64>(&row, 3)? + txn.pending_depth(&queue);
+                let room = Room { depth: txn.get(&row, 2)?, waiting, growth: 0 };
+                intake.room.insert(queue, room);
             }
         }
         Ok(intake)
@@ -135,7 +148,7 @@ impl<'a> Intake<'a> {
             });
         }
         check_start(txn, job.start)?;
-        self.take_room(job.queue.as_str(), 1)?;
+        self.grow(job.queue.as_str(), 1);
         self.known.insert(job.id);
         if let Some(rule) = &job.unique
             && stored_until(rule.until, txn.now).1.is_none_or(|until| until > txn.now)
@@ -147,22 +160,37 @@ impl<'a> Intake<'a> {
         Ok(Inserted::New(job.id))
     }
 
-    fn take_room(&mut self, queue: &str, jobs: i64) -> Result<()> {
-        let Some((depth, waiting)) = self.room.get_mut(queue) else { return Ok(()) };
-        if *waiting + jobs > *depth {
-            let depth = u64::try_from(*depth).unwrap_or(0);
-            return Err(Error::QueueFull { queue: queue.to_owned(), depth });
+    fn grow(&mut self, queue: &str, jobs: i64) {
+        if let Some(room) = self.room.get_mut(queue) {
+            room.growth += jobs;
         }
-        *waiting += jobs;
-        Ok(())
+    }
+
+    /// Refuses a call that makes a queue deeper than it was and than it may be.
+    fn check_depths(&self) -> Result<()> {
+        let is_full = |room: &Room| room.growth > 0 && room.waiting + room.growth > room.depth;
+        match self.room.iter().find(|(_, room)| is_full(room)) {
+            Some((queue, room)) => {
+                let depth = u64::try_from(room.depth).unwrap_or(0);
+                Err(Error::QueueFull { queue: queue.clone(), depth })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// What a call has brought waits when the next one comes.
+    fn settle_depths(&mut self) {
+        for room in self.room.values_mut() {
+            room.waiting += std::mem::take(&mut room.growth);
+        }
     }
 
     /// Drops what was taken in from `start` on.
     fn forget(&mut self, start: usize) {
         for job in self.new.drain(start..) {
             self.known.remove(&job.id);
-            if let Some((_, waiting)) = self.room.get_mut(job.queue.as_str()) {
-                *waiting -= 1;
+            if let Some(room) = self.room.get_mut(job.queue.as_str()) {
+                room.growth -= 1;
             }
         }
     }
@@ -270,10 +298,8 @@ async fn replace(
     let before = Stored::read(found)?;
     check_start(txn, job.start)?;
     if before.queue != job.queue.as_str() {
-        intake.take_room(job.queue.as_str(), 1)?;
-        if let Some((_, waiting)) = intake.room.get_mut(&before.queue) {
-            *waiting -= 1;
-        }
+        intake.grow(job.queue.as_str(), 1);
+        intake.grow(&before.queue, -1);
     }
     if before.changes + 1 > size(txn.limits.state_events_per_job) {
         trim(txn, &[before.guard()], 1).await?;

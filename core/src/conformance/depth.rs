@@ -2,7 +2,9 @@
 
 use super::Harness;
 use super::support::*;
-use crate::{AttemptOutcome, Backend, Change, Error, NewJob, QueueChange, State, Store};
+use crate::{
+    AttemptOutcome, Backend, Change, Error, Inserted, NewJob, OnConflict, QueueChange, State, Store,
+};
 
 async fn limit(b: &dyn Backend, depth: Option<u64>) {
     let change = QueueChange::default().max_depth(depth);
@@ -84,6 +86,30 @@ pub async fn duplicates_need_no_room<H: Harness>(h: H) {
     assert!(answers.iter().all(|a| !a.is_new()));
     assert!(!b.insert(&[unique_job("a")]).await.unwrap()[0].is_new());
     is_full(b, jobs(1)).await;
+}
+
+/// What counts is the queue after the call: a replacement leaves as many as there were.
+pub async fn replacements_need_no_room<H: Harness>(h: H) {
+    let b = &*h.backend();
+    insert_all(b, vec![replacing("a", Q), job(), job()]).await;
+    limit(b, Some(1)).await;
+    let replaced = b.insert(&[replacing("a", Q)]).await.unwrap();
+    assert!(matches!(replaced[0], Inserted::Replaced { .. }), "above the maximum, {replaced:?}");
+    let mixed = b.insert(&[job(), replacing("a", "other")]).await.unwrap();
+    assert!(mixed[0].is_new(), "one in and one out, in this order: {mixed:?}");
+    is_full(b, vec![replacing("a", Q)]).await;
+    let mixed = b.insert(&[replacing("b", Q), replacing("b", "other")]).await.unwrap();
+    assert!(mixed[0].is_new(), "it did not stay, {mixed:?}");
+    is_full(b, jobs(1)).await;
+}
+
+fn replacing(key: &str, queue: &str) -> NewJob {
+    let mut new = unique_job(key);
+    new.queue = self::queue(queue);
+    if let Some(unique) = &mut new.unique {
+        unique.on_conflict = OnConflict::Replace;
+    }
+    new
 }
 
 /// The limit is for what comes in. What was accepted goes its way.

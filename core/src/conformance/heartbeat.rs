@@ -65,6 +65,15 @@ pub async fn a_worker_is_told_its_newer_key<H: Harness>(h: H) {
     assert_eq!(beat(b, w, &[new.key]).await, (vec![], vec![], vec![]));
 }
 
+/// A key is its worker's own: for another it holds nothing.
+pub async fn a_key_of_another_worker_is_lost<H: Harness>(h: H) {
+    let b = &*h.backend();
+    let (w, other) = (worker(b).await, worker(b).await);
+    let lease = run_new(b, w, job()).await;
+    assert_eq!(beat(b, other, &[lease.key]).await, (vec![lease.key], vec![], vec![]));
+    assert_eq!(beat(b, w, &[lease.key]).await, (vec![], vec![], vec![]));
+}
+
 pub async fn a_heartbeat_changes_no_job<H: Harness>(h: H) {
     let b = &*h.backend();
     let w = worker(b).await;

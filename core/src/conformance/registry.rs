@@ -220,6 +220,7 @@ macro_rules! __conformance_cases {
                 jobs_that_wait_count
                 running_and_final_jobs_do_not_count
                 duplicates_need_no_room
+                replacements_need_no_room
                 jobs_inside_go_their_way
                 concurrent_inserts_do_not_pass_the_maximum
             }
@@ -279,6 +280,7 @@ macro_rules! __conformance_cases {
             heartbeat {
                 a_heartbeat_extends_the_lease_by_its_full_length
                 nothing_to_tell
+                a_key_of_another_worker_is_lost
                 rescued_jobs_are_lost
                 jobs_the_worker_does_not_know_of_are_orphaned
                 a_worker_is_told_its_newer_key

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 
 use super::clock::{after, since};
-use super::state::{Inner, Step};
+use super::state::{Inner, Row, Step};
 use crate::machine::{self, Rescue};
 use crate::{
     AttemptError, Cause, Error, FailureKind, Heartbeat, JobId, LeaseKey, Maintained, Result,
@@ -42,7 +42,8 @@ impl Inner {
         }
         let (mut lost, mut cancel) = (Vec::new(), Vec::new());
         for key in owned {
-            match self.jobs.get(&key.job).filter(|row| row.runs_under(key)) {
+            let mine = |row: &&Row| row.runs_under(key) && row.job.worker == Some(worker);
+            match self.jobs.get(&key.job).filter(mine) {
                 None => lost.push(*key),
                 Some(row) if row.job.cancel_requested => cancel.push(*key),
                 Some(_) => {}
