@@ -16,7 +16,7 @@ pub enum Guard {
     NoEpoch,
     /// State and epoch.
     NoClaimId,
-    /// The job runs under the sender, whose lease has not run out by the store's clock.
+    /// The job runs, and the sender's lease was good when it sent: it looked at a clock that is never wrong.
     Clock,
     /// The job runs.
     StateOnly,
@@ -25,26 +25,34 @@ pub enum Guard {
 }
 
 impl Guard {
-    /// What the key is worth. `is_live_owner`: the sender stands on the row and its lease has not run out.
-    pub(super) fn fence(self, row: &Row, key: &LeaseKey, is_live_owner: bool) -> Fence {
+    /// What the key is worth. `in_lease`: the sender's lease was good when it sent.
+    pub(super) fn fence(self, row: &Row, key: &LeaseKey, in_lease: bool) -> Fence {
+        if self == Self::Clock && !in_lease {
+            return Fence::Stale;
+        }
         let mut seen = *key;
         let mut state = row.state;
-        let forge_epoch = matches!(self, Self::NoEpoch | Self::StateOnly)
-            || (self == Self::Clock && is_live_owner);
-        if forge_epoch {
+        if matches!(self, Self::NoEpoch | Self::StateOnly | Self::Clock) {
             seen.epoch = row.epoch;
         }
-        let forge_claim = matches!(self, Self::NoClaimId | Self::StateOnly)
-            || (self == Self::Clock && is_live_owner);
-        if let (true, Some(claim_id)) = (forge_claim, row.claim_id) {
+        let forged = matches!(self, Self::NoClaimId | Self::StateOnly | Self::Clock);
+        if let (true, Some(claim_id)) = (forged, row.claim_id) {
             seen.claim_id = claim_id;
         }
         if self == Self::NoState {
             state = State::Running;
         }
-        match machine::fence(state, row.epoch, row.claim_id, &seen) {
-            Fence::Holds if self == Self::Clock && !is_live_owner => Fence::Stale,
-            worth => worth,
-        }
+        machine::fence(state, row.epoch, row.claim_id, &seen)
     }
+}
+
+/// What else a store can do wrong, behind a sound guard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Flaw {
+    /// Jobs stay with workers that have no lease.
+    NeverRescues,
+    /// Jobs are taken from workers without a lease whatever their state.
+    RescuesFinal,
+    /// A release does not give the attempt back.
+    KeepsAttempts,
 }

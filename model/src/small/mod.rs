@@ -12,10 +12,10 @@ mod world;
 use std::collections::BTreeSet;
 
 use stateright::{Model, Property};
-use windlass_core::{ClaimId, LeaseKey, WorkerId};
+use windlass_core::{ClaimId, WorkerId};
 
-pub use self::guard::Guard;
-pub use self::store::{Answer, Db, Outcome, Row, Wrong};
+pub use self::guard::{Flaw, Guard};
+pub use self::store::{Answer, Db, Held, Outcome, Row, Ticket, Wrong};
 pub use self::world::{Action, Budget, Message, Process, World};
 
 /// The property that fails when a stale holder got through.
@@ -27,7 +27,7 @@ pub const ATTEMPTS: &str = "attempts are claims less those given back";
 /// The property that fails when a final state changed.
 pub const FINAL: &str = "final states don't change";
 /// The property that fails when a job is stuck.
-pub const NOT_LOST: &str = "no job runs when all that can happen is that late messages come";
+pub const NOT_LOST: &str = "all jobs end once nothing goes wrong any more";
 
 const ALL: [Outcome; 3] = [Outcome::Done, Outcome::Failed, Outcome::Released];
 
@@ -36,8 +36,10 @@ const ALL: [Outcome; 3] = [Outcome::Done, Outcome::Failed, Outcome::Released];
 pub struct Small {
     /// The guard before a settlement.
     pub guard: Guard,
-    /// Whether jobs are taken from workers without a lease; not to do so is a mistake.
-    pub rescues: bool,
+    /// What else the store does wrong.
+    pub flaw: Option<Flaw>,
+    /// Jobs.
+    pub jobs: u8,
     /// How attempts may end.
     pub outcomes: &'static [Outcome],
     /// How much may happen.
@@ -50,7 +52,7 @@ impl Small {
     pub const fn troubled(guard: Guard) -> Self {
         let budget =
             Budget { claims: 2, resends: 1, doubles: 1, crashes: 0, workers: 2, snapshots: 0 };
-        Self { guard, rescues: true, outcomes: &[Outcome::Done, Outcome::Released], budget }
+        Self { guard, flaw: None, jobs: 2, outcomes: &[Outcome::Done, Outcome::Released], budget }
     }
 
     /// The same with a process that dies, and starts again as another incarnation.
@@ -58,7 +60,7 @@ impl Small {
     pub const fn crashing(guard: Guard) -> Self {
         let budget =
             Budget { claims: 2, resends: 0, doubles: 0, crashes: 1, workers: 3, snapshots: 0 };
-        Self { guard, rescues: true, outcomes: &ALL, budget }
+        Self { guard, flaw: None, jobs: 2, outcomes: &ALL, budget }
     }
 
     /// The same with a failover to an older state, after which an epoch may be issued again.
@@ -66,7 +68,28 @@ impl Small {
     pub const fn failing_over(guard: Guard) -> Self {
         let budget =
             Budget { claims: 2, resends: 0, doubles: 0, crashes: 0, workers: 2, snapshots: 1 };
-        Self { guard, rescues: true, outcomes: &ALL, budget }
+        Self { guard, flaw: None, jobs: 2, outcomes: &ALL, budget }
+    }
+
+    /// A crash, a lost reply and an epoch that is issued again, all in one run, over one job that all want.
+    #[must_use]
+    pub const fn everything(guard: Guard) -> Self {
+        let budget =
+            Budget { claims: 2, resends: 1, doubles: 0, crashes: 1, workers: 2, snapshots: 1 };
+        Self { guard, flaw: None, jobs: 1, outcomes: &[Outcome::Done, Outcome::Released], budget }
+    }
+
+    /// Nothing goes wrong but that leases run out and messages are late.
+    #[must_use]
+    pub const fn late(guard: Guard) -> Self {
+        let budget =
+            Budget { claims: 2, resends: 0, doubles: 0, crashes: 0, workers: 2, snapshots: 0 };
+        Self { guard, flaw: None, jobs: 2, outcomes: &[Outcome::Done], budget }
+    }
+
+    /// Whether a sender's lease is good, where a guard cares; otherwise states that nothing tells apart would be two.
+    fn in_lease(&self, world: &World, worker: WorkerId) -> bool {
+        self.guard == Guard::Clock && world.db.is_alive(worker)
     }
 
     fn deliver(&self, world: &mut World, message: Message) {
@@ -75,13 +98,11 @@ impl Small {
                 let answer = world.db.claim(from, claim_id, resend);
                 world.network.insert(Message::Claimed { to: from, claim_id, answer });
             }
-            Message::Settle { from, key, outcome } => {
-                match world.db.settle(self.guard, from, &key, outcome) {
-                    Ok(answer) => {
-                        world.network.insert(Message::Settled { to: from, key, answer });
-                    }
-                    Err(wrong) => world.wrong = wrong,
-                }
+            Message::Settle { from, held, outcome, in_lease } => {
+                let how = (outcome, in_lease);
+                let (answer, wrong) = world.db.settle((self.guard, self.flaw), from, &held, how);
+                world.wrong.extend(wrong);
+                world.network.insert(Message::Settled { to: from, key: held.key, answer });
             }
             Message::Claimed { to, claim_id, answer } => {
                 let Some(process) = process_of(world, to) else { return };
@@ -89,13 +110,13 @@ impl Small {
                     return;
                 }
                 match answer {
-                    Ok(key) => (process.claiming, process.running) = (None, key),
+                    Ok(held) => (process.claiming, process.running) = (None, held),
                     Err(()) => *process = Process::default(),
                 }
             }
             Message::Settled { to, key, .. } => {
                 if let Some(process) = process_of(world, to)
-                    && process.settling.is_some_and(|(settling, _)| settling == key)
+                    && process.settling.is_some_and(|(held, _)| held.key == key)
                 {
                     process.settling = None;
                 }
@@ -113,36 +134,41 @@ fn nth<T>(n: u8, make: fn(uuid::Uuid) -> T) -> T {
 }
 
 /// What a heartbeat would bring: whether the lease is gone, whether the job is another's by now, and a job to give back.
-fn news(world: &World, process: &Process) -> Option<(bool, bool, Option<LeaseKey>)> {
+fn news(world: &World, process: &Process) -> Option<(bool, bool, Option<Held>)> {
     let worker = process.worker?;
     let gone = !world.db.is_alive(worker);
-    let runs = |key: &LeaseKey| world.db.rows.iter().any(|row| row.key() == Some(*key));
-    let lost = process.running.is_some_and(|key| !runs(&key));
+    let runs = |held: &Held| world.db.rows.iter().any(|row| row.key() == Some(held.key));
+    let lost = process.running.is_some_and(|held| !runs(&held));
     let mine = world.db.rows.iter().filter(|row| row.owner == Some(worker));
-    let unknown = mine.filter_map(Row::key).find(|key| !process.knows(key));
-    let outcome = Outcome::Released;
-    let sent = |key: &LeaseKey| {
-        world.network.contains(&Message::Settle { from: worker, key: *key, outcome })
+    let unknown = mine.filter_map(Row::held).find(|held| !process.knows(&held.key));
+    let sent = |back: &Held| {
+        world.network.iter().any(|message| match message {
+            Message::Settle { from, held, outcome, .. } => {
+                (*from, held.key, *outcome) == (worker, back.key, Outcome::Released)
+            }
+            _ => false,
+        })
     };
-    let back = unknown.filter(|key| !sent(key));
+    let back = unknown.filter(|back| !sent(back));
     (gone || lost || back.is_some()).then_some((gone, lost, back))
 }
 
 fn process_actions(model: &Small, world: &World, at: usize, actions: &mut Vec<Action>) {
     let process = &world.processes[at];
-    if process.worker.is_none() {
+    let Some(worker) = process.worker else {
         if world.left.workers > 0 {
             actions.push(Action::Register(at));
         }
         return;
-    }
+    };
     if process.is_idle() && world.left.claims > 0 {
         actions.push(Action::Claim(at));
     }
     if process.running.is_some() {
         actions.extend(model.outcomes.iter().map(|outcome| Action::Finish(at, *outcome)));
     }
-    let resend = process.unanswered().filter(|message| !world.network.contains(message));
+    let resend = process.unanswered(model.in_lease(world, worker));
+    let resend = resend.filter(|message| !world.network.contains(message));
     if resend.is_some() && world.left.resends > 0 {
         actions.push(Action::Resend(at));
     }
@@ -160,7 +186,7 @@ impl Model for Small {
 
     fn init_states(&self) -> Vec<World> {
         vec![World {
-            db: Db::new(2),
+            db: Db::new(self.jobs.into()),
             snapshot: None,
             processes: vec![Process::default(); 2],
             network: BTreeSet::new(),
@@ -183,7 +209,7 @@ impl Model for Small {
             }
         }
         actions.extend(world.db.alive().map(Action::Expire));
-        let orphan = |job: &usize| self.rescues && world.db.is_orphan(*job);
+        let orphan = |job: &usize| world.db.is_orphan(*job, self.flaw);
         actions.extend((0..world.db.rows.len()).filter(orphan).map(Action::Rescue));
         if world.left.snapshots > 0 {
             actions.push(Action::Snapshot);
@@ -211,25 +237,28 @@ impl Model for Small {
             }
             Action::Finish(at, outcome) => {
                 let process = &mut world.processes[at];
-                let (from, key) = (process.worker?, process.running.take()?);
-                process.settling = Some((key, outcome));
-                world.network.insert(Message::Settle { from, key, outcome });
+                let (from, held) = (process.worker?, process.running.take()?);
+                process.settling = Some((held, outcome));
+                let in_lease = self.in_lease(&world, from);
+                world.network.insert(Message::Settle { from, held, outcome, in_lease });
             }
             Action::Resend(at) => {
                 world.left.resends -= 1;
-                let message = world.processes[at].unanswered()?;
+                let process = &world.processes[at];
+                let message = process.unanswered(self.in_lease(&world, process.worker?))?;
                 world.network.insert(message);
             }
             Action::Heartbeat(at) => {
                 let (gone, lost, back) = news(&world, &world.processes[at])?;
+                let from = world.processes[at].worker?;
+                let in_lease = self.in_lease(&world, from);
                 let process = &mut world.processes[at];
-                let from = process.worker?;
                 if gone {
                     *process = Process::default();
                 } else {
                     process.running = process.running.filter(|_| !lost);
                     let outcome = Outcome::Released;
-                    let back = back.map(|key| Message::Settle { from, key, outcome });
+                    let back = back.map(|held| Message::Settle { from, held, outcome, in_lease });
                     world.network.extend(back);
                 }
             }
@@ -246,7 +275,7 @@ impl Model for Small {
                 self.deliver(&mut world, message);
             }
             Action::Expire(worker) => world.db.expire(worker),
-            Action::Rescue(job) => world.db.rescue(job),
+            Action::Rescue(job) => world.db.rescue(job, self.flaw),
             Action::Snapshot => {
                 world.left.snapshots -= 1;
                 world.snapshot = Some(world.db.clone());
@@ -271,13 +300,7 @@ impl Model for Small {
                 world.db.rows.iter().all(kept)
             }),
             Property::always(NOT_LOST, |model: &Self, world: &World| {
-                let running = world.db.rows.iter().any(|row| row.key().is_some());
-                if !running || !world.wrong.is_empty() {
-                    return true;
-                }
-                let mut actions = Vec::new();
-                model.actions(world, &mut actions);
-                actions.iter().any(|action| !matches!(action, Action::Deliver(..)))
+                world.db.drains(model.guard, model.flaw)
             }),
             // What the model must get to, lest it prove nothing.
             Property::sometimes("a stale finish is refused", |_, world: &World| {
@@ -295,7 +318,7 @@ impl Model for Small {
         if self.budget.snapshots > 0 {
             properties.push(Property::sometimes("an epoch is issued twice", |_, world: &World| {
                 let held = world.processes.iter().filter_map(|process| process.running);
-                held.filter_map(|key| {
+                held.filter_map(|Held { key, .. }| {
                     let row = world.db.rows.iter().find(|row| row.id == key.job)?;
                     row.key().filter(|k| k.epoch == key.epoch && k.claim_id != key.claim_id)
                 })

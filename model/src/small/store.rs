@@ -3,7 +3,7 @@
 //! Fields that say "told" are not the store's: they record what really happened, for the properties to compare with. They are part
 //! of the store because a restore takes them back as well: what a lost replica accepted never happened.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use windlass_core::machine::{self, Facts, Fence, Rescue, Transition};
@@ -11,7 +11,7 @@ use windlass_core::{
     AttemptOutcome, ClaimId, Epoch, Failure, FailureKind, JobId, LeaseKey, State, WorkerId,
 };
 
-use super::Guard;
+use super::{Flaw, Guard};
 
 /// How an attempt ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,6 +48,23 @@ pub enum Answer {
     Lost,
 }
 
+/// Told: one taking of a job. No store hands it out and no guard sees it; it goes with a key to show whose the key is, so that
+/// two takings with the same key would be told apart. A claim applied again after a restore is the same
+/// taking, since the first never happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket {
+    claim_id: ClaimId,
+    /// How often the store had applied this claim by then, this time too.
+    nth: u8,
+}
+
+/// A key, and whose it really is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Held {
+    pub(super) key: LeaseKey,
+    pub(super) ticket: Ticket,
+}
+
 pub(super) const MAX_ATTEMPTS: u32 = 2;
 
 /// A job.
@@ -60,8 +77,8 @@ pub struct Row {
     pub(super) epoch: Epoch,
     pub(super) claim_id: Option<ClaimId>,
     pub(super) owner: Option<WorkerId>,
-    /// Told: the key of the claim that really holds it.
-    pub(super) holder: Option<LeaseKey>,
+    /// Told: who really holds it.
+    pub(super) holder: Option<Ticket>,
     /// Told: claims, less those whose attempt was given back.
     pub(super) counted: u32,
     /// Told: the final state it reached.
@@ -100,6 +117,10 @@ impl Row {
         Some(LeaseKey { job: self.id, epoch: self.epoch, claim_id })
     }
 
+    pub(super) fn held(&self) -> Option<Held> {
+        Some(Held { key: self.key()?, ticket: self.holder? })
+    }
+
     fn apply(&mut self, to: &Transition, owner: Option<(WorkerId, ClaimId)>) {
         self.state = to.to;
         self.attempt = to.attempt;
@@ -118,7 +139,7 @@ impl Row {
 /// What must never happen, once it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Wrong {
-    /// A key was accepted that is not of the claim that holds the job.
+    /// A write was accepted from somebody who does not hold the job.
     StaleAccepted,
     /// A claim finished twice.
     FinishedTwice,
@@ -130,14 +151,21 @@ pub struct Db {
     pub(super) rows: Vec<Row>,
     /// Workers with a row, and whether their lease is good.
     leases: Vec<(WorkerId, bool)>,
-    /// Told: claims whose finish was accepted.
-    finished: BTreeSet<LeaseKey>,
+    /// Told: how often each claim was applied.
+    applied: BTreeMap<ClaimId, u8>,
+    /// Told: takings whose finish was accepted.
+    finished: BTreeSet<Ticket>,
 }
 
 impl Db {
     pub(super) fn new(jobs: u128) -> Self {
         let row = |n| Row::new(JobId::from_uuid(uuid::Uuid::from_u128(n)));
-        Self { rows: (1..=jobs).map(row).collect(), leases: Vec::new(), finished: BTreeSet::new() }
+        Self {
+            rows: (1..=jobs).map(row).collect(),
+            leases: Vec::new(),
+            applied: BTreeMap::new(),
+            finished: BTreeSet::new(),
+        }
     }
 
     pub(super) fn register(&mut self, worker: WorkerId) {
@@ -165,7 +193,7 @@ impl Db {
         worker: WorkerId,
         claim_id: ClaimId,
         resend: bool,
-    ) -> Result<Option<LeaseKey>, ()> {
+    ) -> Result<Option<Held>, ()> {
         if !self.is_alive(worker) {
             return Err(());
         }
@@ -173,7 +201,7 @@ impl Db {
             row.owner == Some(worker) && row.key().is_some_and(|k| k.claim_id == claim_id)
         };
         if let Some(row) = self.rows.iter().find(mine).filter(|_| resend) {
-            return Ok(row.key());
+            return Ok(row.held());
         }
         let Some((row, to)) =
             self.rows.iter_mut().find_map(|row| machine::claimed(&row.facts()).map(|to| (row, to)))
@@ -181,53 +209,90 @@ impl Db {
             return Ok(None);
         };
         row.apply(&to, Some((worker, claim_id)));
+        let nth = self.applied.entry(claim_id).or_default();
+        *nth += 1;
         row.counted += 1;
-        row.holder = row.key();
-        Ok(row.key())
+        row.holder = Some(Ticket { claim_id, nth: *nth });
+        Ok(row.held())
     }
 
+    /// What is accepted is written, right or wrong.
     pub(super) fn settle(
         &mut self,
-        guard: Guard,
+        (guard, flaw): (Guard, Option<Flaw>),
         sender: WorkerId,
-        key: &LeaseKey,
-        outcome: Outcome,
-    ) -> Result<Answer, BTreeSet<Wrong>> {
-        let alive = self.is_alive(sender);
-        let Some(row) = self.rows.iter_mut().find(|row| row.id == key.job) else {
-            return Ok(Answer::Lost);
+        held: &Held,
+        (outcome, in_lease): (Outcome, bool),
+    ) -> (Answer, BTreeSet<Wrong>) {
+        let mut wrong = BTreeSet::new();
+        let Some(row) = self.rows.iter_mut().find(|row| row.id == held.key.job) else {
+            return (Answer::Lost, wrong);
         };
-        match guard.fence(row, key, alive && row.owner == Some(sender)) {
-            Fence::Stale => return Ok(Answer::Lost),
-            Fence::Finished => return Ok(Answer::Already),
+        match guard.fence(row, &held.key, in_lease) {
+            Fence::Stale => return (Answer::Lost, wrong),
+            Fence::Finished => return (Answer::Already, wrong),
             Fence::Holds => {}
         }
-        let twice = (!self.finished.insert(*key)).then_some(Wrong::FinishedTwice);
-        let stale = (row.holder != Some(*key)).then_some(Wrong::StaleAccepted);
-        if twice.or(stale).is_some() {
-            return Err(twice.into_iter().chain(stale).collect());
+        if !self.finished.insert(held.ticket) {
+            wrong.insert(Wrong::FinishedTwice);
         }
+        if row.holder != Some(held.ticket) {
+            wrong.insert(Wrong::StaleAccepted);
+        }
+        let before = row.attempt;
         let to = machine::settled(&row.facts(), &outcome.of(row));
-        let owner = Some((sender, key.claim_id)).filter(|_| to.to.is_final());
+        let owner = Some((sender, held.key.claim_id)).filter(|_| to.to.is_final());
         row.apply(&to, owner);
+        if flaw == Some(Flaw::KeepsAttempts) {
+            row.attempt = before;
+        }
         row.holder = None;
         if outcome == Outcome::Released {
-            row.counted -= 1;
+            row.counted = row.counted.saturating_sub(1);
         }
-        Ok(Answer::Applied)
+        (Answer::Applied, wrong)
     }
 
     /// Whether the job runs under a worker without a lease.
-    pub(super) fn is_orphan(&self, job: usize) -> bool {
+    pub(super) fn is_orphan(&self, job: usize, flaw: Option<Flaw>) -> bool {
         let row = &self.rows[job];
-        row.state == State::Running && row.owner.is_none_or(|worker| !self.is_alive(worker))
+        let runs = match flaw {
+            Some(Flaw::NeverRescues) => false,
+            Some(Flaw::RescuesFinal) => row.owner.is_some(),
+            _ => row.state == State::Running,
+        };
+        runs && row.owner.is_none_or(|worker| !self.is_alive(worker))
     }
 
-    pub(super) fn rescue(&mut self, job: usize) {
+    pub(super) fn rescue(&mut self, job: usize, flaw: Option<Flaw>) {
         let row = &mut self.rows[job];
-        if let Some(to) = machine::rescued(&row.facts(), Rescue::WorkerLost) {
+        let mut facts = row.facts();
+        if flaw == Some(Flaw::RescuesFinal) {
+            facts.state = State::Running;
+        }
+        if let Some(to) = machine::rescued(&facts, Rescue::WorkerLost) {
             row.apply(&to, None);
             row.holder = None;
         }
+    }
+
+    /// Whether all jobs end once nothing goes wrong any more: every lease runs out, what is orphaned is rescued, and a fresh
+    /// worker takes job after job.
+    pub(super) fn drains(&self, guard: Guard, flaw: Option<Flaw>) -> bool {
+        let mut db = self.clone();
+        db.leases.iter_mut().for_each(|lease| lease.1 = false);
+        for job in 0..db.rows.len() {
+            if db.is_orphan(job, flaw) {
+                db.rescue(job, flaw);
+            }
+        }
+        let fresh = WorkerId::from_uuid(uuid::Uuid::max());
+        db.register(fresh);
+        for n in 0..db.rows.len() {
+            let claim_id = ClaimId::from_uuid(uuid::Uuid::from_u128(u128::MAX - n as u128));
+            let Ok(Some(held)) = db.claim(fresh, claim_id, false) else { break };
+            db.settle((guard, flaw), fresh, &held, (Outcome::Done, true));
+        }
+        db.rows.iter().all(|row| row.state.is_final())
     }
 }

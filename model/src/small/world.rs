@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use windlass_core::{ClaimId, LeaseKey, WorkerId};
 
-use super::store::{Answer, Db, Outcome, Wrong};
+use super::store::{Answer, Db, Held, Outcome, Wrong};
 
 /// On its way. Messages are delivered in any order; one that is lost is one whose delivery is put off for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,16 +25,18 @@ pub enum Message {
         /// Under which nonce.
         claim_id: ClaimId,
         /// The answer.
-        answer: Result<Option<LeaseKey>, ()>,
+        answer: Result<Option<Held>, ()>,
     },
     /// End an attempt.
     Settle {
         /// Who asks.
         from: WorkerId,
-        /// The fence.
-        key: LeaseKey,
+        /// The fence, and whose it is.
+        held: Held,
         /// How it ended.
         outcome: Outcome,
+        /// The lease was good when this was sent, for a guard that cares.
+        in_lease: bool,
     },
     /// What became of it.
     Settled {
@@ -61,9 +63,9 @@ pub struct Process {
     /// A claim without an answer.
     pub(super) claiming: Option<ClaimId>,
     /// A job whose handler runs.
-    pub(super) running: Option<LeaseKey>,
+    pub(super) running: Option<Held>,
     /// A settlement without an answer.
-    pub(super) settling: Option<(LeaseKey, Outcome)>,
+    pub(super) settling: Option<(Held, Outcome)>,
 }
 
 impl Process {
@@ -72,16 +74,18 @@ impl Process {
     }
 
     pub(super) fn knows(&self, key: &LeaseKey) -> bool {
-        self.running == Some(*key)
-            || self.settling.is_some_and(|(settling, _)| settling == *key)
+        self.running.is_some_and(|held| held.key == *key)
+            || self.settling.is_some_and(|(held, _)| held.key == *key)
             || self.claiming == Some(key.claim_id)
     }
 
     /// The message to send once more.
-    pub(super) fn unanswered(&self) -> Option<Message> {
+    pub(super) fn unanswered(&self, in_lease: bool) -> Option<Message> {
         let from = self.worker?;
         let claim = self.claiming.map(|claim_id| Message::Claim { from, claim_id, resend: true });
-        claim.or_else(|| self.settling.map(|(key, outcome)| Message::Settle { from, key, outcome }))
+        let settle =
+            self.settling.map(|(held, outcome)| Message::Settle { from, held, outcome, in_lease });
+        claim.or(settle)
     }
 }
 
@@ -123,9 +127,9 @@ impl World {
             Message::Claimed { to, claim_id, .. } => {
                 processes.iter().any(|p| p.worker == Some(*to) && p.claiming == Some(*claim_id))
             }
-            Message::Settled { to, key, .. } => processes
-                .iter()
-                .any(|p| p.worker == Some(*to) && p.settling.is_some_and(|(k, _)| k == *key)),
+            Message::Settled { to, key, .. } => processes.iter().any(|p| {
+                p.worker == Some(*to) && p.settling.is_some_and(|(held, _)| held.key == *key)
+            }),
         });
     }
 }
