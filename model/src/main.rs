@@ -6,21 +6,34 @@ use std::time::{Duration, Instant};
 use windlass_model::sim::{self, Mistake, Plan, Report};
 
 const USAGE: &str = "\
-windlass-model [--seed N | --seeds FROM..TO] [--trace] [--mistake NAME]
+windlass-model [--seed N | --seeds FROM..TO] [--trace] [--mistake NAME] [--deaths-only] [--per-mille N]
   --seed N          one seed (default 1)
   --seeds FROM..TO  all seeds from FROM up to and without TO
   --trace           print what happened, line by line
-  --mistake NAME    break a guard on purpose; the checker must see it";
+  --mistake NAME    break a guard on purpose; the checker must see it
+  --deaths-only     no trouble but processes that die one at a time
+  --per-mille N     faults per 1,000 calls, of each sort (default: as the seed says)";
 
 struct Args {
     from: u64,
     to: u64,
     trace: bool,
     mistake: Option<Mistake>,
+    deaths_only: bool,
+    per_mille: Option<u32>,
+}
+
+impl Args {
+    fn plan(&self, seed: u64) -> Plan {
+        let plan = if self.deaths_only { Plan::deaths_only(seed) } else { Plan::of(seed) };
+        let per_mille = self.per_mille.unwrap_or(plan.per_mille);
+        Plan { trace: self.trace, mistake: self.mistake, per_mille, ..plan }
+    }
 }
 
 fn parse(mut args: impl Iterator<Item = String>) -> Result<Args, String> {
-    let mut parsed = Args { from: 1, to: 2, trace: false, mistake: None };
+    let mut parsed =
+        Args { from: 1, to: 2, trace: false, mistake: None, deaths_only: false, per_mille: None };
     let number = |text: &str| text.parse::<u64>().map_err(|e| format!("`{text}`: {e}"));
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or_else(|| format!("`{arg}` needs a value"));
@@ -33,8 +46,16 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Args, String> {
                 let range = value()?;
                 let (from, to) = range.split_once("..").ok_or("expected FROM..TO")?;
                 (parsed.from, parsed.to) = (number(from)?, number(to)?);
+                if parsed.from >= parsed.to {
+                    return Err(format!("`{range}` holds no seed"));
+                }
             }
             "--trace" => parsed.trace = true,
+            "--deaths-only" => parsed.deaths_only = true,
+            "--per-mille" => {
+                let text = value()?;
+                parsed.per_mille = Some(text.parse().map_err(|e| format!("`{text}`: {e}"))?);
+            }
             "--mistake" => parsed.mistake = Some(value()?.parse()?),
             _ => return Err(format!("`{arg}` is not known")),
         }
@@ -47,7 +68,7 @@ fn tell(report: &Report) {
         println!("seed {}: {broken}", report.seed);
     }
     if !report.broken.is_empty() {
-        println!("repeat with: cargo run -p windlass-model -- --seed {} --trace", report.seed);
+        println!("repeat with: {}", report.command);
     }
 }
 
@@ -62,8 +83,7 @@ fn main() -> ExitCode {
     let begun = Instant::now();
     let (mut simulated, mut good) = (Duration::ZERO, true);
     for seed in args.from..args.to {
-        let plan = Plan { trace: args.trace, mistake: args.mistake, ..Plan::of(seed) };
-        match sim::run(&plan) {
+        match sim::run(&args.plan(seed)) {
             Ok(report) => {
                 simulated += report.simulated;
                 good &= report.broken.is_empty();

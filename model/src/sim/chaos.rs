@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::time::{Instant, sleep};
-use windlass_core::{Queue, QueueChange, Store};
+use windlass_core::{MemoryBackend, Queue, QueueChange, Store};
 
 use super::people;
 use super::process::Process;
@@ -17,7 +17,6 @@ pub(super) async fn reign(world: &Arc<World>, processes: &mut [Process]) {
     while Instant::now() < end && !world.is_broken() {
         sleep(Duration::from_millis(world.chance(|rng| rng.u64(100..12_000)))).await;
         let (lot, at) = world.chance(|rng| (rng.u32(0..100), rng.usize(0..processes.len())));
-        world.lock().checker.figures.faults += 1;
         if world.plan.deaths_only {
             die_alone(world, processes, at);
             continue;
@@ -31,6 +30,7 @@ pub(super) async fn reign(world: &Arc<World>, processes: &mut [Process]) {
             63..73 => cut_off(world, process),
             73..80 => {
                 world.line("a process restarts");
+                struck(world, "process restarted");
                 process.leave().await;
                 process.ensure(world);
             }
@@ -38,6 +38,10 @@ pub(super) async fn reign(world: &Arc<World>, processes: &mut [Process]) {
             _ => {}
         }
     }
+}
+
+fn struck(world: &World, sort: &'static str) {
+    world.lock().checker.figures.struck(sort);
 }
 
 /// One dies while all are alive; otherwise the one that is dead comes back.
@@ -53,7 +57,9 @@ fn die_alone(world: &Arc<World>, processes: &mut [Process], at: usize) {
 fn lose_lease(world: &World, process: &Process) {
     let Some(worker) = process.worker() else { return };
     world.line("a lease is lost");
-    world.step("deregister", |memory| memory.deregister(worker).now_or_never(), |_, _| {});
+    struck(world, "lease lost");
+    let leave = |memory: &MemoryBackend| memory.deregister(worker).now_or_never();
+    world.step("deregister", leave, |checker, _| checker.unleased(worker));
 }
 
 /// The store's clock goes ahead, mostly by more than a lease.
@@ -62,6 +68,7 @@ fn jump(world: &World) {
         if rng.bool() { LEASE.mul_f64(2.0 * rng.f64()) } else { Duration::from_secs(3_600) }
     });
     world.line(&format!("the clock jumps by {by:?}"));
+    struck(world, "clock jump");
     world.memory.advance(by);
 }
 
@@ -70,6 +77,7 @@ fn cut_off(world: &World, process: &Process) {
     let Some(handle) = process.handle() else { return };
     let time = Duration::from_millis(world.chance(|rng| rng.u64(500..25_000)));
     world.line(&format!("{} is cut off for {time:?}", handle.name()));
+    struck(world, "process cut off");
     handle.cut_off(Instant::now() + time);
 }
 

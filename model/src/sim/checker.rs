@@ -3,32 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::time::Instant;
 use windlass_core::{
-    AttemptOutcome, Cause, ClaimRequest, Event, EventBody, FailureKind, Inserted, JobId, JobRecord,
-    Lease, LeaseKey, NewJob, Settled, Settlement, State, Unique, WorkerId, machine,
+    AttemptOutcome, Cause, ClaimRequest, DEADLINE_GRACE, Event, EventBody, FailureKind, Inserted,
+    JobId, JobRecord, Lease, LeaseKey, NewJob, Record, Recorded, Settled, Settlement, State,
+    Unique, WorkerId, machine,
 };
 
+use super::figures::Figures;
 use super::unique::UniqueKeys;
-
-/// What a run counted.
-#[derive(Debug, Clone, Default)]
-#[allow(missing_docs, reason = "the names say it")]
-pub struct Figures {
-    pub jobs: u64,
-    pub completed: u64,
-    pub claims: u64,
-    pub finishes: u64,
-    pub stale_refused: u64,
-    pub repeated_known: u64,
-    pub rescues: u64,
-    pub runs: u64,
-    pub overlaps: u64,
-    pub faults: u64,
-    pub deaths: u64,
-    /// From the death of a process to the rescue of each of its jobs.
-    pub recoveries: Vec<Duration>,
-}
 
 /// What is known of a job from what happened to it.
 #[derive(Debug)]
@@ -41,8 +25,41 @@ struct Told {
     named: u32,
     holder: Option<LeaseKey>,
     worker: Option<WorkerId>,
+    /// When it was claimed, and how long the attempt may take.
+    since: Timestamp,
+    timeout: Option<Duration>,
     /// Handlers that run.
     running: BTreeSet<u64>,
+}
+
+impl Told {
+    fn new(state: State, at: Timestamp) -> Self {
+        Self {
+            state,
+            epoch: 0,
+            attempts: 0,
+            named: 0,
+            holder: None,
+            worker: None,
+            since: at,
+            timeout: None,
+            running: BTreeSet::new(),
+        }
+    }
+
+    fn is_late(&self, now: Timestamp) -> bool {
+        let most = self.timeout.map(|timeout| timeout + DEADLINE_GRACE);
+        most.is_some_and(|most| now.duration_since(self.since).unsigned_abs() >= most)
+    }
+}
+
+/// A run of a handler.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    job: JobId,
+    key: LeaseKey,
+    /// It returned a result.
+    well: bool,
 }
 
 /// Follows the store from outside and compares.
@@ -53,9 +70,14 @@ pub struct Checker {
     acknowledged: BTreeSet<JobId>,
     issued: BTreeSet<LeaseKey>,
     finished: BTreeSet<LeaseKey>,
+    /// Keys that hold nothing any more: settled, or taken away after an expiry.
+    ended: BTreeSet<LeaseKey>,
     unique: UniqueKeys,
-    /// Which job each run of a handler was for, and whether it returned well.
-    runs: BTreeMap<u64, (JobId, bool)>,
+    /// Until when each worker has a lease, by the store's clock.
+    leases: BTreeMap<WorkerId, Timestamp>,
+    runs: BTreeMap<u64, Run>,
+    /// Keys under which a handler ran.
+    ran: BTreeSet<LeaseKey>,
     dead: BTreeMap<WorkerId, Instant>,
     /// Claimed in the step at hand, and settled in it; each needs an answer that says so.
     claimed_now: BTreeSet<JobId>,
@@ -131,15 +153,10 @@ impl Checker {
         {
             self.wrong(format!("{id}: its unique key was held by {holder}"));
         }
-        let told = self.jobs.entry(id).or_insert(Told {
-            state: to,
-            epoch: 0,
-            attempts: 0,
-            named: 0,
-            holder: None,
-            worker: None,
-            running: BTreeSet::new(),
-        });
+        if cause == Cause::Rescued {
+            self.rescued(id, event.at, crash);
+        }
+        let told = self.jobs.entry(id).or_insert_with(|| Told::new(to, event.at));
         (told.state, told.named) = (to, attempt);
         self.touched.insert(id);
         match cause {
@@ -148,23 +165,44 @@ impl Checker {
                 self.figures.claims += 1;
                 told.epoch += 1;
                 told.attempts += 1;
-                (told.holder, told.worker) = (None, worker);
+                (told.holder, told.worker, told.since) = (None, worker, event.at);
                 self.claimed_now.insert(id);
             }
             Cause::Settled => drop(self.settled_now.insert(id)),
-            Cause::Rescued => {
-                self.figures.rescues += 1;
-                told.epoch += 1;
-                told.holder = None;
-                let death = told.worker.take().and_then(|worker| self.dead.get(&worker));
-                self.figures.recoveries.extend(death.filter(|_| crash).map(Instant::elapsed));
-            }
+            Cause::Rescued => told.epoch += 1,
             _ => {}
         }
     }
 
+    /// A job is taken from its worker, which must have lost its lease, or be late.
+    fn rescued(&mut self, id: JobId, now: Timestamp, crash: bool) {
+        self.figures.rescues += 1;
+        let Some(told) = self.jobs.get_mut(&id) else { return };
+        self.ended.extend(told.holder.take());
+        let worker = told.worker.take();
+        let in_lease = worker.and_then(|w| self.leases.get(&w)).is_some_and(|until| *until > now);
+        let due = if crash { !in_lease } else { told.is_late(now) };
+        let death = worker.and_then(|worker| self.dead.get(&worker));
+        self.figures.recoveries.extend(death.filter(|_| crash).map(Instant::elapsed));
+        if !due {
+            self.wrong(format!("{id}: taken from a worker that is in its lease and in time"));
+        }
+    }
+
+    /// A worker has a lease until then.
+    pub(super) fn leased(&mut self, worker: WorkerId, until: Timestamp) {
+        self.leases.insert(worker, until);
+    }
+
+    /// A worker has no lease any more.
+    pub(super) fn unleased(&mut self, worker: WorkerId) {
+        self.leases.remove(&worker);
+    }
+
     /// What a claim was answered.
     pub(super) fn claimed(&mut self, request: &ClaimRequest, leases: &[Lease]) {
+        // What it takes now: a request that came twice has taken twice, and is told of both when it is sent again.
+        let mut taken = Vec::new();
         for lease in leases {
             let key = lease.key;
             let fresh = self.claimed_now.remove(&key.job);
@@ -178,7 +216,8 @@ impl Checker {
                 }
                 continue;
             }
-            told.holder = Some(key);
+            taken.push(lease);
+            (told.holder, told.timeout) = (Some(key), lease.timeout);
             let epoch = told.epoch;
             if key.epoch.0 != epoch || key.claim_id != request.claim_id || !self.issued.insert(key)
             {
@@ -186,13 +225,13 @@ impl Checker {
             }
         }
         for slots in &request.queues {
-            let given = leases.iter().filter(|lease| lease.queue == slots.queue).count();
+            let given = taken.iter().filter(|lease| lease.queue == slots.queue).count();
             if given > slots.limit as usize {
                 self.wrong(format!("{given} jobs of `{}`, asked {}", slots.queue, slots.limit));
             }
         }
         for slots in &request.kinds {
-            let given = leases.iter().filter(|lease| lease.kind == slots.kind).count();
+            let given = taken.iter().filter(|lease| lease.kind == slots.kind).count();
             if slots.limit.is_some_and(|limit| given > limit as usize) {
                 self.wrong(format!("{given} jobs of kind `{}`: more than asked", slots.kind));
             }
@@ -222,6 +261,7 @@ impl Checker {
             return self.wrong(format!("{}: settled, but never inserted", key.job));
         };
         let holder = told.holder.take();
+        self.ended.insert(key);
         if matches!(settlement.outcome, AttemptOutcome::Snoozed { .. } | AttemptOutcome::Released) {
             told.attempts = told.attempts.saturating_sub(1);
         }
@@ -232,7 +272,7 @@ impl Checker {
             self.figures.completed += 1;
             let run = std::str::from_utf8(&result.bytes).ok().and_then(|text| text.parse().ok());
             let run = run.and_then(|run: u64| self.runs.get(&run));
-            if run != Some(&(key.job, true)) {
+            if run.is_none_or(|run| !run.well || run.key != key) {
                 self.wrong(format!("{}: completed with the result of {run:?}", key.job));
             }
         }
@@ -255,21 +295,49 @@ impl Checker {
         }
     }
 
-    /// A handler begins.
-    pub(super) fn run_begins(&mut self, run: u64, job: JobId) {
+    /// What records of running jobs were answered.
+    pub(super) fn recorded(&mut self, records: &[Record], answers: &[Recorded]) {
+        for (record, answer) in records.iter().zip(answers) {
+            let job = record.key.job;
+            let holds = self.jobs.get(&job).is_some_and(|told| told.holder == Some(record.key));
+            match answer {
+                Recorded::Applied if !holds => {
+                    self.wrong(format!("{job}: a stale record was accepted"));
+                }
+                Recorded::Lost if holds => self.wrong(format!("{job}: its own record was refused")),
+                Recorded::Lost => self.figures.stale_records_refused += 1,
+                _ => {}
+            }
+        }
+    }
+
+    /// A handler begins, under a key that a claim gave its process.
+    pub(super) fn run_begins(&mut self, number: u64, job: JobId, key: Option<LeaseKey>) {
         self.figures.runs += 1;
-        self.runs.insert(run, (job, false));
+        let Some(key) = key.filter(|key| self.issued.contains(key)) else {
+            return self.wrong(format!("{job}: runs without a claim"));
+        };
+        if !self.ran.insert(key) {
+            self.wrong(format!("{job}: epoch {} runs twice", key.epoch.0));
+        }
+        self.runs.insert(number, Run { job, key, well: false });
         let Some(told) = self.jobs.get_mut(&job) else { return };
         self.figures.overlaps += u64::from(!told.running.is_empty());
-        told.running.insert(run);
+        told.running.insert(number);
+        // All but one of those at work have lost the job by now, each in a way that is allowed.
+        let runs = told.running.iter().filter_map(|run| self.runs.get(run));
+        let owners = runs.filter(|run| !self.ended.contains(&run.key)).count();
+        if owners > 1 {
+            self.wrong(format!("{job}: runs twice at once, and nobody lost it"));
+        }
     }
 
     /// A handler has ended; `well` when it returned a result.
-    pub(super) fn run_ends(&mut self, run: u64, well: bool) {
-        let Some((job, good)) = self.runs.get_mut(&run) else { return };
-        *good = well;
-        if let Some(told) = self.jobs.get_mut(job) {
-            told.running.remove(&run);
+    pub(super) fn run_ends(&mut self, number: u64, well: bool) {
+        let Some(run) = self.runs.get_mut(&number) else { return };
+        run.well = well;
+        if let Some(told) = self.jobs.get_mut(&run.job) {
+            told.running.remove(&number);
         }
     }
 
@@ -312,20 +380,5 @@ impl Checker {
     }
 }
 
-impl Figures {
-    /// Adds those of another run.
-    pub fn add(&mut self, other: &Self) {
-        self.jobs += other.jobs;
-        self.completed += other.completed;
-        self.claims += other.claims;
-        self.finishes += other.finishes;
-        self.stale_refused += other.stale_refused;
-        self.repeated_known += other.repeated_known;
-        self.rescues += other.rescues;
-        self.runs += other.runs;
-        self.overlaps += other.overlaps;
-        self.faults += other.faults;
-        self.deaths += other.deaths;
-        self.recoveries.extend_from_slice(&other.recoveries);
-    }
-}
+#[cfg(test)]
+mod tests;

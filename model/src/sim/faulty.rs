@@ -1,11 +1,12 @@
 //! The layer between a process and the store: a network that delays, loses and doubles, and an end to it when the process dies.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::future::pending;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use windlass_core::{
@@ -18,18 +19,18 @@ use windlass_core::{
 
 use super::World;
 use super::mistake::{self, now};
+use super::world::LEASE;
 
 /// A handle on the store for one process or person.
 pub struct Faulty {
-    world: Arc<World>,
-    name: String,
-    dead: CancellationToken,
-    cut_off: Mutex<Option<Instant>>,
+    road: Arc<Road>,
+    /// The key that a claim gave this process for each attempt.
+    given: Mutex<BTreeMap<(JobId, u32), LeaseKey>>,
 }
 
 impl fmt::Debug for Faulty {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Faulty").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Faulty").field("name", &self.road.name).finish_non_exhaustive()
     }
 }
 
@@ -50,6 +51,9 @@ struct Fate {
     silent: bool,
 }
 
+/// Longer than any call takes without a fault.
+const USUAL: Duration = Duration::from_millis(4);
+
 impl Fate {
     fn draw(rng: &mut fastrand::Rng, per_mille: u32) -> Self {
         let ms = Duration::from_millis;
@@ -65,28 +69,29 @@ impl Fate {
     }
 }
 
-impl Faulty {
-    pub(super) fn new(world: Arc<World>, name: String) -> Self {
-        Self { world, name, dead: CancellationToken::new(), cut_off: Mutex::default() }
+/// Why a call has no answer.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    Dead,
+    Lost { silent: bool },
+}
+
+/// Between a process and the store.
+struct Road {
+    world: Arc<World>,
+    name: String,
+    dead: CancellationToken,
+    cut_off: Mutex<Option<Instant>>,
+}
+
+impl Road {
+    fn struck(&self, sort: &'static str) {
+        self.world.lock().checker.figures.struck(sort);
     }
 
-    pub(super) fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Nothing is heard of this process from here on.
-    pub(super) fn kill(&self) {
-        self.dead.cancel();
-    }
-
-    /// Returns when the process has died.
-    pub(super) async fn dead(&self) {
-        self.dead.cancelled().await;
-    }
-
-    /// Nothing comes through until then.
-    pub(super) fn cut_off(&self, until: Instant) {
-        *self.cut_off.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+    fn fate(&self) -> Fate {
+        let per_mille = if self.world.is_healed() { 0 } else { self.world.plan.per_mille };
+        self.world.chance(|rng| Fate::draw(rng, per_mille))
     }
 
     fn until(&self) -> Option<Instant> {
@@ -104,9 +109,100 @@ impl Faulty {
         };
         tokio::select! {
             biased;
-            () = self.dead() => false,
+            () = self.dead.cancelled() => false,
             () = road => true,
         }
+    }
+
+    /// There and back.
+    async fn go<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        fate: Fate,
+        apply: Arc<impl Fn(&World) -> Result<T> + Send + Sync + 'static>,
+    ) -> std::result::Result<Result<T>, End> {
+        if !self.goes_on(fate.before).await {
+            // On its way already, it may get there all the same.
+            if self.world.chance(fastrand::Rng::bool) {
+                self.later(name, "request after its sender's death", fate.after, apply);
+            }
+            return Err(End::Dead);
+        }
+        if fate.before > USUAL {
+            self.struck("request delayed");
+        }
+        if fate.lost {
+            self.struck("request lost");
+            return Err(End::Lost { silent: fate.silent });
+        }
+        if let Some(time) = fate.again {
+            self.later(name, "request doubled", time, apply.clone());
+        }
+        let answer = apply(&self.world);
+        if !self.goes_on(fate.after).await {
+            return Err(End::Dead);
+        }
+        if fate.after > USUAL {
+            self.struck("reply delayed");
+        }
+        if fate.unheard {
+            self.struck("reply lost");
+            return Err(End::Lost { silent: fate.silent });
+        }
+        Ok(answer)
+    }
+
+    /// The same call once more, whatever has become of its sender by then.
+    fn later<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        sort: &'static str,
+        time: Duration,
+        apply: Arc<impl Fn(&World) -> Result<T> + Send + Sync + 'static>,
+    ) {
+        let (world, who) = (self.world.clone(), self.name.clone());
+        tokio::spawn(async move {
+            sleep(time).await;
+            world.line(&format!("{who}: {name} comes late"));
+            world.lock().checker.figures.struck(sort);
+            drop(apply(&world));
+        });
+    }
+}
+
+impl Faulty {
+    pub(super) fn new(world: Arc<World>, name: String) -> Self {
+        let (dead, cut_off) = (CancellationToken::new(), Mutex::default());
+        Self { road: Arc::new(Road { world, name, dead, cut_off }), given: Mutex::default() }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.road.name
+    }
+
+    fn world(&self) -> &World {
+        &self.road.world
+    }
+
+    /// Nothing is heard of this process from here on.
+    pub(super) fn kill(&self) {
+        self.road.dead.cancel();
+    }
+
+    /// Returns when the process has died.
+    pub(super) async fn dead(&self) {
+        self.road.dead.cancelled().await;
+    }
+
+    /// Nothing comes through until then.
+    pub(super) fn cut_off(&self, until: Instant) {
+        *self.road.cut_off.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+    }
+
+    /// The key that a claim gave this process last for an attempt.
+    pub(super) fn key(&self, job: JobId, attempt: u32) -> Option<LeaseKey> {
+        let given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        given.get(&(job, attempt)).copied()
     }
 
     fn unavailable(during: &'static str) -> Error {
@@ -118,35 +214,28 @@ impl Faulty {
         name: &'static str,
         apply: impl Fn(&World) -> Result<T> + Send + Sync + 'static,
     ) -> Result<T> {
-        if self.dead.is_cancelled() {
+        if self.road.dead.is_cancelled() {
             return Err(Error::Closed("sim"));
         }
-        self.world.line(&format!("{}: {name}", self.name));
-        let healed = self.world.is_healed();
-        let per_mille = if healed { 0 } else { self.world.plan.per_mille };
-        let fate = self.world.chance(|rng| Fate::draw(rng, per_mille));
-        let apply = Arc::new(apply);
-        if !self.goes_on(fate.before).await {
-            // On its way already, it may get there all the same.
-            if self.world.chance(fastrand::Rng::bool) {
-                self.later(name, fate.after, apply);
+        self.world().line(&format!("{}: {name}", self.name()));
+        let (road, fate) = (self.road.clone(), self.road.fate());
+        // In a task of its own: what was sent is on its way, even if the caller waits no longer.
+        let answer = tokio::spawn(async move { road.go(name, fate, Arc::new(apply)).await });
+        match answer.await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(End::Dead)) => Err(Error::Closed("sim")),
+            Ok(Err(End::Lost { silent })) => {
+                let how = if silent { " silently" } else { "" };
+                self.world().line(&format!("{}: {name} lost{how}", self.name()));
+                if silent {
+                    self.dead().await;
+                    return Err(Error::Closed("sim"));
+                }
+                Err(Self::unavailable(name))
             }
-            return Err(Error::Closed("sim"));
+            Err(ended) if ended.is_panic() => std::panic::resume_unwind(ended.into_panic()),
+            Err(_) => Err(Error::Closed("sim")),
         }
-        if fate.lost {
-            return self.fail(name, "lost", fate.silent).await;
-        }
-        if let Some(time) = fate.again {
-            self.later(name, time, apply.clone());
-        }
-        let answer = apply(&self.world);
-        if !self.goes_on(fate.after).await {
-            return Err(Error::Closed("sim"));
-        }
-        if fate.unheard {
-            return self.fail(name, "unheard", fate.silent).await;
-        }
-        answer
     }
 
     /// A call of which the checker sees only what it does to jobs.
@@ -158,73 +247,97 @@ impl Faulty {
         self.call(name, move |world| world.step(name, &apply, |_, _| {})).await
     }
 
-    async fn fail<T>(&self, name: &'static str, how: &str, silent: bool) -> Result<T> {
-        self.world.line(&format!(
-            "{}: {name} {how}{}",
-            self.name,
-            if silent { " silently" } else { "" }
-        ));
-        self.world.lock().checker.figures.faults += 1;
-        if silent {
-            tokio::select! {
-                biased;
-                () = self.dead() => return Err(Error::Closed("sim")),
-                () = pending() => {}
-            }
+    /// Waits for a hint, which may be lost or false.
+    async fn hint(&self, queues: &[QueueName], timeout: Duration) -> Result<Wake> {
+        let fate = self.road.fate();
+        if fate.lost {
+            self.road.struck("wait failed");
+            return Err(Self::unavailable("wait"));
         }
-        Err(Self::unavailable(name))
+        if fate.unheard {
+            self.road.struck("hint lost");
+            sleep(timeout).await;
+            return Ok(Wake::Timeout);
+        }
+        let wake = self.world().memory.wait(queues, fate.again.unwrap_or(timeout).min(timeout));
+        let wake = wake.await?;
+        if fate.again.is_some() && wake == Wake::Timeout {
+            self.road.struck("false hint");
+            return Ok(Wake::Hint);
+        }
+        self.road.goes_on(fate.after).await;
+        Ok(wake)
     }
+}
 
-    /// The same call once more, whatever has become of its sender by then.
-    fn later<T: Send + 'static>(
-        &self,
-        name: &'static str,
-        time: Duration,
-        apply: Arc<impl Fn(&World) -> Result<T> + Send + Sync + 'static>,
-    ) {
-        let (world, who) = (self.world.clone(), self.name.clone());
-        tokio::spawn(async move {
-            sleep(time).await;
-            world.line(&format!("{who}: {name} comes late"));
-            world.lock().checker.figures.faults += 1;
-            drop(apply(&world));
-        });
-    }
+fn lease_end(world: &World, lease: Duration) -> Timestamp {
+    world.memory.now().saturating_add(lease).unwrap_or(Timestamp::MAX)
 }
 
 #[async_trait]
 impl Queue for Faulty {
     async fn register(&self, info: &WorkerInfo) -> Result<WorkerLease> {
         let info = info.clone();
-        self.pass("register", move |memory| now(memory.register(&info))).await
+        self.call("register", move |world| {
+            let until = lease_end(world, info.lease);
+            world.step(
+                "register",
+                |memory| now(memory.register(&info)),
+                |checker, answer| {
+                    if answer.is_ok() {
+                        checker.leased(info.id, until);
+                    }
+                },
+            )
+        })
+        .await
     }
 
     async fn heartbeat(&self, worker: WorkerId, owned: &[LeaseKey]) -> Result<Heartbeat> {
         let owned = owned.to_vec();
-        self.pass("heartbeat", move |memory| now(memory.heartbeat(worker, &owned))).await
+        self.call("heartbeat", move |world| {
+            let until = lease_end(world, LEASE);
+            world.step(
+                "heartbeat",
+                |memory| now(memory.heartbeat(worker, &owned)),
+                |checker, answer| {
+                    if let Ok(Heartbeat::Alive { .. }) = answer {
+                        checker.leased(worker, until);
+                    }
+                },
+            )
+        })
+        .await
     }
 
     async fn deregister(&self, worker: WorkerId) -> Result<()> {
-        self.pass("deregister", move |memory| now(memory.deregister(worker))).await
+        self.call("deregister", move |world| {
+            let leave = |memory: &MemoryBackend| now(memory.deregister(worker));
+            world.step("deregister", leave, |checker, _| checker.unleased(worker))
+        })
+        .await
     }
 
     async fn claim(&self, request: &ClaimRequest) -> Result<Claimed> {
         let request = request.clone();
-        let mistake = self.world.plan.mistake;
-        self.call("claim", move |world| {
+        let mistake = self.world().plan.mistake;
+        let claimed = self.call("claim", move |world| {
             let claim = |memory: &_| mistake::claim(mistake, memory, &request);
             world.step("claim", claim, |checker, answer| {
                 if let Ok(claimed) = answer {
                     checker.claimed(&request, &claimed.leases);
                 }
             })
-        })
-        .await
+        });
+        let claimed = claimed.await?;
+        let keys = claimed.leases.iter().map(|lease| ((lease.key.job, lease.attempt), lease.key));
+        self.given.lock().unwrap_or_else(PoisonError::into_inner).extend(keys);
+        Ok(claimed)
     }
 
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>> {
         let settlements = settlements.to_vec();
-        let mistake = self.world.plan.mistake;
+        let mistake = self.world().plan.mistake;
         self.call("settle", move |world| {
             for settlement in &settlements {
                 world.lock().checker.sent(&settlement.follow_ups);
@@ -241,11 +354,20 @@ impl Queue for Faulty {
 
     async fn record(&self, records: &[Record]) -> Result<Vec<Recorded>> {
         let records = records.to_vec();
-        self.pass("record", move |memory| now(memory.record(&records))).await
+        let mistake = self.world().plan.mistake;
+        self.call("record", move |world| {
+            let record = |memory: &_| mistake::record(mistake, memory, &records);
+            world.step("record", record, |checker, answer| {
+                if let Ok(answers) = answer {
+                    checker.recorded(&records, answers);
+                }
+            })
+        })
+        .await
     }
 
     async fn maintain(&self, limit: u32) -> Result<Maintained> {
-        let mistake = self.world.plan.mistake;
+        let mistake = self.world().plan.mistake;
         self.pass("maintain", move |memory| mistake::maintain(mistake, memory, limit)).await
     }
 
@@ -253,7 +375,7 @@ impl Queue for Faulty {
         tokio::select! {
             biased;
             () = self.dead() => Err(Error::Closed("sim")),
-            wake = self.world.memory.wait(queues, timeout) => wake,
+            wake = self.hint(queues, timeout) => wake,
         }
     }
 }
@@ -262,8 +384,8 @@ impl Queue for Faulty {
 impl Store for Faulty {
     async fn insert(&self, jobs: &[NewJob]) -> Result<Vec<Inserted>> {
         let jobs = jobs.to_vec();
-        self.world.lock().checker.sent(&jobs);
-        let mistake = self.world.plan.mistake;
+        self.world().lock().checker.sent(&jobs);
+        let mistake = self.world().plan.mistake;
         self.pass("insert", move |memory| mistake::insert(mistake, memory, &jobs)).await
     }
 
@@ -300,7 +422,7 @@ impl Store for Faulty {
     }
 
     async fn watch(&self, after: Option<Position>, timeout: Duration) -> Result<()> {
-        self.world.memory.watch(after, timeout).await
+        self.world().memory.watch(after, timeout).await
     }
 
     async fn append(&self, id: JobId, notes: &[Note]) -> Result<()> {
@@ -355,15 +477,15 @@ impl Backend for Faulty {
     }
 
     fn capabilities(&self) -> Capabilities {
-        self.world.memory.capabilities()
+        self.world().memory.capabilities()
     }
 
     fn limits(&self) -> &Limits {
-        self.world.memory.limits()
+        self.world().memory.limits()
     }
 
     fn storage(&self) -> Arc<dyn Storage> {
-        self.world.memory.storage()
+        self.world().memory.storage()
     }
 
     async fn ping(&self) -> Result<()> {

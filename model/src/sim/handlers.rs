@@ -70,7 +70,8 @@ impl<'a> Run<'a> {
     fn begin(cx: &'a Context<Scene>, slow: bool) -> Self {
         let scene = cx.state();
         let number = scene.world.next_run();
-        scene.world.lock().checker.run_begins(number, cx.job_id());
+        let key = scene.handle.key(cx.job_id(), cx.attempt());
+        scene.world.lock().checker.run_begins(number, cx.job_id(), key);
         let queue = cx.queue().to_string();
         let limit = if queue == "main" { MAIN } else { SIDE };
         scene.count(&queue, limit, 1);

@@ -7,8 +7,8 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use windlass_core::{
     AttemptOutcome, Change, ChangeRequest, ClaimRequest, Claimed, Error, Failure, FailureKind,
-    Inserted, JobFilter, JobId, JobQuery, JobRecord, LeaseKey, Maintained, MemoryBackend, NewJob,
-    Queue, Result, Selector, Settled, Settlement, State, Store,
+    Inserted, JobFilter, JobId, JobQuery, JobRecord, Lease, LeaseKey, Maintained, MemoryBackend,
+    NewJob, Queue, Record, Recorded, Result, Selector, Settled, Settlement, State, Store,
 };
 
 /// A guard that is broken.
@@ -30,11 +30,17 @@ pub enum Mistake {
     ClaimsTooMuch,
     /// Jobs of lost workers are not taken from them.
     NeverRescues,
+    /// Jobs are taken from workers that are alive.
+    RescuesEarly,
+    /// A record is accepted from whoever sends it.
+    RecordsStale,
+    /// A claim that is sent again gets a job that runs under another.
+    GivesOthersJobs,
 }
 
 impl Mistake {
     /// Every mistake.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::AcceptsStale,
         Self::ForgetsEpoch,
         Self::FreesKeyEarly,
@@ -43,6 +49,9 @@ impl Mistake {
         Self::RevivesFinal,
         Self::ClaimsTooMuch,
         Self::NeverRescues,
+        Self::RescuesEarly,
+        Self::RecordsStale,
+        Self::GivesOthersJobs,
     ];
 }
 
@@ -104,7 +113,29 @@ pub(super) fn claim(
             slots.limit += 1;
         }
     }
-    now(memory.claim(&request))
+    let mut claimed = now(memory.claim(&request))?;
+    if mistake == Some(Mistake::GivesOthersJobs) && request.resend && claimed.leases.is_empty() {
+        let running = JobQuery::from(JobFilter::default().states([State::Running]));
+        let others = now(memory.list(&running))?.items;
+        let lease = others.first().and_then(|job| {
+            let claim_id = request.claim_id;
+            Some(Lease::of(job, LeaseKey { job: job.id, epoch: job.epoch, claim_id }))
+        });
+        claimed.leases.extend(lease);
+    }
+    Ok(claimed)
+}
+
+pub(super) fn record(
+    mistake: Option<Mistake>,
+    memory: &MemoryBackend,
+    records: &[Record],
+) -> Result<Vec<Recorded>> {
+    let mut answers = now(memory.record(records))?;
+    if mistake == Some(Mistake::RecordsStale) {
+        answers.fill(Recorded::Applied);
+    }
+    Ok(answers)
 }
 
 pub(super) fn settle(
@@ -162,6 +193,11 @@ pub(super) fn maintain(
         };
         if !now(memory.list(&running))?.items.iter().all(is_alive) {
             return Ok(Maintained::default());
+        }
+    }
+    if mistake == Some(Mistake::RescuesEarly) {
+        for worker in now(memory.workers())?.into_iter().take(1) {
+            now(memory.deregister(worker.id))?;
         }
     }
     now(memory.maintain(limit))

@@ -11,19 +11,22 @@
 mod chaos;
 mod checker;
 mod faulty;
+mod figures;
 mod handlers;
 mod mistake;
 mod people;
 mod process;
 mod trace;
 mod unique;
+mod watch;
 mod world;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-pub use self::checker::{Checker, Figures};
+pub use self::checker::Checker;
 pub use self::faulty::Faulty;
+pub use self::figures::Figures;
 pub use self::mistake::Mistake;
 pub use self::world::{Plan, World};
 
@@ -32,6 +35,8 @@ pub use self::world::{Plan, World};
 pub struct Report {
     /// Its seed.
     pub seed: u64,
+    /// What runs it again.
+    pub command: String,
     /// Time that passed inside.
     pub simulated: Duration,
     /// The hash of its trace.
@@ -55,6 +60,7 @@ pub fn run(plan: &Plan) -> std::io::Result<Report> {
     fastrand::seed(plan.seed);
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
+    let _watch = watch::Watch::new(plan);
     let report = runtime.block_on(async {
         let world = Arc::new(World::new(plan));
         world.live().await;

@@ -80,7 +80,10 @@ impl Process {
     pub(super) fn kill(&mut self, world: &World) {
         let Some((handle, running)) = self.alive.take() else { return };
         world.line(&format!("{} dies", handle.name()));
-        world.lock().checker.died(running.id());
+        let mut inner = world.lock();
+        inner.checker.died(running.id());
+        inner.checker.figures.struck("process killed");
+        drop(inner);
         handle.kill();
         running.shutdown_now();
     }

@@ -70,6 +70,24 @@ impl Plan {
         Self { per_mille: 0, deaths_only: true, ..Self::of(seed) }
     }
 
+    /// What runs this very plan again, with its trace.
+    #[must_use]
+    pub fn command(&self) -> String {
+        let mut text = format!("cargo run -p windlass-model -- --seed {}", self.seed);
+        let usual =
+            if self.deaths_only { Self::deaths_only(self.seed) } else { Self::of(self.seed) };
+        if self.deaths_only {
+            text += " --deaths-only";
+        }
+        if self.per_mille != usual.per_mille {
+            text += &format!(" --per-mille {}", self.per_mille);
+        }
+        if let Some(mistake) = self.mistake {
+            text += &format!(" --mistake {mistake:?}");
+        }
+        text + " --trace"
+    }
+
     /// The longest time from the death of a process to the rescue of its jobs: lease, grace and one sweep.
     pub const RECOVERY: Duration =
         Duration::from_secs(LEASE.as_secs() + GRACE.as_secs() + SWEEP.as_secs());
@@ -207,7 +225,11 @@ impl World {
             let _ = self.memory.configure_queue(&queue, &change).await;
         }
         for person in producers.into_iter().chain([operator]) {
-            let _ = person.await;
+            if let Err(error) = person.await
+                && error.is_panic()
+            {
+                std::panic::resume_unwind(error.into_panic());
+            }
         }
         sleep(LEASE + GRACE + SWEEP + SLACK).await;
         let stuck = self.stuck().await;
@@ -253,6 +275,7 @@ impl World {
         let inner = self.lock();
         Report {
             seed: self.plan.seed,
+            command: self.plan.command(),
             simulated: self.begun.elapsed(),
             hash: inner.trace.hash,
             figures: inner.checker.figures.clone(),
