@@ -5,10 +5,11 @@
 //! - **Positions** of events. They are opaque; only the order of one job's events counts, and none across jobs.
 //! - **The order of sets**: jobs rescued, workers, and the keys that a heartbeat names.
 //! - **The row of a worker that has left**: it may stay until the next maintenance, which then counts it. Whether its id, or that of an expired
-//!   worker that maintenance removed, could be registered once more is not asked, nor what a heartbeat says of keys that another worker claimed: no worker does either.
+//!   worker that maintenance removed, could be registered once more is not asked: no worker does it.
 //! - **A unique key whose holder's worker has left**: whether it is free before the holder is rescued. Maintenance comes first, so
 //!   that nobody is asked.
 //! - **Kind and queue in one job's history** after a replacement: those of then, or those of now. In the feed of all jobs they are those of then.
+//! - **Notes of a removed job** in the feed: they may go with it or stay.
 //! - **Texts** of errors that name the backend or one of several full queues, why a settlement is refused, and the words in which a rescue says why.
 
 use std::collections::BTreeMap;
@@ -16,8 +17,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use windlass_core::{
-    AttemptError, Claimed, Error, Event, EventBody, FailureKind, Heartbeat, JobId, JobRecord,
-    Maintained, Result, Settled, Stats, WorkerRecord,
+    AttemptError, Changed, Claimed, Error, Event, EventBody, FailureKind, Heartbeat, Inserted,
+    JobId, JobRecord, Maintained, Page, Pruned, Recorded, Result, Settled, Stats, WorkerRecord,
 };
 
 /// Far above the time between the same call on two backends, on a busy machine as well, and far below every span that is long.
@@ -27,6 +28,17 @@ pub const SLACK: Duration = Duration::from_secs(25);
 pub trait Align {
     /// What is left of the difference is real.
     fn align(&mut self, to: &Self);
+
+    /// Counts what the answer says: a comparison of answers that never say anything proves nothing.
+    fn tell(&self, _: &mut Seen) {}
+}
+
+/// How often each sort of answer came.
+pub type Seen = BTreeMap<&'static str, u64>;
+
+/// Counts one sort of answer, if it came.
+fn saw(seen: &mut Seen, what: &'static str, came: bool) {
+    *seen.entry(what).or_default() += u64::from(came);
 }
 
 fn time(mine: &mut Timestamp, to: Timestamp) {
@@ -61,6 +73,70 @@ impl<T: Align> Align for Vec<T> {
     fn align(&mut self, to: &Self) {
         pairs(self, to);
     }
+
+    fn tell(&self, seen: &mut Seen) {
+        self.iter().for_each(|item| item.tell(seen));
+    }
+}
+
+impl<T: Align> Align for Option<T> {
+    fn align(&mut self, to: &Self) {
+        if let (Some(mine), Some(to)) = (self, to) {
+            mine.align(to);
+        }
+    }
+}
+
+impl Align for Page<JobRecord> {
+    fn align(&mut self, to: &Self) {
+        self.items.align(&to.items);
+    }
+
+    fn tell(&self, seen: &mut Seen) {
+        saw(seen, "a page with more after it", self.next.is_some());
+    }
+}
+
+impl Align for Pruned {
+    fn align(&mut self, _: &Self) {
+        self.blobs.sort_unstable();
+    }
+
+    fn tell(&self, seen: &mut Seen) {
+        saw(seen, "jobs pruned", self.jobs > 0);
+        saw(seen, "blobs to delete", !self.blobs.is_empty());
+    }
+}
+
+impl Align for Inserted {
+    fn align(&mut self, _: &Self) {}
+
+    fn tell(&self, seen: &mut Seen) {
+        let what = match self {
+            Self::New(_) => "inserted",
+            Self::Duplicate { .. } => "a duplicate",
+            Self::Replaced { .. } => "replaced",
+            Self::Rejected { .. } => "rejected",
+        };
+        saw(seen, what, true);
+    }
+}
+
+impl Align for Recorded {
+    fn align(&mut self, _: &Self) {}
+
+    fn tell(&self, seen: &mut Seen) {
+        saw(seen, "recorded", *self == Self::Applied);
+        saw(seen, "a stale record refused", *self == Self::Lost);
+    }
+}
+
+impl Align for Changed {
+    fn align(&mut self, _: &Self) {}
+
+    fn tell(&self, seen: &mut Seen) {
+        saw(seen, "changed", self.count > 0);
+    }
 }
 
 impl Align for JobRecord {
@@ -87,6 +163,10 @@ impl Align for Claimed {
             time(&mut mine.due_at, to.due_at);
         }
     }
+
+    fn tell(&self, seen: &mut Seen) {
+        saw(seen, "claimed", !self.leases.is_empty());
+    }
 }
 
 impl Align for Maintained {
@@ -96,6 +176,11 @@ impl Align for Maintained {
             self.rescued.clone_from(&to.rescued);
         }
         span(&mut self.next_due, to.next_due);
+    }
+
+    fn tell(&self, seen: &mut Seen) {
+        saw(seen, "promoted", self.promoted > 0);
+        saw(seen, "rescued", !self.rescued.is_empty());
     }
 }
 
@@ -111,6 +196,17 @@ impl Align for Heartbeat {
             lost.sort_unstable();
             cancel.sort_unstable();
             orphaned.sort_unstable();
+        }
+    }
+
+    fn tell(&self, seen: &mut Seen) {
+        match self {
+            Self::Alive { lost, cancel, orphaned } => {
+                saw(seen, "a lost key", !lost.is_empty());
+                saw(seen, "a cancelled key", !cancel.is_empty());
+                saw(seen, "an orphaned key", !orphaned.is_empty());
+            }
+            _ => saw(seen, "an expired worker", true),
         }
     }
 }
@@ -151,6 +247,17 @@ impl Align for Settled {
             mine.clone_from(to);
         }
     }
+
+    fn tell(&self, seen: &mut Seen) {
+        let what = match self {
+            Self::Applied { .. } => "settled",
+            Self::Already { .. } => "settled before",
+            Self::Lost => "a stale settlement refused",
+            Self::Refused { .. } => "a settlement refused",
+            _ => "another settlement",
+        };
+        saw(seen, what, true);
+    }
 }
 
 /// Nothing in it may differ.
@@ -161,15 +268,7 @@ macro_rules! exact {
         }
     )*};
 }
-exact!(
-    (),
-    windlass_core::Inserted,
-    windlass_core::Recorded,
-    windlass_core::WorkerLease,
-    windlass_core::QueueSettings,
-    windlass_core::Changed,
-    windlass_core::Pruned
-);
+exact!((), bool, windlass_core::WorkerLease, windlass_core::QueueSettings);
 
 /// The events of each job in order.
 pub fn by_job(events: Vec<Event>) -> Vec<Event> {
@@ -187,6 +286,16 @@ fn said(error: &Error) -> String {
         Error::Backend { during, .. } => format!("failed during {during}"),
         Error::QueueFull { .. } => "a queue is full".to_owned(),
         other => other.to_string(),
+    }
+}
+
+/// Counts what an answer says.
+pub(super) fn tell<T: Align>(answer: &Result<T>, seen: &mut Seen) {
+    match answer {
+        Ok(answer) => answer.tell(seen),
+        Err(Error::QueueFull { .. }) => saw(seen, "a full queue", true),
+        Err(Error::WorkerExpired { .. }) => saw(seen, "a worker without a lease", true),
+        Err(_) => saw(seen, "another error", true),
     }
 }
 

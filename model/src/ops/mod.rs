@@ -7,6 +7,7 @@
 pub mod compare;
 pub mod op;
 mod run;
+pub mod wrong;
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use windlass_core::Backend;
 
+pub use self::compare::Seen;
 pub use self::run::run;
 
 /// Moves the clock of a backend forward.

@@ -48,6 +48,23 @@ pub struct Spec {
     pub unique: Option<Rule>,
     /// It takes the id of an earlier job.
     pub same_id: Option<Index>,
+    /// Which of two tags, of a fact beside its args, and of two blobs it has: a bit for each.
+    pub marks: u8,
+}
+
+/// Some of the jobs: all conditions must hold.
+#[derive(Debug, Clone, Copy)]
+pub struct Filter {
+    /// In which states: a bit for each, in the order of the codes; none is any.
+    pub states: u8,
+    /// In which queue.
+    pub queue: Option<u8>,
+    /// Of which kind.
+    pub kind: Option<u8>,
+    /// With which tag.
+    pub tag: Option<u8>,
+    /// With which unique key.
+    pub key: Option<u8>,
 }
 
 /// What is wrong with a key.
@@ -107,8 +124,8 @@ pub enum Op {
     Register(Span),
     /// A worker registers once more under its id.
     RegisterAgain(Index),
-    /// A worker tells what it owns: some of the keys that were ever claimed.
-    Heartbeat(Index, Vec<Index>),
+    /// A worker tells what it owns: some of the keys that were ever claimed, and all of its own or not.
+    Heartbeat(Index, Vec<Index>, bool),
     /// A worker leaves.
     Deregister(Index),
     /// Jobs, all or none.
@@ -138,6 +155,20 @@ pub enum Op {
     Change(Index, Meddling),
     /// All jobs of a queue are changed.
     ChangeQueue(u8, Meddling),
+    /// Some jobs are changed.
+    ChangeSome(Filter, Meddling),
+    /// One job is read.
+    Get(Index),
+    /// Some jobs are read, so many to a page, newest first or not.
+    List(Filter, usize, bool),
+    /// What the feed holds from its end on.
+    Tail,
+    /// The history of one job is read, so many events to a page.
+    History(Index, usize),
+    /// A blob is announced.
+    Stage(u8, Span),
+    /// A blob was deleted.
+    BlobDeleted(u8),
     /// A queue is paused or resumed, its concurrency and depth set.
     Configure {
         /// Which queue.
@@ -170,8 +201,9 @@ fn spec() -> impl Strategy<Value = Spec> {
     let what = (0..3u8, 0..2u8, prop_oneof![Just(0i16), -5..5i16]);
     let timeout = option::weighted(0.3, prop_oneof![Just(Span::Soon), Just(Span::Far)]);
     let same_id = option::weighted(0.05, any::<Index>());
-    (what, start, timeout, 1..4u32, option::weighted(0.4, rule()), same_id).prop_map(
-        |((kind, queue, priority), start, timeout, max_attempts, unique, same_id)| Spec {
+    let marks = prop_oneof![2 => Just(0u8), 1 => 0..32u8];
+    (what, start, timeout, 1..4u32, option::weighted(0.4, rule()), same_id, marks).prop_map(
+        |((kind, queue, priority), start, timeout, max_attempts, unique, same_id, marks)| Spec {
             kind,
             queue,
             priority,
@@ -180,6 +212,7 @@ fn spec() -> impl Strategy<Value = Spec> {
             max_attempts,
             unique,
             same_id,
+            marks,
         },
     )
 }
@@ -228,6 +261,12 @@ fn claim() -> impl Strategy<Value = Op> {
     )
 }
 
+fn filter() -> impl Strategy<Value = Filter> {
+    let some = |most: u8| option::weighted(0.3, 0..most);
+    (prop_oneof![Just(0u8), any::<u8>()], some(2), some(3), some(2), some(3))
+        .prop_map(|(states, queue, kind, tag, key)| Filter { states, queue, kind, tag, key })
+}
+
 fn configure() -> impl Strategy<Value = Op> {
     let limit = option::of(option::of(0..4u32));
     let depth = option::of(option::of(0..6u64));
@@ -245,7 +284,8 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         4 => prop_oneof![1 => Just(Span::Soon), 4 => Just(Span::Far)].prop_map(Op::Register),
         1 => any::<Index>().prop_map(Op::RegisterAgain),
-        2 => (any::<Index>(), vec(any::<Index>(), 0..4)).prop_map(|(w, keys)| Op::Heartbeat(w, keys)),
+        4 => (any::<Index>(), vec(any::<Index>(), 0..4), any::<bool>())
+            .prop_map(|(worker, keys, own)| Op::Heartbeat(worker, keys, own)),
         2 => any::<Index>().prop_map(Op::Deregister),
         16 => vec(spec(), 1..4).prop_map(Op::Insert),
         16 => claim(),
@@ -256,6 +296,13 @@ fn op() -> impl Strategy<Value = Op> {
         1 => any::<Index>().prop_map(Op::Append),
         6 => (any::<Index>(), meddling()).prop_map(|(job, change)| Op::Change(job, change)),
         1 => (0..2u8, meddling()).prop_map(|(queue, change)| Op::ChangeQueue(queue, change)),
+        1 => (filter(), meddling()).prop_map(|(some, change)| Op::ChangeSome(some, change)),
+        2 => any::<Index>().prop_map(Op::Get),
+        2 => (filter(), 1..5usize, any::<bool>()).prop_map(|(f, most, newest)| Op::List(f, most, newest)),
+        1 => Just(Op::Tail),
+        1 => (any::<Index>(), 1..5usize).prop_map(|(job, most)| Op::History(job, most)),
+        1 => (0..3u8, span()).prop_map(|(blob, span)| Op::Stage(blob, span)),
+        1 => (0..3u8).prop_map(Op::BlobDeleted),
         2 => configure(),
         6 => Just(Op::Maintain),
         1 => span().prop_map(Op::Prune),

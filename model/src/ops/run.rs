@@ -1,17 +1,19 @@
 //! Runs a sequence on both backends.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use windlass_core::{
-    AttemptOutcome, Backend, Change, ChangeRequest, ClaimId, ClaimRequest, Epoch, Event,
-    EventFilter, Failure, FailureKind, JobFilter, JobId, JobQuery, JobRecord, Kind, KindSlots,
-    Lane, LeaseKey, LogLevel, Maintained, MemoryBackend, NewJob, Note, OnConflict, Payload,
-    Position, Priority, Progress, QueueChange, QueueName, QueueSlots, Record, Result, Retention,
-    Selector, Settlement, Start, StatsQuery, Unique, UniqueKey, UniqueUntil, WorkerId, WorkerInfo,
+    AttemptOutcome, Backend, BlobKey, Change, ChangeRequest, ClaimId, ClaimRequest, Epoch, Event,
+    EventBody, EventFilter, Failure, FailureKind, JobFilter, JobId, JobQuery, JobRecord, Kind,
+    KindSlots, Lane, LeaseKey, LogLevel, Maintained, MemoryBackend, NewJob, Note, OnConflict,
+    Order, Payload, Position, Priority, Progress, QueueChange, QueueName, QueueSlots, Record,
+    Result, Retention, Selector, Settlement, Start, State, StatsQuery, Tag, Unique, UniqueKey,
+    UniqueUntil, WorkerId, WorkerInfo,
 };
 
-use super::compare::{by_job, same};
-use super::op::{Index, Meddling, Op, Outcome, Rule, Settle, Span, Spec, Twist};
+use super::compare::{Seen, by_job, same, tell};
+use super::op::{Filter, Index, Meddling, Op, Outcome, Rule, Settle, Span, Spec, Twist};
 use super::{Real, Time};
 
 /// Longer than any run, and within every limit.
@@ -36,6 +38,10 @@ struct Run<'a> {
     maintained: bool,
     /// A short span began that must be over before the next operation.
     began: bool,
+    /// Some span was short at all.
+    short: bool,
+    /// What answers came.
+    seen: Seen,
 }
 
 /// The same call on both, and the comparison of the answers.
@@ -45,15 +51,16 @@ macro_rules! both {
         let memory = $call.await;
         let $on: &dyn Backend = &*$run.real.backend;
         let real = $call.await;
+        tell(&memory, &mut $run.seen);
         same($what, &memory, &real).map(|()| memory)
     }};
 }
 
-/// Runs operations on a fresh memory backend and a fresh real one.
+/// Runs operations on a fresh memory backend and a fresh real one. Answers how often each sort of answer came.
 ///
 /// # Errors
 /// The first difference, with the operation before it.
-pub async fn run(real: &Real, ops: &[Op]) -> Result<(), String> {
+pub async fn run(real: &Real, ops: &[Op]) -> Result<Seen, String> {
     let mut run = Run {
         memory: MemoryBackend::new(),
         real,
@@ -66,6 +73,8 @@ pub async fn run(real: &Real, ops: &[Op]) -> Result<(), String> {
         leaving: false,
         maintained: false,
         began: false,
+        short: false,
+        seen: Seen::new(),
     };
     for (at, op) in ops.iter().enumerate() {
         let stage = async {
@@ -77,7 +86,8 @@ pub async fn run(real: &Real, ops: &[Op]) -> Result<(), String> {
         };
         stage.await.map_err(|text| format!("operation {at}, {op:?}\n{text}"))?;
     }
-    run.compare_all().await
+    run.compare_all().await?;
+    Ok(run.seen)
 }
 
 fn pick<T>(items: &[T], index: Index) -> Option<&T> {
@@ -90,6 +100,30 @@ fn queue(n: u8) -> QueueName {
 
 fn kind(n: u8) -> Kind {
     named(["k0", "k1", "k2"][usize::from(n)])
+}
+
+fn tag(n: u8) -> Tag {
+    named(["t0", "t1"][usize::from(n)])
+}
+
+fn blob(n: u8) -> BlobKey {
+    BlobKey::new(format!("b{n}")).unwrap_or_else(|_| unreachable!("a good key"))
+}
+
+fn key(n: u8) -> UniqueKey {
+    UniqueKey::new(format!("u{n}")).unwrap_or_else(|_| unreachable!("a good key"))
+}
+
+fn filter(some: &Filter) -> JobFilter {
+    let states = (0..8u8)
+        .filter(|n| some.states & (1 << n) != 0)
+        .filter_map(|n| State::ALL.get(usize::from(n)).copied());
+    let mut filter = JobFilter::default().states(states);
+    filter.queues.extend(some.queue.map(queue));
+    filter.kinds.extend(some.kind.map(kind));
+    filter.tags.extend(some.tag.map(tag));
+    filter.unique_key = some.key.map(key);
+    filter
 }
 
 fn named<T: std::str::FromStr>(name: &str) -> T {
@@ -105,7 +139,7 @@ impl Run<'_> {
         match span {
             Span::Zero => Duration::ZERO,
             Span::Soon => {
-                self.began = true;
+                (self.began, self.short) = (true, true);
                 self.real.soon()
             }
             Span::Far => FAR,
@@ -150,7 +184,7 @@ impl Run<'_> {
                 self.began |= info.lease < FAR;
                 both!(self, "register again", |on| on.register(&info)).map(drop)
             }
-            Op::Heartbeat(worker, owned) => self.heartbeat(*worker, owned).await,
+            Op::Heartbeat(worker, owned, own) => self.heartbeat(*worker, owned, *own).await,
             Op::Deregister(worker) => {
                 let Some(id) = self.worker(*worker) else { return Ok(()) };
                 self.left.push(id);
@@ -203,6 +237,27 @@ impl Run<'_> {
                 let filter = JobFilter::default().queue(queue(*of));
                 self.change(Selector::Filter(filter), *meddling).await
             }
+            Op::ChangeSome(some, meddling) => {
+                self.change(Selector::Filter(filter(some)), *meddling).await
+            }
+            Op::Get(job) => {
+                let Some(id) = pick(&self.jobs, *job).copied() else { return Ok(()) };
+                both!(self, "get", |on| on.get(id)).map(drop)
+            }
+            Op::List(some, most, newest) => self.list(some, *most, *newest).await,
+            Op::Tail => both!(self, "the end of the feed", |on| after_tail(on)).map(drop),
+            Op::History(job, most) => {
+                let Some(id) = pick(&self.jobs, *job).copied() else { return Ok(()) };
+                both!(self, "history in pages", |on| history(on, id, *most)).map(drop)
+            }
+            Op::Stage(name, span) => {
+                let (keys, ttl) = ([blob(*name)], self.span(*span));
+                both!(self, "stage", |on| on.stage_blobs(&keys, ttl)).map(drop)
+            }
+            Op::BlobDeleted(name) => {
+                let keys = [blob(*name)];
+                both!(self, "blob deleted", |on| on.blobs_deleted(&keys)).map(drop)
+            }
             Op::Configure { queue: of, paused, concurrency, max_depth } => {
                 let mut change = QueueChange::default();
                 change.paused = *paused;
@@ -240,15 +295,16 @@ impl Run<'_> {
         pick(&self.workers, worker).map(|info| info.id)
     }
 
-    async fn heartbeat(&mut self, worker: Index, owned: &[Index]) -> Result<(), String> {
+    async fn heartbeat(&mut self, worker: Index, owned: &[Index], own: bool) -> Result<(), String> {
         let Some(info) = pick(&self.workers, worker).cloned() else { return Ok(()) };
         self.began |= info.lease < FAR;
-        let of_worker = |key: &&LeaseKey| {
-            let mine = |claim: &ClaimRequest| claim.worker == info.id;
-            self.claims.iter().filter(|c| mine(c)).any(|c| c.claim_id == key.claim_id)
-        };
         let owned = owned.iter().filter_map(|key| pick(&self.keys, *key));
-        let mut owned: Vec<_> = owned.filter(of_worker).copied().collect();
+        let mut owned: Vec<_> = owned.copied().collect();
+        if own {
+            let claims = self.claims.iter().filter(|claim| claim.worker == info.id);
+            let claims: BTreeSet<_> = claims.map(|claim| claim.claim_id).collect();
+            owned.extend(self.keys.iter().filter(|key| claims.contains(&key.claim_id)));
+        }
         owned.sort_unstable();
         owned.dedup();
         both!(self, "heartbeat", |on| on.heartbeat(info.id, &owned)).map(drop)
@@ -271,9 +327,21 @@ impl Run<'_> {
             Meddling::Delete => Change::Delete,
         };
         // What is retried may take its window, and its time, once more.
-        self.began = true;
+        self.began |= self.short;
         let request = ChangeRequest::new(target, change);
         both!(self, "change", |on| on.change(&request)).map(drop)
+    }
+
+    async fn list(&mut self, some: &Filter, most: usize, newest: bool) -> Result<(), String> {
+        let mut query = JobQuery::from(filter(some)).limit(most);
+        query.order = if newest { Order::NewestFirst } else { Order::OldestFirst };
+        loop {
+            let Ok(page) = both!(self, "list", |on| on.list(&query))? else { return Ok(()) };
+            if page.next.is_none() {
+                return Ok(());
+            }
+            query.after = page.next;
+        }
     }
 
     fn job(&mut self, spec: &Spec) -> NewJob {
@@ -292,13 +360,18 @@ impl Run<'_> {
         };
         job.timeout = spec.timeout.map(|span| self.span(span));
         job.unique = spec.unique.map(|rule| self.unique(rule));
+        let has = |bit: u8| spec.marks & (1 << bit) != 0;
+        job.tags = (0..2).filter(|n| has(*n)).map(tag).collect();
+        if has(2) {
+            job.meta.insert("fact".to_owned(), "beside the args".to_owned());
+        }
+        job.blobs = (0..2).filter(|n| has(n + 3)).map(blob).collect();
         job
     }
 
     fn unique(&mut self, rule: Rule) -> Unique {
-        let key = UniqueKey::new(format!("u{}", rule.key));
         Unique {
-            key: key.unwrap_or_else(|_| unreachable!("a good key")),
+            key: key(rule.key),
             until: match rule.until {
                 0 => UniqueUntil::Started,
                 1 => UniqueUntil::Finished,
@@ -355,18 +428,18 @@ impl Run<'_> {
     }
 
     /// Every job, after every operation: a difference is found where it arises.
-    async fn compare_jobs(&self) -> Result<(), String> {
+    async fn compare_jobs(&mut self) -> Result<(), String> {
         both!(self, "all jobs", |on| all_jobs(on)).map(drop)
     }
 
-    async fn compare_all(&self) -> Result<(), String> {
+    async fn compare_all(&mut self) -> Result<(), String> {
         let query = StatsQuery::default();
         both!(self, "figures", |on| on.stats(&query)).map(drop)?;
         both!(self, "workers", |on| workers(on, &self.left)).map(drop)?;
         both!(self, "settings", |on| on.queue_settings(&[queue(0), queue(1)])).map(drop)?;
         both!(self, "feed", |on| feed(on)).map(drop)?;
-        for job in &self.jobs {
-            both!(self, "history", |on| history(on, *job)).map(drop)?;
+        for job in self.jobs.clone() {
+            both!(self, "history", |on| history(on, job, ALL)).map(drop)?;
         }
         Ok(())
     }
@@ -423,8 +496,16 @@ async fn maintain(on: &dyn Backend, uncounted: bool) -> Result<Maintained> {
     Ok(done)
 }
 
-async fn history(on: &dyn Backend, job: JobId) -> Result<Vec<Event>> {
-    let mut events = on.history(job, None, ALL).await?.events;
+async fn history(on: &dyn Backend, job: JobId, most: usize) -> Result<Vec<Event>> {
+    let (mut events, mut after): (Vec<Event>, Option<Position>) = (Vec::new(), None);
+    loop {
+        let page = on.history(job, after, most).await?;
+        events.extend(page.events);
+        if !page.more || page.next == after {
+            break;
+        }
+        after = page.next;
+    }
     if let Some((kind, queue)) = events.last().map(|last| (last.kind.clone(), last.queue.clone())) {
         for event in &mut events {
             (event.kind, event.queue) = (kind.clone(), queue.clone());
@@ -433,12 +514,24 @@ async fn history(on: &dyn Backend, job: JobId) -> Result<Vec<Event>> {
     Ok(events)
 }
 
+/// Whether there is an end, and what stands after it: nothing.
+async fn after_tail(on: &dyn Backend) -> Result<Vec<Event>> {
+    let tail = on.tail().await?;
+    Ok(match tail {
+        Some(tail) => on.events(&EventFilter::default(), Some(tail), ALL).await?.events,
+        None => on.events(&EventFilter::default(), None, ALL).await?.events,
+    })
+}
+
 async fn feed(on: &dyn Backend) -> Result<Vec<Event>> {
     let (mut events, mut after): (Vec<Event>, Option<Position>) = (Vec::new(), None);
     loop {
         let page = on.events(&EventFilter::default(), after, ALL).await?;
         events.extend(page.events);
         if !page.more || page.next == after {
+            let kept: BTreeSet<_> = all_jobs(on).await?.into_iter().map(|job| job.id).collect();
+            let is_note = |event: &Event| !matches!(event.body, EventBody::State { .. });
+            events.retain(|event| kept.contains(&event.job) || !is_note(event));
             return Ok(by_job(events));
         }
         after = page.next;

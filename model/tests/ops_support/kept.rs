@@ -1,0 +1,91 @@
+//! Sequences in which two backends differed once. Unlike seeds they stay what they are when the generator changes.
+
+use windlass_model::ops::op::{Meddling, Op, Outcome, Rule, Span, Spec, Twist};
+
+fn spec(queue: u8, unique: Option<(u8, u8, u8)>) -> Spec {
+    let rule = |(key, until, on_conflict)| Rule { key, until, on_conflict };
+    Spec {
+        kind: 0,
+        queue,
+        priority: 0,
+        start: Span::Zero,
+        timeout: None,
+        max_attempts: 1,
+        unique: unique.map(rule),
+        same_id: None,
+        marks: 0,
+    }
+}
+
+fn insert(queue: u8, unique: Option<(u8, u8, u8)>) -> Op {
+    Op::Insert(vec![spec(queue, unique)])
+}
+
+fn claim(queue: u8) -> Op {
+    Op::Claim { worker: 0, queues: vec![(queue, 1)], kinds: vec![(0, None)], quarantine: false }
+}
+
+fn depth(queue: u8, depth: u64) -> Op {
+    Op::Configure { queue, paused: None, concurrency: None, max_depth: Some(Some(depth)) }
+}
+
+/// Each with what it is about.
+pub(super) fn sequences() -> Vec<(&'static str, Vec<Op>)> {
+    let done = |follow_ups| vec![(0, Twist::None, Outcome::Completed(follow_ups), false)];
+    vec![
+        (
+            "notes of a pruned job in the feed",
+            vec![
+                insert(0, None),
+                Op::Append(0),
+                Op::ChangeQueue(0, Meddling::Cancel),
+                Op::Prune(Span::Zero),
+            ],
+        ),
+        (
+            "a replacement beside a new job in a queue above its depth",
+            vec![
+                Op::Register(Span::Far),
+                depth(1, 2),
+                insert(0, None),
+                insert(1, Some((1, 0, 0))),
+                claim(0),
+                Op::Settle(done(vec![spec(1, None), spec(1, None)])),
+                Op::Insert(vec![spec(0, Some((1, 0, 1))), spec(1, None)]),
+            ],
+        ),
+        (
+            "a job that comes before the one which makes room for it",
+            vec![
+                insert(1, Some((1, 1, 0))),
+                depth(1, 1),
+                Op::Insert(vec![spec(1, None), spec(0, Some((1, 1, 1)))]),
+            ],
+        ),
+        (
+            "a key that another worker claimed, in a heartbeat",
+            vec![
+                Op::Register(Span::Far),
+                Op::Register(Span::Far),
+                insert(0, None),
+                claim(0),
+                Op::Heartbeat(1, vec![0], false),
+                Op::Heartbeat(0, vec![0], false),
+            ],
+        ),
+        (
+            "a history after a replacement in another queue",
+            vec![insert(0, Some((0, 1, 0))), insert(1, Some((0, 1, 1))), Op::History(0, 1)],
+        ),
+        (
+            "a key whose holder's worker has left",
+            vec![
+                Op::Register(Span::Far),
+                insert(0, Some((0, 2, 0))),
+                claim(0),
+                Op::Deregister(0),
+                insert(0, Some((0, 2, 1))),
+            ],
+        ),
+    ]
+}
