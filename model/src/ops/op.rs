@@ -286,7 +286,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => any::<Index>().prop_map(Op::RegisterAgain),
         4 => (any::<Index>(), vec(any::<Index>(), 0..4), any::<bool>())
             .prop_map(|(worker, keys, own)| Op::Heartbeat(worker, keys, own)),
-        2 => any::<Index>().prop_map(Op::Deregister),
+        1 => any::<Index>().prop_map(Op::Deregister),
         16 => vec(spec(), 1..4).prop_map(Op::Insert),
         16 => claim(),
         2 => any::<Index>().prop_map(Op::ClaimAgain),
@@ -305,12 +305,17 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (0..3u8).prop_map(Op::BlobDeleted),
         2 => configure(),
         6 => Just(Op::Maintain),
-        1 => span().prop_map(Op::Prune),
+        2 => span().prop_map(Op::Prune),
         3 => Just(Op::Pass),
     ]
 }
 
-/// Sequences of operations.
+/// Sequences of operations. Most begin with a worker that stays: without one nothing is claimed.
 pub fn ops() -> impl Strategy<Value = Vec<Op>> {
-    vec(op(), 1..60)
+    (proptest::bool::weighted(0.8), vec(op(), 1..60)).prop_map(|(staffed, mut ops)| {
+        if staffed {
+            ops.insert(0, Op::Register(Span::Far));
+        }
+        ops
+    })
 }
