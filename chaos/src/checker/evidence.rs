@@ -1,0 +1,127 @@
+//! What the checker looks at.
+
+use serde::{Deserialize, Serialize};
+use windlass::{
+    Cause, ClaimId, EventBody, FailureKind, JobId, JobRecord, LeaseKey, State, WorkerId,
+};
+
+use crate::history::Entry;
+
+/// A state change in a job's history, as the store keeps it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// The state before.
+    pub from: Option<State>,
+    /// The state after.
+    pub to: State,
+    /// The attempt counter after.
+    pub attempt: u32,
+    /// What did it.
+    pub cause: Cause,
+    /// Who did it.
+    pub worker: Option<WorkerId>,
+    /// The failure that led here.
+    pub failure: Option<FailureKind>,
+}
+
+impl Change {
+    /// The state change that an event tells, if it tells one.
+    pub fn of(body: &EventBody) -> Option<Self> {
+        let EventBody::State { from, to, attempt, cause, worker, error } = body else {
+            return None;
+        };
+        let failure = error.as_ref().map(|error| error.kind);
+        let (from, to, attempt) = (*from, *to, *attempt);
+        Some(Self { from, to, attempt, cause: *cause, worker: *worker, failure })
+    }
+}
+
+/// A job in the store at the end.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FinalJob {
+    /// Its id.
+    pub id: JobId,
+    /// Its kind.
+    pub kind: String,
+    /// Its state.
+    pub state: State,
+    /// Claims that count.
+    pub attempt: u32,
+    /// Its snoozes.
+    pub snoozes: u32,
+    /// Its epoch.
+    pub epoch: u32,
+    /// The claim that finished it.
+    pub claim: Option<ClaimId>,
+    /// Its unique key.
+    pub unique: Option<String>,
+    /// Its state changes, in order.
+    pub changes: Vec<Change>,
+}
+
+impl FinalJob {
+    /// A job as the store tells it.
+    pub fn of(job: &JobRecord, changes: Vec<Change>) -> Self {
+        Self {
+            id: job.id,
+            kind: job.kind.to_string(),
+            state: job.state,
+            attempt: job.attempt,
+            snoozes: job.snoozes,
+            epoch: job.epoch.0,
+            claim: job.claim_id,
+            unique: job.unique_key.as_ref().map(|key| key.as_str().to_owned()),
+            changes,
+        }
+    }
+}
+
+/// An effect in the host's own table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Committed {
+    /// The job.
+    pub job: JobId,
+    /// The epoch under which it was written.
+    pub epoch: u32,
+    /// The claim under which it was written.
+    pub claim: ClaimId,
+}
+
+impl Committed {
+    /// Whether it was written under this key.
+    pub fn is_of(&self, key: &LeaseKey) -> bool {
+        (self.job, self.epoch, self.claim) == (key.job, key.epoch.0, key.claim_id)
+    }
+}
+
+/// What the backend promises under the faults of a run, and how fast.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Promises {
+    /// What was acknowledged is there for good: inserts, claims, leases, finishes.
+    pub durable: bool,
+    /// Jobs that were acknowledged are there for good.
+    pub inserts: bool,
+    /// Host transactions are there.
+    pub transactional: bool,
+    /// The lease, in microseconds.
+    pub lease: u64,
+    /// How soon jobs of a lost worker must be taken up, in microseconds after the fault.
+    pub recovery: u64,
+}
+
+/// Everything that is known of a run.
+#[derive(Debug, Clone)]
+pub struct Evidence {
+    /// All histories, in the order of their times.
+    pub entries: Vec<Entry>,
+    /// The store at the end.
+    pub jobs: Vec<FinalJob>,
+    /// The host's effects.
+    pub effects: Vec<Committed>,
+    /// Jobs with a row of the host's.
+    pub rows: Vec<JobId>,
+    /// What the database's own check finds.
+    pub damage: Vec<String>,
+    /// What must hold.
+    pub promises: Promises,
+}

@@ -1,0 +1,296 @@
+//! The histories, sorted by job, worker and process.
+
+use std::collections::{BTreeSet, HashMap};
+
+use windlass::{ClaimId, JobId, LeaseKey, WorkerId};
+
+use super::{Evidence, FinalJob};
+use crate::history::{Answer, Ending, Held, Verdict, What};
+
+/// A claim, as its worker heard of it.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// The fence.
+    pub key: LeaseKey,
+    /// Who.
+    pub worker: WorkerId,
+    /// When it was sent first.
+    pub sent: u64,
+    /// When it was heard.
+    pub heard: u64,
+    /// Where.
+    pub process: String,
+}
+
+/// A run of a handler.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// The fence.
+    pub key: LeaseKey,
+    /// Its kind.
+    pub kind: String,
+    /// Its queue.
+    pub queue: String,
+    /// Where.
+    pub process: String,
+    /// When it began.
+    pub begun: u64,
+    /// When it ended; when its process was gone, if it did not.
+    pub ended: u64,
+}
+
+/// A settlement.
+#[derive(Debug, Clone)]
+pub struct Settlement {
+    /// The fence.
+    pub key: LeaseKey,
+    /// The outcome.
+    pub ending: Ending,
+    /// In a transaction of the host's.
+    pub in_host: bool,
+    /// When it was sent.
+    pub sent: u64,
+    /// The answer; for one in a transaction of the host's whether that was committed. None: it never came.
+    pub verdict: Option<Verdict>,
+    /// When the answer came.
+    pub answered: u64,
+}
+
+impl Settlement {
+    /// It was answered that it counts.
+    pub fn accepted(&self) -> bool {
+        matches!(self.verdict, Some(Verdict::Applied(_)))
+    }
+
+    /// It was answered that it counts, or that it did before.
+    pub fn counts(&self) -> bool {
+        matches!(self.verdict, Some(Verdict::Applied(_) | Verdict::Already(_)))
+    }
+
+    /// It was answered that it counts and that the job is final.
+    pub fn finished(&self) -> bool {
+        matches!(self.verdict, Some(Verdict::Applied(state)) if state.is_final())
+    }
+}
+
+/// All that is known of one job.
+#[derive(Debug, Clone, Default)]
+pub struct Trace {
+    /// When it was sent.
+    pub sent: Option<u64>,
+    /// Its kind, as sent.
+    pub kind: Option<String>,
+    /// Its unique rule.
+    pub unique: Option<Held>,
+    /// Until it was due, in milliseconds.
+    pub delay: u64,
+    /// Inserted beside a row.
+    pub with_row: bool,
+    /// That transaction was rolled back.
+    pub rolled_back: bool,
+    /// The first answer, and when.
+    pub acked: Option<(u64, Answer)>,
+    /// Another insert replaced its contents.
+    pub replaced: bool,
+    /// The attempt that was to add it.
+    pub parent: Option<LeaseKey>,
+    /// The jobs that were to follow, by attempt.
+    pub children: Vec<(LeaseKey, JobId)>,
+    /// When an operator asked to cancel it.
+    pub cancels: Vec<u64>,
+    /// When an operator asked to run it again.
+    pub retries: Vec<u64>,
+    /// Its claims.
+    pub claims: Vec<Claim>,
+    /// Its runs.
+    pub runs: Vec<Run>,
+    /// Its settlements.
+    pub settlements: Vec<Settlement>,
+    /// Effects outside of the database.
+    pub outside: Vec<(u64, LeaseKey)>,
+    /// When somebody was told that it was rescued.
+    pub rescues: Vec<u64>,
+}
+
+/// A fault.
+#[derive(Debug, Clone)]
+pub struct Fault {
+    /// Its number.
+    pub number: u32,
+    /// Which.
+    pub kind: String,
+    /// Whom it hit.
+    pub victim: Option<String>,
+    /// When it began.
+    pub from: u64,
+    /// When it was over.
+    pub to: u64,
+    /// What was counted.
+    pub count: u64,
+}
+
+/// The histories, sorted.
+#[derive(Debug, Default)]
+pub struct Traces<'a> {
+    /// By job.
+    pub jobs: HashMap<JobId, Trace>,
+    /// What is in the store.
+    pub stored: HashMap<JobId, &'a FinalJob>,
+    /// When each worker sent what was answered by a lease, or by a longer one.
+    pub beats: HashMap<WorkerId, Vec<u64>>,
+    /// When each process was gone.
+    pub deaths: HashMap<String, u64>,
+    /// The faults, in order.
+    pub faults: Vec<Fault>,
+    /// The last time on record.
+    pub end: u64,
+}
+
+impl<'a> Traces<'a> {
+    /// Sorts what is known.
+    pub fn of(evidence: &'a Evidence) -> Self {
+        let mut all = Self {
+            stored: evidence.jobs.iter().map(|job| (job.id, job)).collect(),
+            end: evidence.entries.last().map_or(0, |entry| entry.t),
+            ..Self::default()
+        };
+        let mut claims: HashMap<ClaimId, u64> = HashMap::new();
+        for entry in &evidence.entries {
+            all.read(entry.t, &entry.process, &entry.what, &mut claims);
+        }
+        for trace in all.jobs.values_mut() {
+            for run in trace.runs.iter_mut().filter(|run| run.ended == u64::MAX) {
+                run.ended = all.deaths.get(&run.process).copied().unwrap_or(all.end);
+            }
+        }
+        all
+    }
+
+    fn job(&mut self, job: JobId) -> &mut Trace {
+        self.jobs.entry(job).or_default()
+    }
+
+    fn read(&mut self, t: u64, process: &str, what: &What, claims: &mut HashMap<ClaimId, u64>) {
+        match what {
+            What::Sent { job, kind, unique, delay, with_row, .. } => {
+                let trace = self.job(*job);
+                trace.sent.get_or_insert(t);
+                trace.kind = Some(kind.clone());
+                (trace.unique, trace.delay, trace.with_row) = (unique.clone(), *delay, *with_row);
+            }
+            What::Acked { job, answer } => {
+                self.job(*job).acked.get_or_insert((t, *answer));
+                if let Answer::Replaced(existing) = answer {
+                    self.job(*existing).replaced = true;
+                }
+            }
+            What::RolledBack { job } => self.job(*job).rolled_back = true,
+            What::Cancelling { job } => self.job(*job).cancels.push(t),
+            What::Retrying { job } => self.job(*job).retries.push(t),
+            What::Registered { worker, sent } => self.beats.entry(*worker).or_default().push(*sent),
+            What::Beat { worker, sent, expired: false, .. } => {
+                self.beats.entry(*worker).or_default().push(*sent);
+            }
+            What::Claiming { claim, .. } => {
+                claims.entry(*claim).or_insert(t);
+            }
+            What::Claimed { worker, claim, leases } => {
+                let sent = claims.get(claim).copied().unwrap_or(t);
+                for taken in leases {
+                    let (key, process) = (taken.key, process.to_owned());
+                    let claims = &mut self.job(key.job).claims;
+                    if !claims.iter().any(|claim| claim.key == key) {
+                        claims.push(Claim { key, worker: *worker, sent, heard: t, process });
+                    }
+                }
+            }
+            What::Begun { key, kind, queue, .. } => {
+                let (kind, queue, process) = (kind.clone(), queue.clone(), process.to_owned());
+                let run = Run { key: *key, kind, queue, process, begun: t, ended: u64::MAX };
+                self.job(key.job).runs.push(run);
+            }
+            What::Ended { key, .. } => {
+                let runs = &mut self.job(key.job).runs;
+                if let Some(run) = runs.iter_mut().rfind(|run| run.key == *key) {
+                    run.ended = t;
+                }
+            }
+            What::Effect { key } => self.job(key.job).outside.push((t, *key)),
+            What::FollowUp { key, child } => {
+                self.job(key.job).children.push((*key, *child));
+                self.job(*child).parent = Some(*key);
+            }
+            What::Rescued { jobs } => jobs.iter().for_each(|job| self.job(*job).rescues.push(t)),
+            _ => self.read_end(t, what),
+        }
+    }
+
+    fn read_end(&mut self, t: u64, what: &What) {
+        match what {
+            What::Settling { key, ending, in_host } => {
+                let (key, ending, in_host) = (*key, *ending, *in_host);
+                let answered = u64::MAX;
+                let one = Settlement { key, ending, in_host, sent: t, verdict: None, answered };
+                self.job(key.job).settlements.push(one);
+            }
+            What::Settled { key, verdict, in_host } => {
+                // Inside of the host's transaction only a refusal is final.
+                if !in_host || *verdict == Verdict::Lost {
+                    self.answer(t, key, *in_host, verdict.clone());
+                }
+            }
+            What::Committed { key } => {
+                self.answer(t, key, true, Verdict::Applied(windlass::State::Completed));
+            }
+            What::CommitFailed { key, error } => {
+                self.answer(t, key, true, Verdict::Unknown(error.clone()));
+            }
+            What::Died { name } => {
+                self.deaths.insert(name.clone(), t);
+            }
+            What::Fault { number, kind, victim } => {
+                let (kind, victim) = (kind.clone(), victim.clone());
+                let fault =
+                    Fault { number: *number, kind, victim, from: t, to: u64::MAX, count: 0 };
+                self.faults.push(fault);
+            }
+            What::Healed { number, count } => {
+                let mut faults = self.faults.iter_mut();
+                if let Some(fault) = faults.rfind(|fault| fault.number == *number) {
+                    (fault.to, fault.count) = (t, *count);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn answer(&mut self, t: u64, key: &LeaseKey, in_host: bool, verdict: Verdict) {
+        let settlements = &mut self.job(key.job).settlements;
+        let mut open = settlements.iter_mut().filter(|one| one.key == *key);
+        let found = open.rfind(|one| one.in_host == in_host && one.verdict.is_none());
+        if let Some(one) = found {
+            (one.verdict, one.answered) = (Some(verdict), t);
+        }
+    }
+
+    /// The fault under which something falls that happened at a time: the last one that had begun.
+    pub fn fault_at(&self, t: u64) -> Option<&Fault> {
+        let after = self.faults.partition_point(|fault| fault.from <= t);
+        after.checked_sub(1).and_then(|n| self.faults.get(n))
+    }
+
+    /// The kinds of faults that touch a stretch of time.
+    pub fn faults_between(&self, from: u64, to: u64) -> impl Iterator<Item = &Fault> {
+        self.faults.iter().filter(move |fault| fault.from <= to && fault.to >= from)
+    }
+
+    /// The clock was moved at some time in between.
+    pub fn clock_moved(&self, from: u64, to: u64) -> bool {
+        self.faults_between(from, to).any(|fault| fault.kind.starts_with("clock"))
+    }
+
+    /// All kinds of faults.
+    pub fn kinds(&self) -> BTreeSet<&str> {
+        self.faults.iter().map(|fault| fault.kind.as_str()).collect()
+    }
+}

@@ -1,0 +1,113 @@
+//! The report for people.
+
+use std::fmt::Write as _;
+
+use super::{Origin, Section, plot};
+use crate::checker::{Lasting, percentile};
+
+fn ms(recovery: &[u64], hundredths: usize) -> String {
+    percentile(recovery, hundredths).map_or_else(|| "–".to_owned(), |micros| number(micros / 1_000))
+}
+
+/// A number with commas.
+fn number(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn row(name: &str, of: &Lasting) -> String {
+    format!(
+        "| {name} | {} | {} | {} | {} | {} | {} | {} | {} | {} |\n",
+        number(of.faults),
+        number(of.jobs),
+        number(of.lost),
+        number(of.stale_refused),
+        number(of.stale_accepted),
+        number(of.doubled_effects),
+        number(of.repeated),
+        ms(&of.recovery, 50),
+        ms(&of.recovery, 99),
+    )
+}
+
+const HEAD: &str = "| fault | faults | jobs ended | lost | stale finishes refused | stale finishes accepted | doubled effects | runs that did not count | recovery p50 (ms) | p99 (ms) |
+|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|
+";
+
+/// The whole report.
+pub(super) fn of(sections: &[Section], origin: &Origin) -> String {
+    let mut text = format!(
+        "# Chaos\n\nMade by `{}` (seed {}) on {}. [The method](evidence.md) says what is counted, and how.\n",
+        origin.command, origin.seed, origin.system
+    );
+    for section in sections {
+        text.push_str(&one(section));
+    }
+    text
+}
+
+fn one(section: &Section) -> String {
+    let (findings, figures) = (&section.findings, &section.findings.figures);
+    let mut text = format!("\n## {}\n\n", section.setting);
+    let states: Vec<String> =
+        figures.states.iter().map(|(state, jobs)| format!("{} {state}", number(*jobs))).collect();
+    // Writing to a text can't fail.
+    let _ = write!(
+        text,
+        "{:.1} minutes of faults. {} jobs ended ({}); {} inserts were acknowledged as new, {} attempts were claimed, {} handlers began, {} times two \
+         of one job at once; {} effects were committed with a completion; a unique key was certainly held {} times.\n\n",
+        section.minutes,
+        number(figures.jobs),
+        states.join(", "),
+        number(figures.acknowledged),
+        number(figures.claims),
+        number(figures.runs),
+        number(figures.overlaps),
+        number(figures.effects),
+        number(figures.held),
+    );
+    if findings.hold() {
+        text.push_str("Every rule holds.");
+    } else {
+        text.push_str("**Rules are broken:**\n\n");
+        for (rule, count) in &findings.broken {
+            let _ = writeln!(text, "- {rule:?}: {count}");
+        }
+        text.push('\n');
+        for violation in &findings.violations {
+            let job = violation.job.map(|job| format!(" job {job}:")).unwrap_or_default();
+            let _ = writeln!(text, "- {:?}:{job} {}", violation.rule, violation.text);
+        }
+    }
+    if findings.lost_as_allowed > 0 {
+        let _ = write!(
+            text,
+            " {} acknowledged jobs were lost where the guarantees allow it.",
+            number(findings.lost_as_allowed)
+        );
+    }
+    text.push_str("\n\n");
+    text.push_str(HEAD);
+    for (name, of) in &figures.faults {
+        text.push_str(&row(name, of));
+    }
+    text.push_str(&row("**all**", &figures.all()));
+    if !section.dropped.is_empty() {
+        text.push_str("\nReplies that were dropped after the commit, by what they said:\n\n");
+        for (name, count) in &section.dropped {
+            let _ = writeln!(text, "- {count} of `{}`", name.replace('`', "'"));
+        }
+    }
+    text.push('\n');
+    for (name, _) in plot::of(section) {
+        let _ = writeln!(text, "![{}]({name})", section.setting);
+    }
+    text
+}

@@ -1,0 +1,89 @@
+//! The report: JSON for machines, Markdown with plots for people, and a line per backend.
+
+mod markdown;
+mod plot;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::Result;
+use crate::checker::{Findings, Rule, percentile};
+use crate::conductor::{Backend, Outcome};
+
+/// One run, as the report has it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Section {
+    /// Which backend.
+    pub backend: String,
+    /// In which setting.
+    pub setting: String,
+    /// For how long faults were injected.
+    pub minutes: f64,
+    /// What the checker finds.
+    pub findings: Findings,
+    /// Replies that were dropped, by what they said.
+    pub dropped: BTreeMap<String, u64>,
+}
+
+impl Section {
+    /// Of what came of a run.
+    pub fn of(backend: Backend, outcome: Outcome) -> Self {
+        Self {
+            backend: backend.name().to_owned(),
+            setting: outcome.setting.name().to_owned(),
+            minutes: outcome.length.as_secs_f64() / 60.0,
+            findings: outcome.findings,
+            dropped: outcome.dropped,
+        }
+    }
+}
+
+/// How the report can be had again.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Origin {
+    /// The command.
+    pub command: String,
+    /// Where random choices began.
+    pub seed: u64,
+    /// The system.
+    pub system: String,
+}
+
+/// The line of a backend. `lost` counts what the guarantees forbid; `lost_as_allowed` the rest.
+pub fn line(backend: &str, sections: &[Section]) -> String {
+    let of: Vec<&Section> = sections.iter().filter(|s| s.backend == backend).collect();
+    let all: Vec<_> = of.iter().map(|section| section.findings.figures.all()).collect();
+    let recovery: Vec<u64> = all.iter().flat_map(|all| all.recovery.iter().copied()).collect();
+    let sum = |of_one: fn(&Findings) -> u64| of.iter().map(|s| of_one(&s.findings)).sum::<u64>();
+    let faults: u64 = all.iter().map(|all| all.faults).sum();
+    let minutes: f64 = of.iter().map(|section| section.minutes).sum();
+    json!({
+        "backend": backend,
+        "minutes": (minutes * 10.0).round() / 10.0,
+        "jobs": sum(|f| f.figures.jobs),
+        "faults": faults,
+        "lost": sum(|f| f.count(Rule::NothingLost)),
+        "stale_accepted": sum(|f| f.count(Rule::NoStaleFinish)),
+        "doubled_effects": all.iter().map(|all| all.doubled_effects).sum::<u64>(),
+        "recovery_p99_ms": percentile(&recovery, 99).map(|micros| micros / 1_000),
+        "lost_as_allowed": sum(|f| f.lost_as_allowed),
+        "violations": sum(|f| f.broken.values().sum()),
+    })
+    .to_string()
+}
+
+/// Writes the whole report into a folder.
+pub fn write(folder: &Path, sections: &[Section], origin: &Origin) -> Result<()> {
+    std::fs::create_dir_all(folder)?;
+    let all = json!({ "origin": origin, "runs": sections });
+    std::fs::write(folder.join("chaos.json"), serde_json::to_vec_pretty(&all)?)?;
+    for section in sections {
+        for (name, text) in plot::of(section) {
+            std::fs::write(folder.join(name), text)?;
+        }
+    }
+    Ok(std::fs::write(folder.join("chaos.md"), markdown::of(sections, origin))?)
+}

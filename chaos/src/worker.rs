@@ -1,0 +1,57 @@
+//! A worker process: runs jobs until it is told to end, or killed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use windlass::{Worker, WorkerOptions};
+
+use crate::Result;
+use crate::history::History;
+use crate::jobs::{self, App};
+use crate::place;
+use crate::recorder::Keys;
+use crate::task::{self, GRACE, HEARTBEAT, LEASE, SWEEP, Task};
+
+/// Between two tries to open the backend.
+const PAUSE: Duration = Duration::from_millis(200);
+
+fn options(o: &mut WorkerOptions) {
+    (o.lease, o.heartbeat, o.grace) = (LEASE, HEARTBEAT, GRACE);
+    (o.maintenance, o.quarantine) = (SWEEP, 3 * SWEEP);
+    (o.poll_min, o.poll_max) = (Duration::from_millis(20), Duration::from_millis(250));
+    (o.drain, o.flush) = (Duration::from_secs(2), Duration::from_secs(3));
+    (o.call_timeout, o.notes) = (Duration::from_secs(4), Duration::from_millis(100));
+    // All is evidence.
+    o.retention = None;
+}
+
+/// Runs a worker until SIGTERM, or until the conductor is gone.
+pub async fn run(task: Task) -> Result<()> {
+    let history = History::begin(&task.histories, &task.name)?;
+    let keys = Keys::default();
+    let mut end = signal(SignalKind::terminate())?;
+    let open = async {
+        loop {
+            match place::open(&task.url, &history, &keys).await {
+                Ok(opened) => break opened,
+                Err(error) => eprintln!("can't open the backend: {error:?}"),
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    let (client, host) = tokio::select! {
+        opened = open => opened,
+        _ = end.recv() => return Ok(()),
+        () = task::orphaned() => return Ok(()),
+    };
+    let app = App { history, keys, host: Arc::new(host) };
+    let worker = jobs::worker(Worker::new(&client), app).options(options);
+    let ended = async {
+        tokio::select! {
+            _ = end.recv() => {}
+            () = task::orphaned() => {}
+        }
+    };
+    Ok(worker.run_until(ended).await?)
+}
