@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use windlass::{Context, Draft, Job, LeaseKey, LogLevel, Outcome, Stop, Worker};
 
 use crate::history::{History, What};
+use crate::keys::Keys;
 use crate::place::Host;
-use crate::recorder::Keys;
 
 /// The queue of which each worker runs [`FEW`] jobs at once, by a setting of the queue.
 pub const LIMITED: &str = "limited";
@@ -77,7 +77,7 @@ struct Run {
 impl Run {
     fn begin(cx: &Context<App>) -> Outcome<Self> {
         let app = cx.state();
-        let key = app.keys.take(cx.job_id()).ok_or("the job runs without a claim")?;
+        let key = app.keys.begin(cx.job_id()).ok_or("the job runs without a claim")?;
         let (kind, queue) = (cx.kind().to_string(), cx.queue().to_string());
         app.history.record(What::Begun { key, kind, queue, attempt: cx.attempt() });
         app.history.record(What::Effect { key });
@@ -192,11 +192,15 @@ async fn parent(job: Parent, cx: Context<App>) -> Outcome {
     run.end(Ok(()))
 }
 
-async fn effect(_: Effect, cx: Context<App>) -> Outcome {
+async fn effect(job: Effect, cx: Context<App>) -> Outcome {
     let run = Run::begin(&cx)?;
-    pause(0, 10).await;
+    // Some last long enough for the lease to be lost before the end.
+    pause(0, if job.n.is_multiple_of(3) { 3_000 } else { 10 }).await;
     let app = cx.state();
     let done = app.host.complete(&cx, run.key, &app.history).await;
+    if done.is_ok() && app.host.transactional() {
+        app.keys.settled(run.key);
+    }
     run.end(done.map_err(Stop::from))
 }
 

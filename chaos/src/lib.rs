@@ -9,6 +9,7 @@ pub mod checker;
 pub mod conductor;
 pub mod history;
 pub mod jobs;
+pub mod keys;
 pub mod place;
 pub mod producer;
 pub mod recorder;

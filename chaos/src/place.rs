@@ -13,7 +13,8 @@ use windlass::{Client, Context, Inserted, LeaseKey, NewJob};
 
 use crate::Result;
 use crate::history::{History, What};
-use crate::recorder::{Keys, Recorder};
+use crate::keys::Keys;
+use crate::recorder::Recorder;
 
 /// Tables of the host application: effects that commit with a completion, and rows that commit with an insert.
 pub const TABLES: &str = "CREATE TABLE IF NOT EXISTS chaos_effects (job text NOT NULL, epoch bigint NOT NULL, claim text NOT NULL);

@@ -12,8 +12,8 @@ use crate::jobs::{
     Effect, FEW, Flaky, Hanging, Hopeless, LIMITED, Narrow, Panicky, Parent, Patient, Plain, Slow,
     Snoozer, Unique,
 };
+use crate::keys::Keys;
 use crate::place::{self, Beside, Host};
-use crate::recorder::Keys;
 use crate::task::{self, Task};
 use crate::{Error, Result};
 
@@ -97,17 +97,17 @@ fn batch(random: &mut fastrand::Rng) -> Result<Vec<NewJob>> {
 fn one(random: &mut fastrand::Rng) -> Result<NewJob> {
     let n = random.u64(..);
     let job = match random.u8(0..100) {
-        0..38 => draft(Plain { n }, random).into_new_job(),
-        38..52 => unique(n, random).into_new_job(),
-        52..57 => draft(Narrow { n }, random).into_new_job(),
-        57..65 => draft(Flaky { n }, random).into_new_job(),
-        65..67 => draft(Hopeless { n }, random).into_new_job(),
-        67..73 => draft(Snoozer { n }, random).into_new_job(),
-        73..75 => draft(Slow { n }, random).into_new_job(),
-        75..78 => draft(Panicky { n }, random).into_new_job(),
-        78..80 => draft(Patient { n }, random).into_new_job(),
-        80 => draft(Hanging { n }, random).into_new_job(),
-        81..88 => draft(Parent { n }, random).into_new_job(),
+        0..26 => draft(Plain { n }, random).into_new_job(),
+        26..40 => unique(n, random).into_new_job(),
+        40..45 => draft(Narrow { n }, random).into_new_job(),
+        45..53 => draft(Flaky { n }, random).into_new_job(),
+        53..55 => draft(Hopeless { n }, random).into_new_job(),
+        55..61 => draft(Snoozer { n }, random).into_new_job(),
+        61..69 => draft(Slow { n }, random).into_new_job(),
+        69..72 => draft(Panicky { n }, random).into_new_job(),
+        72..77 => draft(Patient { n }, random).into_new_job(),
+        77..79 => draft(Hanging { n }, random).into_new_job(),
+        79..86 => draft(Parent { n }, random).into_new_job(),
         _ => draft(Effect { n }, random).into_new_job(),
     };
     Ok(job?)

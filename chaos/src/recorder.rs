@@ -1,7 +1,6 @@
 //! A backend that writes down what goes through it.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,6 +13,7 @@ use windlass::{
 };
 
 use crate::history::{Ending, History, Taken, Verdict, What, now};
+use crate::keys::Keys;
 
 /// A backend, and the history of what was asked of it as a queue.
 #[derive(Debug)]
@@ -21,28 +21,6 @@ pub struct Recorder<B> {
     inner: B,
     history: History,
     keys: Keys,
-}
-
-/// The keys under which a process holds jobs: handlers are told the job, and the checker wants the fence.
-#[derive(Debug, Clone, Default)]
-pub struct Keys(Arc<Mutex<HashMap<JobId, LeaseKey>>>);
-
-impl Keys {
-    /// The key of the last claim of a job, for the handler that begins with it.
-    pub fn take(&self, job: JobId) -> Option<LeaseKey> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&job)
-    }
-
-    fn add(&self, key: LeaseKey) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key.job, key);
-    }
-
-    fn remove(&self, key: LeaseKey) {
-        let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if keys.get(&key.job) == Some(&key) {
-            keys.remove(&key.job);
-        }
-    }
 }
 
 impl<B> Recorder<B> {
@@ -68,7 +46,7 @@ impl<B> Recorder<B> {
         let gone = matches!(verdict, Verdict::Applied(_) | Verdict::Already(_) | Verdict::Lost);
         self.history.record(What::Settled { key, verdict, in_host });
         if gone && !in_host {
-            self.keys.remove(key);
+            self.keys.settled(key);
         }
     }
 }
@@ -90,6 +68,8 @@ impl<B: Backend> Queue for Recorder<B> {
         let sent = now();
         let lease = self.inner.register(info).await?;
         self.history.record(What::Registered { worker: lease.worker, sent });
+        // Under another id before: the lease is lost, with all that was held under it.
+        self.keys.lose();
         Ok(lease)
     }
 
@@ -116,7 +96,7 @@ impl<B: Backend> Queue for Recorder<B> {
             let taken = claimed.leases.iter();
             let leases = taken.map(|l| Taken { key: l.key, attempt: l.attempt }).collect();
             self.history.record(What::Claimed { worker, claim, leases });
-            claimed.leases.iter().for_each(|lease| self.keys.add(lease.key));
+            claimed.leases.iter().for_each(|lease| self.keys.claimed(lease.key));
         }
         Ok(claimed)
     }

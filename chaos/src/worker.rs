@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
-use windlass::{Worker, WorkerOptions};
+use windlass::{AttemptOutcome, Client, Failure, FailureKind, Settlement, Worker, WorkerOptions};
 
 use crate::Result;
 use crate::history::History;
 use crate::jobs::{self, App};
+use crate::keys::Keys;
 use crate::place;
-use crate::recorder::Keys;
 use crate::task::{self, GRACE, HEARTBEAT, LEASE, SWEEP, Task};
 
 /// Between two tries to open the backend.
@@ -24,6 +24,20 @@ fn options(o: &mut WorkerOptions) {
     (o.call_timeout, o.notes) = (Duration::from_secs(4), Duration::from_millis(100));
     // All is evidence.
     o.retention = None;
+}
+
+/// Settles on purpose what was held under a lease that is lost. A worker doesn't: it ends its handlers in time. But nobody can rely on
+/// that, and so the store must refuse it.
+async fn insist(client: Client, keys: Keys) {
+    loop {
+        for key in keys.lost().await {
+            let failure = Failure { kind: FailureKind::Error, message: "settled too late".into() };
+            let delay = Duration::from_millis(100);
+            let late = Settlement::new(key, AttemptOutcome::Retry { delay, failure });
+            // The recorder writes down what comes of it.
+            let _ = client.backend().settle(&[late]).await;
+        }
+    }
 }
 
 /// Runs a worker until SIGTERM, or until the conductor is gone.
@@ -45,6 +59,7 @@ pub async fn run(task: Task) -> Result<()> {
         _ = end.recv() => return Ok(()),
         () = task::orphaned() => return Ok(()),
     };
+    tokio::spawn(insist(client.clone(), keys.clone()));
     let app = App { history, keys, host: Arc::new(host) };
     let worker = jobs::worker(Worker::new(&client), app).options(options);
     let ended = async {

@@ -1,16 +1,15 @@
 //! A small disk that a test can fill.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use rustix::fs::{FallocateFlags, fallocate};
-use rustix::io::Errno;
+use rustix::fs::statvfs;
 
 use crate::error::{Context, Error, Result, blocking};
-use crate::home::Home;
+use crate::home::{Home, run};
 
-/// Portions in which room is taken, each until it finds none: the last is the least that a file takes.
-const PORTIONS: [u64; 4] = [64 << 20, 4 << 20, 256 << 10, 4 << 10];
+/// How often it is tried to fill a disk that is being written to.
+const TRIES: u32 = 20;
 
 /// A folder on a file system of its own, held in memory. Needs root. It is gone when dropped, and when the test process ends, however it does.
 #[derive(Debug)]
@@ -47,35 +46,45 @@ impl Disk {
     }
 }
 
-/// A file that takes all room on a disk. Its room is free again when it is dropped.
+/// A disk with no room left. It has its room again when this is dropped.
 #[derive(Debug)]
-pub struct Filler(PathBuf);
+pub struct Filler {
+    folder: PathBuf,
+    bytes: u64,
+}
 
 impl Drop for Filler {
     fn drop(&mut self) {
-        // It may be gone with its disk.
-        let _ = std::fs::remove_file(&self.0);
+        // It may be gone with its server.
+        let _ = resize(&self.folder, self.bytes);
     }
 }
 
-/// Takes all room on the file system of a folder.
+/// Takes all room on the file system that is mounted on a folder: in an instant, as it only becomes smaller.
 pub(crate) async fn fill(folder: &Path) -> Result<Filler> {
-    let filler = Filler(folder.join("filler"));
+    let folder = folder.to_owned();
     blocking(move || {
-        let at = || format!("`{}`", filler.0.display());
-        let file = File::create(&filler.0).context(at)?;
-        let mut taken = 0;
-        for portion in PORTIONS {
-            loop {
-                match fallocate(&file, FallocateFlags::empty(), taken, portion) {
-                    Ok(()) => taken += portion,
-                    Err(Errno::NOSPC) => break,
-                    Err(Errno::INTR) => {}
-                    Err(e) => return Err(Error::new(format!("{}: {e}", at()))),
-                }
+        let (bytes, _) = sizes(&folder)?;
+        let mut last = Error::new("it was not tried");
+        // What is in use may grow meanwhile, and then it can't become so small.
+        for _ in 0..TRIES {
+            match resize(&folder, sizes(&folder)?.1) {
+                Ok(()) => return Ok(Filler { folder, bytes }),
+                Err(e) => last = e,
             }
         }
-        Ok(filler)
+        Err(last)
     })
     .await
+}
+
+/// How large a file system is, and how much of that is in use, in bytes.
+fn sizes(folder: &Path) -> Result<(u64, u64)> {
+    let found = statvfs(folder).context(|| format!("`{}`", folder.display()))?;
+    Ok((found.f_blocks * found.f_frsize, (found.f_blocks - found.f_bfree) * found.f_frsize))
+}
+
+fn resize(folder: &Path, bytes: u64) -> Result<()> {
+    let options = format!("remount,size={bytes}");
+    run(Command::new("mount").args(["-o", &options]).arg(folder))
 }

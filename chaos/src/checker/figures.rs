@@ -71,6 +71,8 @@ pub struct Figures {
     pub held: u64,
     /// Effects committed with a completion.
     pub effects: u64,
+    /// Settlements that were accepted and undone, where the guarantees allow it.
+    pub undone: u64,
     /// By kind of fault.
     pub faults: BTreeMap<String, Lasting>,
     /// Over time.

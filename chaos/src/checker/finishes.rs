@@ -10,7 +10,17 @@ use crate::history::{Ending, Verdict};
 
 pub(super) fn check(evidence: &Evidence, traces: &Traces<'_>, findings: &mut Findings) {
     for (id, trace) in &traces.jobs {
-        one_finish(*id, trace, findings);
+        // What a failover undid does not count, where the guarantees allow that.
+        let kept = |one: &&Settlement| {
+            evidence.promises.durable
+                || traces.stored.get(id).is_some_and(|job| job.claim == Some(one.key.claim_id))
+                || !traces.undone_at(one.answered)
+        };
+        let (accepted, undone): (Vec<_>, Vec<_>) =
+            trace.settlements.iter().filter(|one| one.accepted()).partition(kept);
+        findings.figures.undone += undone.len() as u64;
+        one_finish(*id, trace, &accepted, findings);
+        on_record(*id, traces, trace, &accepted, findings);
         for settlement in &trace.settlements {
             if settlement.verdict == Some(Verdict::Lost) {
                 findings.figures.refused(traces, settlement.answered);
@@ -19,24 +29,21 @@ pub(super) fn check(evidence: &Evidence, traces: &Traces<'_>, findings: &mut Fin
                 stale(evidence, *id, traces, trace, settlement, findings);
             }
         }
-        if evidence.promises.durable {
-            on_record(*id, traces, trace, findings);
-        }
     }
 }
 
 /// At most one accepted settlement per epoch, and one accepted end more than there were requests to run the job again.
-fn one_finish(id: JobId, trace: &Trace, findings: &mut Findings) {
-    let mut accepted: BTreeMap<u32, BTreeSet<ClaimId>> = BTreeMap::new();
+fn one_finish(id: JobId, trace: &Trace, accepted: &[&Settlement], findings: &mut Findings) {
+    let mut epochs: BTreeMap<u32, BTreeSet<ClaimId>> = BTreeMap::new();
     let mut ends = BTreeSet::new();
-    for settlement in trace.settlements.iter().filter(|one| one.accepted()) {
+    for settlement in accepted {
         let key = settlement.key;
-        accepted.entry(key.epoch.0).or_default().insert(key.claim_id);
+        epochs.entry(key.epoch.0).or_default().insert(key.claim_id);
         if settlement.finished() {
             ends.insert(key);
         }
     }
-    for (epoch, claims) in accepted {
+    for (epoch, claims) in epochs {
         if claims.len() > 1 {
             let text = format!("{} finishes were accepted in epoch {epoch}", claims.len());
             findings.add(Rule::OneFinish, Some(id), text);
@@ -80,12 +87,18 @@ fn stale(
 }
 
 /// The last end that was accepted is the one in the store.
-fn on_record(id: JobId, traces: &Traces<'_>, trace: &Trace, findings: &mut Findings) {
+fn on_record(
+    id: JobId,
+    traces: &Traces<'_>,
+    trace: &Trace,
+    accepted: &[&Settlement],
+    findings: &mut Findings,
+) {
     let Some(stored) = traces.stored.get(&id) else { return };
     if !trace.retries.is_empty() {
         return;
     }
-    for one in trace.settlements.iter().filter(|one| one.finished()) {
+    for one in accepted.iter().filter(|one| one.finished()) {
         let state = match &one.verdict {
             Some(Verdict::Applied(state)) => *state,
             _ => continue,

@@ -14,6 +14,12 @@ pub(super) fn check(evidence: &Evidence, traces: &Traces<'_>, findings: &mut Fin
                     findings.add(Rule::NothingLost, Some(*id), text);
                     findings.figures.lost(traces, acked);
                 }
+                None if !traces.undone_at(acked) => {
+                    let text =
+                        "it was acknowledged, no server was lost, and it is not in the store";
+                    findings.add(Rule::NothingLost, Some(*id), text);
+                    findings.figures.lost(traces, acked);
+                }
                 None => {
                     findings.lost_as_allowed += 1;
                     findings.figures.lost(traces, acked);

@@ -2,6 +2,7 @@
 
 use super::trace::{Claim, Run, Trace, Traces};
 use super::{Evidence, Findings, Rule};
+use crate::history::Verdict;
 
 /// A heartbeat is dated before it is sent, and a claim after its answer: this much may be between what was and what is on record.
 const TOLERANCE: u64 = 20_000;
@@ -43,9 +44,11 @@ fn wrong(
     if !evidence.promises.durable {
         return None;
     }
-    // Its owner had given it back before: settled it as anything that is not final.
-    let given_back =
-        trace.settlements.iter().any(|one| one.key == first.key && one.sent <= new.heard);
+    // Its owner may have given it back before.
+    let given_back = trace.settlements.iter().any(|one| {
+        let refused = one.verdict == Some(Verdict::Lost);
+        one.key == first.key && one.sent <= new.heard && !refused
+    });
     (!given_back).then(|| {
         format!(
             "it ran in {} and in {} at once, {} µs before the lease of the first ran out",

@@ -7,6 +7,11 @@ use windlass::{ClaimId, JobId, LeaseKey, WorkerId};
 use super::{Evidence, FinalJob};
 use crate::history::{Answer, Ending, Held, Verdict, What};
 
+/// Faults that may undo what was answered.
+const UNDOING: [&str; 3] = ["failover", "server killed", "disk full"];
+/// How long before such a fault an answer may come that it undoes, in microseconds: a second between two syncs, and one of delay.
+const BEFORE: u64 = 2_000_000;
+
 /// A claim, as its worker heard of it.
 #[derive(Debug, Clone)]
 pub struct Claim {
@@ -282,6 +287,12 @@ impl<'a> Traces<'a> {
     /// The kinds of faults that touch a stretch of time.
     pub fn faults_between(&self, from: u64, to: u64) -> impl Iterator<Item = &Fault> {
         self.faults.iter().filter(move |fault| fault.from <= to && fault.to >= from)
+    }
+
+    /// What was answered at this time may be undone where not everything that is answered is durable: a server was lost with it.
+    pub fn undone_at(&self, t: u64) -> bool {
+        let lost = |fault: &Fault| UNDOING.contains(&fault.kind.as_str());
+        self.faults_between(t, t + BEFORE).any(lost)
     }
 
     /// The clock was moved at some time in between.

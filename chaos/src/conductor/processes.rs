@@ -100,6 +100,8 @@ impl Processes {
             .arg(role.name())
             .arg(at("task"))
             .envs(env.iter().cloned())
+            // Some handlers panic by design.
+            .env("RUST_BACKTRACE", "0")
             // Closed when this program ends, however it does: then they end, too.
             .stdin(Stdio::piped())
             .stdout(log.try_clone()?)

@@ -10,7 +10,7 @@ use crate::Result;
 use crate::wire::redis::Redis as Protocol;
 
 /// Bytes of the disk of the append-only file, where one can be mounted.
-const DISK: u64 = 4 << 30;
+const DISK: u64 = 3 << 30;
 const HOUR: Duration = Duration::from_secs(3_600);
 /// Room in bytes before the memory is full.
 const ROOM: u64 = 200 << 10;

@@ -11,7 +11,7 @@ use super::plan::FaultKind;
 use crate::Result;
 
 /// Bytes of the small disk.
-const DISK: u64 = 3 << 30;
+const DISK: u64 = 2 << 30;
 /// How long the log of the database is watched for a commit.
 const WATCH: Duration = Duration::from_secs(5);
 

@@ -93,6 +93,13 @@ fn one(section: &Section) -> String {
             number(findings.lost_as_allowed)
         );
     }
+    if figures.undone > 0 {
+        let _ = write!(
+            text,
+            " {} outcomes that were acknowledged were undone, as is allowed there.",
+            number(figures.undone)
+        );
+    }
     text.push_str("\n\n");
     text.push_str(HEAD);
     for (name, of) in &figures.faults {
