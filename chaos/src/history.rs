@@ -206,6 +206,8 @@ pub enum What {
     Settled {
         /// The fence.
         key: LeaseKey,
+        /// The outcome: two may be under way.
+        ending: Ending,
         /// What became of it.
         verdict: Verdict,
         /// In a transaction of the host's.

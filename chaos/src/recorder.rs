@@ -30,24 +30,29 @@ impl<B> Recorder<B> {
     }
 
     fn settling(&self, settlement: &Settlement, in_host: bool) {
-        let ending = match settlement.outcome {
-            AttemptOutcome::Completed { .. } => Ending::Completed,
-            AttemptOutcome::Retry { .. } => Ending::Retry,
-            AttemptOutcome::Cancelled { .. } => Ending::Cancelled,
-            AttemptOutcome::Snoozed { .. } => Ending::Snoozed,
-            AttemptOutcome::Released => Ending::Released,
-            // And whatever else there may come to be.
-            _ => Ending::Discarded,
-        };
-        self.history.record(What::Settling { key: settlement.key, ending, in_host });
+        let (key, ending) = (settlement.key, ending(&settlement.outcome));
+        self.history.record(What::Settling { key, ending, in_host });
     }
 
-    fn settled(&self, key: LeaseKey, verdict: Verdict, in_host: bool) {
+    fn settled(&self, settlement: &Settlement, verdict: Verdict, in_host: bool) {
+        let (key, ending) = (settlement.key, ending(&settlement.outcome));
         let gone = matches!(verdict, Verdict::Applied(_) | Verdict::Already(_) | Verdict::Lost);
-        self.history.record(What::Settled { key, verdict, in_host });
+        self.history.record(What::Settled { key, ending, verdict, in_host });
         if gone && !in_host {
             self.keys.settled(key);
         }
+    }
+}
+
+fn ending(outcome: &AttemptOutcome) -> Ending {
+    match outcome {
+        AttemptOutcome::Completed { .. } => Ending::Completed,
+        AttemptOutcome::Retry { .. } => Ending::Retry,
+        AttemptOutcome::Cancelled { .. } => Ending::Cancelled,
+        AttemptOutcome::Snoozed { .. } => Ending::Snoozed,
+        AttemptOutcome::Released => Ending::Released,
+        // And whatever else there may come to be.
+        _ => Ending::Discarded,
     }
 }
 
@@ -109,7 +114,7 @@ impl<B: Backend> Queue for Recorder<B> {
                 Ok(answers) => answers.get(n).map_or(Verdict::Lost, verdict),
                 Err(error) => Verdict::Unknown(error.to_string()),
             };
-            self.settled(one.key, verdict, false);
+            self.settled(one, verdict, false);
         }
         answers
     }
@@ -248,7 +253,7 @@ impl<B: Transactional> Transactional for Recorder<B> {
             Ok(settled) => verdict(settled),
             Err(error) => Verdict::Unknown(error.to_string()),
         };
-        self.settled(settlement.key, verdict, true);
+        self.settled(settlement, verdict, true);
         answer
     }
 }

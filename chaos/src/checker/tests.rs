@@ -94,7 +94,7 @@ impl Story {
 
     fn settle(&mut self, worker: Worker, key: LeaseKey, ending: Ending, verdict: Verdict) {
         self.then(worker.0, What::Settling { key, ending, in_host: false });
-        self.then(worker.0, What::Settled { key, verdict, in_host: false });
+        self.then(worker.0, What::Settled { key, ending, verdict, in_host: false });
     }
 
     /// A job that was claimed, run and completed.

@@ -7,6 +7,8 @@ use windlass::{ClaimId, JobId, LeaseKey, WorkerId};
 use super::{Evidence, FinalJob};
 use crate::history::{Answer, Ending, Held, Verdict, What};
 
+/// A completion in a transaction of the host's.
+const HOST: (Ending, bool) = (Ending::Completed, true);
 /// Faults that may undo what was answered.
 const UNDOING: [&str; 3] = ["failover", "server killed", "disk full"];
 /// How long before such a fault an answer may come that it undoes, in microseconds: a second between two syncs, and one of delay.
@@ -238,17 +240,17 @@ impl<'a> Traces<'a> {
                 let one = Settlement { key, ending, in_host, sent: t, verdict: None, answered };
                 self.job(key.job).settlements.push(one);
             }
-            What::Settled { key, verdict, in_host } => {
+            What::Settled { key, ending, verdict, in_host } => {
                 // Inside of the host's transaction only a refusal is final.
                 if !in_host || *verdict == Verdict::Lost {
-                    self.answer(t, key, *in_host, verdict.clone());
+                    self.answer(t, key, (*ending, *in_host), verdict.clone());
                 }
             }
             What::Committed { key } => {
-                self.answer(t, key, true, Verdict::Applied(windlass::State::Completed));
+                self.answer(t, key, HOST, Verdict::Applied(windlass::State::Completed));
             }
             What::CommitFailed { key, error } => {
-                self.answer(t, key, true, Verdict::Unknown(error.clone()));
+                self.answer(t, key, HOST, Verdict::Unknown(error.clone()));
             }
             What::Died { name } => {
                 self.deaths.insert(name.clone(), t);
@@ -269,10 +271,10 @@ impl<'a> Traces<'a> {
         }
     }
 
-    fn answer(&mut self, t: u64, key: &LeaseKey, in_host: bool, verdict: Verdict) {
+    fn answer(&mut self, t: u64, key: &LeaseKey, which: (Ending, bool), verdict: Verdict) {
         let settlements = &mut self.job(key.job).settlements;
         let mut open = settlements.iter_mut().filter(|one| one.key == *key);
-        let found = open.rfind(|one| one.in_host == in_host && one.verdict.is_none());
+        let found = open.rfind(|one| (one.ending, one.in_host) == which && one.verdict.is_none());
         if let Some(one) = found {
             (one.verdict, one.answered) = (Some(verdict), t);
         }
