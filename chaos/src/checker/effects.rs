@@ -7,7 +7,7 @@ use windlass::{JobId, State};
 use super::{Committed, Evidence, Findings, Rule, Traces};
 
 /// The kind whose jobs complete in the host's transaction.
-pub const KIND: &str = "effect";
+const KIND: &str = "effect";
 
 pub(super) fn check(evidence: &Evidence, traces: &Traces<'_>, findings: &mut Findings) {
     if !evidence.promises.transactional {
@@ -24,7 +24,7 @@ pub(super) fn check(evidence: &Evidence, traces: &Traces<'_>, findings: &mut Fin
             findings.add(Rule::EffectsOnce, Some(*id), text);
             findings.figures.doubled(traces, *id, effects.len() as u64 - 1);
         }
-        if !stored.is_some_and(|job| job.state == State::Completed) {
+        if stored.is_none_or(|job| job.state != State::Completed) {
             findings.add(
                 Rule::EffectsOnce,
                 Some(*id),

@@ -240,11 +240,11 @@ impl<'a> Traces<'a> {
                 let one = Settlement { key, ending, in_host, sent: t, verdict: None, answered };
                 self.job(key.job).settlements.push(one);
             }
-            What::Settled { key, ending, verdict, in_host } => {
-                // Inside of the host's transaction only a refusal is final.
-                if !in_host || *verdict == Verdict::Lost {
-                    self.answer(t, key, (*ending, *in_host), verdict.clone());
-                }
+            // Inside of the host's transaction only a refusal is final.
+            What::Settled { key, ending, verdict, in_host }
+                if !in_host || *verdict == Verdict::Lost =>
+            {
+                self.answer(t, key, (*ending, *in_host), verdict.clone());
             }
             What::Committed { key } => {
                 self.answer(t, key, HOST, Verdict::Applied(windlass::State::Completed));
