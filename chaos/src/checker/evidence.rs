@@ -94,6 +94,15 @@ impl Committed {
     }
 }
 
+/// A state change that a reader of the feed was told.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Told {
+    /// The job.
+    pub job: JobId,
+    /// The change.
+    pub change: Change,
+}
+
 /// What the backend promises under the faults of a run, and how fast.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Promises {
@@ -120,6 +129,8 @@ pub struct Evidence {
     pub effects: Vec<Committed>,
     /// Jobs with a row of the host's.
     pub rows: Vec<JobId>,
+    /// What a reader of the feed was told that lived through all of it; empty when there was none.
+    pub told: Vec<Told>,
     /// What the database's own check finds.
     pub damage: Vec<String>,
     /// What must hold.

@@ -6,6 +6,7 @@
 mod attempts;
 mod effects;
 mod evidence;
+mod feed;
 mod figures;
 mod finishes;
 mod limits;
@@ -22,7 +23,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use windlass::JobId;
 
-pub use evidence::{Change, Committed, Evidence, FinalJob, Promises};
+pub use evidence::{Change, Committed, Evidence, FinalJob, Promises, Told};
 pub use figures::{Figures, Lasting, Sample, percentile};
 pub use trace::Traces;
 
@@ -59,6 +60,8 @@ pub enum Rule {
     WithinLimits,
     /// Jobs of a lost worker are taken up again in time.
     RecoveryInTime,
+    /// A reader of the feed is told every state change, once and in the order of each job's history.
+    FeedComplete,
     /// The database is whole.
     DatabaseWhole,
 }
@@ -120,6 +123,7 @@ pub fn check(evidence: &Evidence) -> Findings {
     unique::check(evidence, &traces, &mut findings);
     limits::check(evidence, &traces, &mut findings);
     recovery::check(evidence, &traces, &mut findings);
+    feed::check(evidence, &mut findings);
     for what in &evidence.damage {
         findings.add(Rule::DatabaseWhole, None, what.as_str());
     }

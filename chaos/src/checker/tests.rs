@@ -2,7 +2,7 @@
 
 use windlass::{Cause, ClaimId, Epoch, FailureKind, JobId, LeaseKey, State, WorkerId};
 
-use super::{Change, Committed, Evidence, FinalJob, Findings, Promises, Rule, check};
+use super::{Change, Committed, Evidence, FinalJob, Findings, Promises, Rule, Told, check};
 use crate::history::{Answer, Ending, Entry, Held, Taken, Until, Verdict, What};
 
 const SECOND: u64 = 1_000_000;
@@ -31,6 +31,7 @@ impl Story {
             effects: Vec::new(),
             rows: Vec::new(),
             damage: Vec::new(),
+            told: Vec::new(),
             promises,
         };
         Self { evidence, t: SECOND }
@@ -525,6 +526,24 @@ fn a_recovery_that_takes_too_long_is_red() {
         assert_eq!((lasting.faults, lasting.recovery.len(), lasting.repeated), (1, 1, 1));
         assert!(lasting.recovery[0] > after);
     }
+}
+
+#[test]
+fn a_feed_that_leaves_something_out_or_says_it_twice_is_red() {
+    let mut story = Story::new();
+    let worker = story.worker("one");
+    let job = story.enqueue("plain");
+    story.complete(worker, job, "plain");
+    let told: Vec<_> = completed(worker).into_iter().map(|change| Told { job, change }).collect();
+    story.evidence.told = told.clone();
+    story.breaks(&[]);
+    story.evidence.told.pop();
+    story.breaks(&[Rule::FeedComplete]);
+    story.evidence.told = [told.clone(), told[2..].to_vec()].concat();
+    story.breaks(&[Rule::FeedComplete]);
+    story.evidence.told = told;
+    story.evidence.told.swap(0, 1);
+    story.breaks(&[Rule::FeedComplete]);
 }
 
 #[test]

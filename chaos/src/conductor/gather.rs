@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
-use windlass::{ClaimId, Client, Event, JobId, JobQuery, JobRecord, State};
+use windlass::{ClaimId, Client, Event, JobId, JobQuery, JobRecord, Position, State};
 
 use crate::Result;
 use crate::checker::{Change, Committed, Evidence, FinalJob, Promises};
@@ -101,24 +101,29 @@ pub(super) async fn drain(direct: &Direct, patience: Duration) -> Result<()> {
     Ok(())
 }
 
-/// Every job with its history.
-pub(super) async fn jobs(direct: &Direct) -> Result<Vec<FinalJob>> {
-    let mut jobs = Vec::new();
+/// Every job with its history, and the last position of any state change.
+pub(super) async fn jobs(direct: &Direct) -> Result<(Vec<FinalJob>, Option<Position>)> {
+    let (mut jobs, mut last) = (Vec::new(), None);
     let mut query = JobQuery::default().oldest_first().limit(PAGE);
     loop {
         let page = direct.client.list(query.clone()).await?;
         let read = page.items.into_iter().map(|job| with_history(direct.client.clone(), job));
-        let read: Vec<FinalJob> = stream::iter(read).buffered(AT_ONCE).try_collect().await?;
-        jobs.extend(read);
-        let Some(next) = page.next else { return Ok(jobs) };
+        let read: Vec<_> = stream::iter(read).buffered(AT_ONCE).try_collect().await?;
+        for (job, position) in read {
+            jobs.push(job);
+            last = last.max(position);
+        }
+        let Some(next) = page.next else { return Ok((jobs, last)) };
         query = query.after(Some(next));
     }
 }
 
-async fn with_history(client: Client, job: JobRecord) -> Result<FinalJob> {
+async fn with_history(client: Client, job: JobRecord) -> Result<(FinalJob, Option<Position>)> {
     let events: Vec<Event> = client.history(job.id).await?;
-    let changes = events.iter().filter_map(|event| Change::of(&event.body)).collect();
-    Ok(FinalJob::of(&job, changes))
+    let changes =
+        events.iter().filter_map(|event| Some((Change::of(&event.body)?, event.position)));
+    let (changes, positions): (Vec<_>, Vec<_>) = changes.unzip();
+    Ok((FinalJob::of(&job, changes), positions.into_iter().max()))
 }
 
 fn write<T: Serialize>(path: &Path, lines: impl IntoIterator<Item = T>) -> Result<()> {
@@ -141,6 +146,7 @@ pub(super) fn keep(evidence: &Evidence, folder: &Path) -> Result<()> {
     write(&folder.join("effects.jsonl"), &evidence.effects)?;
     write(&folder.join("rows.jsonl"), &evidence.rows)?;
     write(&folder.join("damage.jsonl"), &evidence.damage)?;
+    write(&folder.join("told.jsonl"), &evidence.told)?;
     write(&folder.join("promises.jsonl"), [evidence.promises])
 }
 
@@ -153,6 +159,7 @@ pub(super) fn kept(folder: &Path) -> Result<Evidence> {
         effects: read(&folder.join("effects.jsonl"))?,
         rows: read(&folder.join("rows.jsonl"))?,
         damage: read(&folder.join("damage.jsonl"))?,
+        told: read(&folder.join("told.jsonl"))?,
         promises: promises.into_iter().next().ok_or("no promises are kept")?,
     })
 }

@@ -1,5 +1,6 @@
 //! The conductor: starts servers and processes, applies the plan of faults, heals everything, and gathers the evidence.
 
+pub mod follow;
 mod gather;
 pub mod network;
 pub mod place;
@@ -13,6 +14,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use follow::Follower;
 use place::Place;
 pub use place::{Backend, Setting};
 use plan::{FaultKind, Plan};
@@ -82,6 +84,7 @@ pub async fn run(setting: Setting, settings: &Settings) -> Result<Outcome> {
             run.processes.start(role, Vec::new())?;
         }
     }
+    let follower = Follower::start(&place.url()).await?;
     let begun = Instant::now();
     let mut plan = Plan::new(run.faults(&place), settings.seed);
     // So that there is something to lose.
@@ -96,9 +99,13 @@ pub async fn run(setting: Setting, settings: &Settings) -> Result<Outcome> {
     gather::drain(&direct, DRAIN).await?;
     run.damage.extend(run.processes.end(Role::Worker).await?);
     run.damage.extend(place.damage().await?);
+    let (jobs, last) = gather::jobs(&direct).await?;
+    let (told, wrong) = follower.end(last).await;
+    run.damage.extend(wrong);
     let evidence = Evidence {
         entries: history::read(&histories)?,
-        jobs: gather::jobs(&direct).await?,
+        jobs,
+        told,
         effects: direct.effects().await?,
         rows: direct.rows().await?,
         damage: run.damage,
