@@ -69,9 +69,11 @@ pub struct Figures {
     pub claims: u64,
     /// Times a unique key was certainly held.
     pub held: u64,
+    /// State changes that a reader of the feed was told.
+    pub told: u64,
     /// Effects committed with a completion.
     pub effects: u64,
-    /// Settlements that were accepted and undone, where the guarantees allow it.
+    /// Ends that were acknowledged and undone, where the guarantees allow it.
     pub undone: u64,
     /// By kind of fault.
     pub faults: BTreeMap<String, Lasting>,
@@ -147,6 +149,7 @@ pub(super) fn count(evidence: &Evidence, traces: &Traces<'_>, findings: &mut Fin
         of.count += fault.count;
     }
     figures.effects = evidence.effects.len() as u64;
+    figures.told = evidence.told.len() as u64;
     for job in &evidence.jobs {
         if job.state.is_final() {
             figures.jobs += 1;

@@ -18,7 +18,8 @@ pub(super) fn check(evidence: &Evidence, traces: &Traces<'_>, findings: &mut Fin
         };
         let (accepted, undone): (Vec<_>, Vec<_>) =
             trace.settlements.iter().filter(|one| one.accepted()).partition(kept);
-        findings.figures.undone += undone.len() as u64;
+        // Of the others it can't be told.
+        findings.figures.undone += undone.iter().filter(|one| one.finished()).count() as u64;
         one_finish(*id, trace, &accepted, findings);
         on_record(*id, traces, trace, &accepted, findings);
         for settlement in &trace.settlements {

@@ -62,7 +62,7 @@ fn one(section: &Section) -> String {
     let _ = write!(
         text,
         "{:.1} minutes of faults. {} jobs ended ({}); {} inserts were acknowledged as new, {} attempts were claimed, {} handlers began, {} times two \
-         of one job at once; {} effects were committed with a completion; a unique key was certainly held {} times.\n\n",
+         of one job at once; {} effects were committed with a completion; a unique key was certainly held {} times; a reader of the feed was told {} state changes.\n\n",
         section.minutes,
         number(figures.jobs),
         states.join(", "),
@@ -72,6 +72,7 @@ fn one(section: &Section) -> String {
         number(figures.overlaps),
         number(figures.effects),
         number(figures.held),
+        number(figures.told),
     );
     if findings.hold() {
         text.push_str("Every rule holds.");
@@ -96,7 +97,7 @@ fn one(section: &Section) -> String {
     if figures.undone > 0 {
         let _ = write!(
             text,
-            " {} outcomes that were acknowledged were undone, as is allowed there.",
+            " {} ends of jobs that were acknowledged were undone, as is allowed there.",
             number(figures.undone)
         );
     }
