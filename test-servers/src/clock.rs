@@ -9,6 +9,9 @@ use crate::home::Home;
 /// The name of the file in the server's folder.
 const FILE: &str = "clock";
 
+/// What leaves the monotonic clock alone, in newer and in older versions.
+const MONOTONIC: [&str; 2] = ["FAKETIME_DONT_FAKE_MONOTONIC", "DONT_FAKE_MONOTONIC"];
+
 /// Finds the library.
 fn library() -> Result<PathBuf> {
     let name = "faketime/libfaketimeMT.so.1";
@@ -29,11 +32,21 @@ pub(crate) fn prepare(home: &Home) -> Result<Vec<(String, String)>> {
         ("FAKETIME_TIMESTAMP_FILE", text(&file)),
         // Seconds until the file is looked at again.
         ("FAKETIME_CACHE_DURATION", "1".to_owned()),
-        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
-        ("DONT_FAKE_MONOTONIC", "1".to_owned()),
+        (MONOTONIC[0], "1".to_owned()),
+        (MONOTONIC[1], "1".to_owned()),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .to_vec())
+}
+
+/// The environment variables of a process whose clock is to be ahead of the machine's. Its monotonic clock stays as it is.
+pub fn clock_ahead(ahead: Duration) -> Result<Vec<(String, String)>> {
+    let mut env = vec![
+        ("LD_PRELOAD".to_owned(), library()?.display().to_string()),
+        ("FAKETIME".to_owned(), format!("+{}", ahead.as_secs())),
+    ];
+    env.extend(MONOTONIC.map(|name| (name.to_owned(), "1".to_owned())));
+    Ok(env)
 }
 
 /// Sets how far a server's clock is ahead of the machine's. It takes up to a second.

@@ -24,6 +24,7 @@ mod redis;
 mod s3;
 
 pub use chromium::Chromium;
+pub use clock::clock_ahead;
 pub use disk::{Disk, Filler};
 pub use error::{Error, Result};
 pub use pgbouncer::{PgBouncer, PgBouncerBuilder};

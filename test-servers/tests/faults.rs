@@ -110,6 +110,15 @@ async fn the_clock_of_postgres_goes_ahead() {
     assert!(ahead().await > 3_500);
 }
 
+#[tokio::test]
+async fn the_clock_of_a_process_goes_ahead() {
+    let env = windlass_test_servers::clock_ahead(Duration::from_secs(7_200)).unwrap();
+    let mut date = std::process::Command::new("date");
+    let said = tokio::task::spawn_blocking(move || date.arg("+%s").envs(env).output().unwrap());
+    let said = String::from_utf8(said.await.unwrap().stdout).unwrap();
+    assert!(said.trim().parse::<u64>().unwrap().abs_diff(now() + 7_200) < 60, "{said}");
+}
+
 fn now() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
 }

@@ -1,6 +1,6 @@
 //! The histories, sorted by job, worker and process.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use windlass::{ClaimId, JobId, LeaseKey, WorkerId};
 
@@ -300,10 +300,5 @@ impl<'a> Traces<'a> {
     /// The clock was moved at some time in between.
     pub fn clock_moved(&self, from: u64, to: u64) -> bool {
         self.faults_between(from, to).any(|fault| fault.kind.starts_with("clock"))
-    }
-
-    /// All kinds of faults.
-    pub fn kinds(&self) -> BTreeSet<&str> {
-        self.faults.iter().map(|fault| fault.kind.as_str()).collect()
     }
 }

@@ -40,7 +40,7 @@ enum Host {
 }
 
 /// Opens the backend, which makes its schema, and makes the host's tables.
-pub(super) async fn open(url: &str, _: &Path) -> Result<Direct> {
+pub(super) async fn open(url: &str) -> Result<Direct> {
     let client = windlass::connect(url).await?;
     let host = if url.starts_with("sqlite:") {
         let options = SqliteConnectOptions::from_str(url)?.busy_timeout(PATIENCE);

@@ -20,11 +20,14 @@ pub use place::{Backend, Setting};
 use plan::{FaultKind, Plan};
 use processes::{Launch, Processes, Role};
 
+use windlass_test_servers::clock_ahead;
+
 use crate::Result;
 use crate::checker::{Evidence, Findings, check};
 use crate::history::{self, History, What};
 use crate::task::LEASE;
 
+const HOUR: Duration = Duration::from_secs(3_600);
 const WORKERS: usize = 4;
 const PRODUCERS: usize = 2;
 /// How long everything may take to end once all is healed.
@@ -68,7 +71,7 @@ pub async fn run(setting: Setting, settings: &Settings) -> Result<Outcome> {
     std::fs::create_dir_all(&histories)?;
     let history = History::begin(&histories, "conductor")?;
     let mut place = Place::start(setting, &settings.folder).await?;
-    let direct = gather::open(&place.direct(), &settings.folder).await?;
+    let direct = gather::open(&place.direct()).await?;
     let launch = Launch {
         program: settings.program.clone(),
         second: settings.second.clone(),
@@ -136,8 +139,11 @@ impl Run {
     fn faults(&self, place: &Place) -> Vec<FaultKind> {
         let mut faults = place.faults();
         // Where the clients' clocks are the database's.
-        if matches!(place, Place::Sqlite(_)) && faketime().is_some() {
-            faults.push(FaultKind::ClockOfProcess);
+        if matches!(place, Place::Sqlite(_)) {
+            match clock_ahead(HOUR) {
+                Ok(_) => faults.push(FaultKind::ClockOfProcess),
+                Err(error) => eprintln!("no fault `clock of a process`: {error}"),
+            }
         }
         faults
     }
@@ -212,20 +218,12 @@ impl Run {
 
     /// Puts a worker in the place of another; its clock is another hour ahead.
     async fn move_clock(&mut self, plan: &mut Plan) -> Result<u64> {
-        let Some(library) = faketime() else { return Ok(0) };
         let workers = self.processes.names(Role::Worker);
         let Some(victim) = plan.one_of(&workers) else { return Ok(0) };
         self.hours += 1;
-        let ahead = format!("+{}h", self.hours);
-        let env = [
-            ("LD_PRELOAD", library),
-            ("FAKETIME", ahead.as_str()),
-            ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
-            ("DONT_FAKE_MONOTONIC", "1"),
-        ];
-        let env = env.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let env = clock_ahead(HOUR * self.hours)?;
         self.processes.kill(victim).await?;
-        self.processes.start(Role::Worker, env.to_vec())?;
+        self.processes.start(Role::Worker, env)?;
         // Until it has written.
         self.quiet(Duration::from_secs(2)).await?;
         Ok(1)
@@ -239,10 +237,4 @@ async fn in_commit(place: &Place) -> Result<()> {
         eprintln!("nobody commits: a kill is not in the middle of anything");
     }
     Ok(())
-}
-
-/// The library that moves clocks, if it is installed.
-fn faketime() -> Option<&'static str> {
-    let path = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
-    Path::new(path).exists().then_some(path)
 }
