@@ -1,13 +1,16 @@
-//! First figures: how fast jobs go in and come out through calls of the backend alone, without a worker runtime. They stay in a schema of
-//! their own, to be looked at and dropped.
+//! First figures: how fast jobs go in and come out through calls of the backend alone, and through a worker, and how long one takes from the enqueue
+//! to its handler on an idle queue. They stay in a schema of their own, to be looked at and dropped.
 //!
 //! `cargo run --release -p windlass-postgres --example postgres_throughput -- URL [JOBS [BATCH]]`
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
 use windlass_core::{
-    AttemptOutcome, Backend, ClaimRequest, Kind, KindSlots, NewJob, Payload, Queue, QueueName,
-    QueueSlots, Result, Settlement, Store, WorkerInfo,
+    AttemptOutcome, Backend, ClaimRequest, Client, Context, Job, Kind, KindSlots, NewJob, Outcome,
+    Payload, Queue, QueueName, QueueSlots, Result, Settlement, Store, Worker, WorkerInfo,
 };
 use windlass_postgres::{PostgresBackend, PostgresOptions};
 
@@ -86,7 +89,88 @@ async fn run(url: &str, jobs: usize, batch: usize) -> Result<()> {
     }
     report("claim and settle", done, start);
     println!("  of which claim {claiming:.2?}, settle {settling:.2?}");
+    backend.deregister(worker.id).await?;
+    through_a_worker(&backend, jobs).await?;
     backend.close().await
+}
+
+/// A job that only notes that it ran.
+#[derive(Serialize, Deserialize)]
+struct Noop {
+    text: String,
+}
+
+impl Job for Noop {
+    const KIND: &'static str = "noop";
+    const QUEUE: &'static str = "noop";
+    type Output = ();
+}
+
+/// What ran.
+#[derive(Default)]
+struct Ran {
+    jobs: AtomicUsize,
+    told: tokio::sync::Notify,
+    starts: Mutex<Vec<Instant>>,
+}
+
+async fn noop(_: Noop, cx: Context<Arc<Ran>>) -> Outcome {
+    let ran = cx.state();
+    ran.starts.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(Instant::now());
+    ran.jobs.fetch_add(1, Ordering::Relaxed);
+    ran.told.notify_one();
+    Ok(())
+}
+
+async fn through_a_worker(backend: &PostgresBackend, jobs: usize) -> Result<()> {
+    let client = Client::new(Arc::new(backend.clone()));
+    let new = || Noop { text: "x".repeat(85) };
+    let mut left = jobs;
+    while left > 0 {
+        let count = left.min(1_000);
+        client.enqueue_many((0..count).map(|_| new()).collect::<Vec<_>>()).await?;
+        left -= count;
+    }
+    let ran = Arc::new(Ran::default());
+    let (start, used) = (Instant::now(), cpu());
+    let worker = Worker::new(&client).state(ran.clone()).register(noop).queue("noop", 100);
+    let worker = worker.start()?;
+    while ran.jobs.load(Ordering::Relaxed) < jobs || unfinished(&client).await? > 0 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    report("through a worker", jobs, start);
+    let own = (cpu() - used) * 1e6 / jobs as f64;
+    println!("  of which this process used {own:.1} us of CPU per job");
+    let mut latencies = Vec::new();
+    for done in jobs + 1..=jobs + 500 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let start = Instant::now();
+        client.enqueue(new()).await?;
+        // It may have been told of one before.
+        while ran.jobs.load(Ordering::Relaxed) < done {
+            ran.told.notified().await;
+        }
+        let starts = std::mem::take(
+            &mut *ran.starts.lock().unwrap_or_else(std::sync::PoisonError::into_inner),
+        );
+        latencies.extend(starts.last().map(|at| at.saturating_duration_since(start)));
+    }
+    latencies.sort_unstable();
+    let at = |share: f64| latencies.get((latencies.len() as f64 * share) as usize);
+    println!("from enqueue to handler: p50 {:.2?}, p99 {:.2?}", at(0.5), at(0.99));
+    worker.stop().await
+}
+
+async fn unfinished(client: &Client<PostgresBackend>) -> Result<u64> {
+    let counts = client.stats().await?.counts;
+    Ok(counts.iter().filter(|count| !count.state.is_final()).map(|count| count.jobs).sum())
+}
+
+/// Seconds of CPU that this process has used, where the system tells.
+fn cpu() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let ticks = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
+    ticks.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
 }
 
 fn report(what: &str, jobs: usize, start: Instant) {

@@ -10,7 +10,8 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _};
 use uuid::Uuid;
 use windlass_core::{
-    ClaimRequest, JobId, Kind, KindSlots, NewJob, Payload, Queue, QueueSlots, Store, WorkerId,
+    ClaimRequest, Error, JobId, Kind, KindSlots, NewJob, Payload, Queue, QueueChange, QueueSlots,
+    Store, WorkerId,
 };
 use windlass_postgres::PostgresBackend;
 
@@ -45,22 +46,22 @@ async fn claim_in(
     most: i32,
     limit: i32,
 ) -> usize {
-    let names = ranges.iter().map(|range| kind(range.0).as_str().to_owned());
-    let rows = sqlx::query(AssertSqlSafe(statement("claim")))
+    let names: Vec<String> = ranges.iter().map(|range| kind(range.0).as_str().to_owned()).collect();
+    let one = names.iter().all(|name| *name == names[0]);
+    let query = sqlx::query(AssertSqlSafe(statement(if one { "claim_one" } else { "claim" })))
         .bind(*worker.as_uuid())
         .bind(Uuid::new_v4())
         .bind(queue().as_str().to_owned())
-        .bind(0_i16)
-        .bind(names.collect::<Vec<_>>())
+        .bind(0_i16);
+    let query = if one { query.bind(names[0].clone()) } else { query.bind(names) };
+    let query = query
         .bind(ranges.iter().map(|range| range.1).collect::<Vec<_>>())
-        .bind(ranges.iter().map(|range| range.2).collect::<Vec<_>>())
-        .bind(vec![most; ranges.len()])
-        .bind(limit)
-        .bind(vec![1_i16])
-        .fetch_all(host)
-        .await
-        .unwrap();
-    rows.len() - 1
+        .bind(ranges.iter().map(|range| range.2).collect::<Vec<_>>());
+    let query = match one {
+        true => query.bind(most.min(limit)),
+        false => query.bind(vec![most; ranges.len()]).bind(limit),
+    };
+    query.bind(vec![1_i16]).fetch_all(host).await.unwrap().len() - 1
 }
 
 /// Locks jobs as another claimer would.
@@ -147,6 +148,22 @@ async fn what_others_leave_gives_no_kind_more_than_it_may() {
     assert_eq!(claim_in(&mut transaction, w, &ranges, 2, 10).await, 4);
 }
 
+#[tokio::test]
+async fn f02_several_kinds_are_left_alone_in_a_paused_queue_and_without_a_lease() {
+    let place = Place::new().await;
+    let backend = place.open().await;
+    let w = worker(&backend).await;
+    insert(&backend, 2 * KINDS).await;
+    let ask = request(w, 10, None);
+    backend.configure_queue(&queue(), &QueueChange::default().paused(true)).await.unwrap();
+    assert!(claim(&backend, &ask).await.is_empty());
+    backend.configure_queue(&queue(), &QueueChange::default().paused(false)).await.unwrap();
+    backend.deregister(w).await.unwrap();
+    let refused = backend.claim(&ask).await.unwrap_err();
+    assert!(matches!(refused, Error::WorkerExpired { .. }), "{refused:?}");
+    assert_eq!(place.value(FREE).await, (2 * KINDS).to_string());
+}
+
 /// A claim that has seen a job, and stands still while the job is changed, does not take it for what it was.
 #[tokio::test(flavor = "multi_thread")]
 async fn f19_what_was_moved_after_it_was_seen_is_not_taken() {
@@ -177,6 +194,36 @@ async fn f19_what_was_moved_after_it_was_seen_is_not_taken() {
             );
             assert_eq!(place.value(&untouched).await, "1");
         }
+    }
+}
+
+/// A job of which something else was changed meanwhile is still to be had. A claim of one kind leaves it to the next one, one of several kinds takes it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_written_after_it_was_seen_is_not_lost() {
+    // Jobs of kinds by turns: those of this claim and those of the next one.
+    for (kinds, now, next) in
+        [(1, vec![KINDS], [0, 2 * KINDS]), (2, vec![0, 1], [KINDS, KINDS + 1])]
+    {
+        let place = Place::new().await;
+        let backend = place.open().await;
+        let w = worker(&backend).await;
+        let jobs = insert(&backend, 3 * KINDS).await;
+        let clock = Clock::new(&place, "-- Takes the first available jobs of one queue").await;
+        let mut host = place.host().await;
+        let mut transaction = host.begin().await.unwrap();
+        clock.stop(&mut transaction).await;
+        let (claimer, mut ask) = (backend.clone(), request(w, 2, None));
+        ask.kinds.truncate(kinds);
+        let again = ClaimRequest::new(w, ask.queues.clone(), ask.kinds.clone());
+        let taken = tokio::spawn(async move { claim(&claimer, &ask).await });
+        clock.until_met().await;
+        let change = "UPDATE windlass.jobs SET progress = progress WHERE id = $1";
+        let change = sqlx::query(change).bind(*jobs[0].as_uuid());
+        assert_eq!(change.execute(&mut *transaction).await.unwrap().rows_affected(), 1);
+        transaction.commit().await.unwrap();
+        let these = |places: &[usize]| places.iter().map(|n| jobs[*n]).collect::<Vec<_>>();
+        assert_eq!(taken.await.unwrap(), these(&now), "{kinds}");
+        assert_eq!(claim(&backend, &again).await, these(&next), "{kinds}");
     }
 }
 

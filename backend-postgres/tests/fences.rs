@@ -486,14 +486,15 @@ async fn f01_the_short_way_is_fenced_by_itself() {
     let (one, two) = (scene.running().await.key, scene.running().await.key);
     let complete = async |host: &mut PgConnection, keys: &[LeaseKey]| -> Vec<PgRow> {
         let ids: Vec<Uuid> = keys.iter().map(|key| *key.job.as_uuid()).collect();
-        let none: Vec<Option<i16>> = keys.iter().map(|_| None).collect();
-        let nothing: Vec<Option<Vec<u8>>> = keys.iter().map(|_| None).collect();
+        let claims: Vec<Uuid> = keys.iter().map(|key| *key.claim_id.as_uuid()).collect();
         sqlx::query(AssertSqlSafe(statement("settle_complete")))
             .bind(ids)
             .bind(keys.iter().map(|key| i64::from(key.epoch.0)).collect::<Vec<_>>())
-            .bind(keys.iter().map(|key| *key.claim_id.as_uuid()).collect::<Vec<_>>())
-            .bind(none)
-            .bind(nothing)
+            .bind(claims.clone())
+            .bind(claims)
+            .bind(Vec::<Uuid>::new())
+            .bind(Vec::<i16>::new())
+            .bind(Vec::<Vec<u8>>::new())
             .fetch_all(host)
             .await
             .unwrap()

@@ -4,6 +4,7 @@
 
 mod aside;
 mod backend;
+mod changes;
 mod copies;
 mod error;
 mod link;

@@ -86,7 +86,7 @@ macro_rules! parts {
     };
 }
 
-parts! { base blobs change claim filter insert jobs keys machine maintain notes writes }
+parts! { base blobs change claim filter insert jobs keys machine maintain notes quick writes }
 
 macro_rules! scripts {
     ($($name:ident)*) => {

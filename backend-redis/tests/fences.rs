@@ -44,6 +44,15 @@ async fn record(place: &Place, key: LeaseKey) -> Recorded {
     place.backend.record(&[Record::new(key, notes)]).await.unwrap().remove(0)
 }
 
+/// Gives a job another state than it has, with the mark of those that go the short way, or without.
+async fn lie(place: &mut Place, id: JobId, state: State, marked: bool) {
+    match marked {
+        true => place.patch_state(id, state).await,
+        false => place.spoil(id, STATE, i64::from(state.code())).await,
+    }
+    assert_eq!(place.is_marked(id).await, marked);
+}
+
 async fn state(place: &Place, id: JobId) -> State {
     place.backend.get(id).await.unwrap().unwrap().state
 }
@@ -79,9 +88,10 @@ async fn f01_a_key_that_is_wrong_in_one_part_changes_nothing() {
 async fn f01_only_a_running_job_has_an_owner_and_only_a_final_one_a_finisher() {
     let mut place = Place::open().await;
     let worker = place.worker().await;
-    for waiting in [State::Available, State::Scheduled, State::Retryable] {
+    let waiting = [State::Available, State::Scheduled, State::Retryable];
+    for (waiting, marked) in waiting.into_iter().flat_map(|s| [(s, false), (s, true)]) {
         let lease = place.run(worker, job()).await;
-        place.spoil(lease.key.job, STATE, i64::from(waiting.code())).await;
+        lie(&mut place, lease.key.job, waiting, marked).await;
         for outcome in outcomes() {
             assert_eq!(settle(&place, lease.key, outcome).await, Settled::Lost, "{waiting}");
         }
@@ -95,10 +105,11 @@ async fn f01_only_a_running_job_has_an_owner_and_only_a_final_one_a_finisher() {
 async fn f17_a_line_that_is_wrong_gives_nothing() {
     let mut place = Place::open().await;
     let worker = place.worker().await;
-    for other in [State::Scheduled, State::Running, State::Completed] {
+    let others = [State::Scheduled, State::Running, State::Completed];
+    for (other, marked) in others.into_iter().flat_map(|s| [(s, false), (s, true)]) {
         let new = job();
         place.backend.insert(std::slice::from_ref(&new)).await.unwrap();
-        place.spoil(new.id, STATE, i64::from(other.code())).await;
+        lie(&mut place, new.id, other, marked).await;
         assert!(place.claim(worker).await.unwrap().is_empty(), "{other}");
         assert_eq!(place.backend.get(new.id).await.unwrap().unwrap().attempt, 0, "{other}");
     }

@@ -43,7 +43,12 @@ impl SqliteBackend {
         let tick =
             crate::txn::Txn::peek(&mut conn).await.map_err(|e| open::explain(&options.path, e))?;
         hub.found(tick);
-        let shared = Shared { options: options.clone(), clock: clock.clone(), hub: hub.clone() };
+        let shared = Shared {
+            options: options.clone(),
+            clock: clock.clone(),
+            hub: hub.clone(),
+            memory: Arc::default(),
+        };
         let writer = Writer::start(conn, shared)?;
         let readers = Arc::new(Readers::new(options.clone()));
         Ok(Self { options, writer, readers, hub, clock })

@@ -143,14 +143,6 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.count
-    }
-
     /// Starts a row with an id of 32 digits.
     pub(crate) fn row(&mut self, id: &[u8; 16]) -> &mut Self {
         self.json.push_str(if self.count == 0 { "[\"" } else { "\",\"" });
@@ -206,6 +198,17 @@ pub(crate) fn ids<'a>(ids: impl IntoIterator<Item = &'a [u8; 16]>) -> String {
         json.push('"');
     }
     json.push(']');
+    json
+}
+
+/// A flat list of numbers as JSON.
+pub(crate) fn list(numbers: &[i64]) -> String {
+    let mut json = String::with_capacity(numbers.len() * 2 + 2);
+    for (n, number) in numbers.iter().enumerate() {
+        // Writing to a String never fails.
+        let _ = write!(json, "{}{number}", if n == 0 { '[' } else { ',' });
+    }
+    json.push_str(if json.is_empty() { "[]" } else { "]" });
     json
 }
 

@@ -11,14 +11,15 @@ use windlass_core::{
 };
 
 use crate::ops;
-use crate::script::Statement;
+use crate::ops::memory::Memory;
+use crate::script::Script;
 use crate::txn::Txn;
 use crate::writer::Operation;
 
 /// Declares an operation: its fields are the arguments, its body runs in the transaction.
 macro_rules! operation {
     ($name:ident { $($field:ident: $type:ty),* $(,)? } as $during:literal -> $output:ty,
-     weight $weight:expr, $(look $look:expr,)? |$this:ident, $txn:ident| $body:expr) => {
+     weight $weight:expr, $(look $look:expr,)? $(knows $knows:expr,)? |$this:ident, $txn:ident| $body:expr) => {
         pub(crate) struct $name { $(pub(crate) $field: $type),* }
 
         #[async_trait]
@@ -31,9 +32,14 @@ macro_rules! operation {
                 $body
             }
 
-            $(fn look(&self) -> Option<Statement> {
-                let look: fn(&Self) -> Option<Statement> = $look;
-                look(self)
+            $(fn look(&self, memory: &Memory) -> Option<Script> {
+                let look: fn(&Self, &Memory) -> Option<Script> = $look;
+                look(self, memory)
+            })?
+
+            $(fn knows(&self, memory: &Memory) -> bool {
+                let knows: fn(&Self, &Memory) -> bool = $knows;
+                knows(self, memory)
             })?
 
             fn weight(&self) -> usize {
@@ -52,11 +58,12 @@ operation!(Deregister { worker: WorkerId } as "deregister" -> (),
     weight |_| 1, |this, txn| ops::worker::deregister(txn, this.worker).await);
 operation!(Claim { request: ClaimRequest } as "claim" -> Claimed,
     weight |this| this.request.queues.iter().map(|slots| slots.limit as usize).sum(),
-    look |this| Some(ops::claim::look(&this.request)),
+    look |this, memory| Some(ops::claim::look(&this.request, memory)),
     |this, txn| ops::claim::claim(txn, &this.request).await);
 operation!(Settle { settlements: Vec<Settlement> } as "settle" -> Vec<Settled>,
     weight |this| this.settlements.len(),
-    look |this| ops::settle::look(&this.settlements),
+    look |this, _| ops::settle::look(&this.settlements).map(Script::from),
+    knows |this, memory| ops::settle::knows(&this.settlements, memory),
     |this, txn| ops::settle::settle(txn, &this.settlements).await);
 operation!(Ping {} as "ping" -> (), weight |_| 1, |_this, txn| {
     // Moving the clock's high-water mark is a write like any other.

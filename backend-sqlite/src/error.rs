@@ -149,7 +149,15 @@ pub(crate) fn is_no_json(error: &sqlx::Error) -> bool {
     message == Some("JSON cannot hold BLOB values")
 }
 
-/// Whether a transaction was not begun as what it was guessed from had changed: what `insert_guess.sql` says.
+/// The driver error behind an error of this backend.
+pub(crate) fn cause(error: &Error) -> Option<&Arc<sqlx::Error>> {
+    let (Error::Backend { source, .. } | Error::Unavailable { source, .. }) = error else {
+        return None;
+    };
+    Some(&source.downcast_ref::<Fault>()?.error)
+}
+
+/// Whether a transaction was not begun as what it was guessed from had changed: what `insert_guess.sql` and `settle_guess.sql` say.
 pub(crate) fn is_wrong_guess(error: &sqlx::Error) -> bool {
     let message = error.as_database_error().map(DatabaseError::message);
     message.is_some_and(|message| message.contains("guessed wrong"))

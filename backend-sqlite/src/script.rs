@@ -102,7 +102,17 @@ impl<T: Into<Self>> From<Option<T>> for Value {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Script(Vec<Statement>);
 
+impl From<Statement> for Script {
+    fn from(one: Statement) -> Self {
+        Self(vec![one])
+    }
+}
+
 impl Script {
+    pub(crate) fn append(&mut self, mut other: Self) {
+        self.0.append(&mut other.0);
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

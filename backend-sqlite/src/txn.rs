@@ -5,11 +5,17 @@ use std::collections::{BTreeSet, HashMap};
 
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
-use windlass_core::{EventBody, JobId, Limits, Priority, Result, State};
+use windlass_core::{
+    EventBody, JobId, Kind, LeaseKey, Limits, Priority, QueueName, Result, Settlement, State,
+    WorkerId,
+};
 
 use crate::batch::{self, Query, Rows};
 use crate::clock::Clock;
 use crate::error;
+use crate::ops::memory::{self, Memory};
+use crate::ops::picked::Taken;
+use crate::ops::stored::Stored;
 use crate::script::{Script, Statement, statement};
 use windlass_core::kit::feed;
 
@@ -75,6 +81,13 @@ pub(crate) struct Txn<'c> {
     /// Writes that go with the next statement.
     deferred: Script,
     looked: Option<Vec<SqliteRow>>,
+    memory: Option<&'c Memory>,
+    /// It reads jobs also where they are remembered.
+    reads: bool,
+    /// It writes jobs as they are remembered.
+    recalled: bool,
+    /// What is to be remembered after the COMMIT.
+    claimed: Vec<Stored>,
 }
 
 /// Jobs that came into or left a state, counted over a batch.
@@ -92,6 +105,8 @@ impl<'a> Tally<'a> {
 pub(crate) struct Mark {
     dirty: bool,
     pending: Pending,
+    /// How many jobs were claimed.
+    claimed: usize,
 }
 
 impl<'c> Txn<'c> {
@@ -99,12 +114,12 @@ impl<'c> Txn<'c> {
     /// look at first.
     pub(crate) async fn begin(
         conn: &mut SqliteConnection,
-        look: Option<Statement>,
+        look: Option<Script>,
     ) -> sqlx::Result<(Tick, Option<Vec<SqliteRow>>)> {
         let mut script = Script::default();
         script.push(statement(include_str!("sql/begin.sql")));
         let looked = look.is_some();
-        look.into_iter().for_each(|look| script.push(look));
+        look.into_iter().for_each(|look| script.append(look));
         let mut rows = script.run(conn).await?.into_iter();
         let tick = Tick::read(&rows.next().ok_or(sqlx::Error::RowNotFound)?)?;
         Ok((tick, looked.then(|| rows.collect())))
@@ -141,11 +156,64 @@ impl<'c> Txn<'c> {
             pending: Pending::default(),
             deferred: Script::default(),
             looked: None,
+            memory: None,
+            reads: false,
+            recalled: false,
+            claimed: Vec::new(),
         }
     }
 
+    /// With what is remembered of running jobs.
+    pub(crate) fn with_memory(mut self, memory: &'c Memory) -> Self {
+        self.memory = Some(memory);
+        self
+    }
+
+    /// Settles nothing as it is remembered.
+    pub(crate) fn reading(self) -> Self {
+        Self { reads: true, ..self }
+    }
+
+    /// Notes jobs just claimed, to be remembered once that is committed.
+    pub(crate) fn note_claimed(&mut self, taken: &[Taken], worker: WorkerId) {
+        if self.memory.is_some() {
+            self.claimed.extend(memory::claimed(taken, worker));
+        }
+    }
+
+    /// Which kind alone was ready, and in which queue, at the last claim.
+    pub(crate) fn ready(&self) -> Option<(QueueName, Kind)> {
+        self.memory?.ready()
+    }
+
+    /// Notes which kind alone is ready, and in which queue.
+    pub(crate) fn note_ready(&self, ready: Option<(QueueName, Kind)>) {
+        if let Some(memory) = self.memory {
+            memory.note_ready(ready);
+        }
+    }
+
+    /// The jobs of the settlements, if all are remembered and no more need be known.
+    pub(crate) fn recall(&mut self, batch: &[&Settlement]) -> Option<HashMap<LeaseKey, Stored>> {
+        let jobs = self.memory.filter(|_| !self.reads)?.recall(batch)?;
+        self.recalled = true;
+        Some(jobs)
+    }
+
+    /// Forgets jobs that are settled.
+    pub(crate) fn forget(&self, settlements: &[Settlement]) {
+        if let Some(memory) = self.memory {
+            memory.forget(settlements);
+        }
+    }
+
+    /// Whether it writes jobs that were not read, so that a failure may only mean that one is not as remembered.
+    pub(crate) fn has_recalled(&self) -> bool {
+        self.recalled
+    }
+
     /// A transaction that begins with its first statement, and fails there unless the tick is as given and `check` finds nothing
-    /// wrong. What its first operation would look at is empty.
+    /// wrong. What the first operation looks at counts as empty: one that would find more must forget that first.
     pub(crate) fn guess(
         conn: &'c mut SqliteConnection,
         tick: Tick,
@@ -167,13 +235,15 @@ impl<'c> Txn<'c> {
 
     /// Notes where an operation starts, so that [`reset`](Self::reset) can take its pending writes back.
     pub(crate) fn mark(&self) -> Mark {
-        Mark { dirty: self.dirty, pending: self.pending.clone() }
+        let (pending, claimed) = (self.pending.clone(), self.claimed.len());
+        Mark { dirty: self.dirty, pending, claimed }
     }
 
     /// Forgets what became pending after the mark. The statements are rolled back by a savepoint.
     pub(crate) fn reset(&mut self, mark: Mark) {
         self.dirty = mark.dirty;
         self.pending = mark.pending;
+        self.claimed.truncate(mark.claimed);
         self.deferred = Script::default();
     }
 
@@ -390,6 +460,9 @@ impl<'c> Txn<'c> {
         }
         script.push(statement("COMMIT"));
         script.run(self.conn).await?;
+        if let Some(memory) = self.memory {
+            memory.note(self.claimed);
+        }
         if wrote { Ok((self.pending.news, self.tick)) } else { Ok((News::default(), self.start)) }
     }
 

@@ -1,6 +1,8 @@
 //! The one writer of a process: a thread with a runtime of its own, so that a blocked host can't hold up heartbeats.
 //! It takes whatever waits in its channels and applies all of it in one transaction: one COMMIT for many calls.
 
+#[cfg(test)]
+mod tests;
 mod transaction;
 
 use std::panic::AssertUnwindSafe;
@@ -17,8 +19,9 @@ use crate::clock::Clock;
 use crate::error::{self, NAME};
 use crate::open;
 use crate::ops::insert;
+use crate::ops::memory::Memory;
 use crate::options::SqliteOptions;
-use crate::script::Statement;
+use crate::script::Script;
 use crate::txn::{Tick, Txn};
 use crate::wake::SharedHub;
 use transaction::{Guess, Outcome, rollback, transaction};
@@ -42,9 +45,14 @@ pub(crate) trait Operation: Send + Sync + 'static {
     /// Runs it. An error takes back what it did, and only that.
     async fn run(&self, txn: &mut Txn<'_>) -> Result<Self::Output>;
 
-    /// The statement that it looks at first, so that the transaction can begin with it.
-    fn look(&self) -> Option<Statement> {
+    /// The statements that it looks at first, so that the transaction can begin with it.
+    fn look(&self, _: &Memory) -> Option<Script> {
         None
+    }
+
+    /// Whether it needs to look at nothing, thanks to what is remembered.
+    fn knows(&self, _: &Memory) -> bool {
+        false
     }
 
     /// Roughly how many jobs it touches.
@@ -128,6 +136,7 @@ pub(crate) struct Shared {
     pub(crate) options: Arc<SqliteOptions>,
     pub(crate) clock: Clock,
     pub(crate) hub: SharedHub,
+    pub(crate) memory: Arc<Memory>,
 }
 
 /// Inserts jobs.
@@ -144,8 +153,8 @@ impl Operation for Insert {
         insert::insert(txn, &self.jobs).await
     }
 
-    fn look(&self) -> Option<Statement> {
-        Some(insert::look(&[&self.jobs]))
+    fn look(&self, _: &Memory) -> Option<Script> {
+        Some(insert::look(&[&self.jobs]).into())
     }
 
     fn weight(&self) -> usize {
@@ -171,7 +180,8 @@ impl Operation for Close {
 trait Call: Send {
     fn name(&self) -> &'static str;
     fn weight(&self) -> usize;
-    fn look(&self) -> Option<Statement>;
+    fn look(&self, memory: &Memory) -> Option<Script>;
+    fn knows(&self, memory: &Memory) -> bool;
     /// Nobody waits for the answer any more.
     fn is_abandoned(&self) -> bool;
     /// Jobs that may be inserted together with those of other calls.
@@ -180,10 +190,12 @@ trait Call: Send {
     /// Runs the operation and keeps the answer. False when it failed.
     async fn run(&mut self, txn: &mut Txn<'_>) -> bool;
     fn fail(&mut self, error: Error);
+    /// Takes the answer back: it is to be run again.
+    fn reset(&mut self);
     /// Gives the answer to who waits.
     fn answer(self: Box<Self>);
-    /// It was run and answered an error.
-    fn failed(&self) -> bool;
+    /// The error that it was run and answered.
+    fn error(&self) -> Option<&Error>;
 }
 
 struct Waiting<O: Operation> {
@@ -210,8 +222,12 @@ impl<O: Operation> Call for Waiting<O> {
         self.operation.weight()
     }
 
-    fn look(&self) -> Option<Statement> {
-        self.operation.look()
+    fn look(&self, memory: &Memory) -> Option<Script> {
+        self.operation.look(memory)
+    }
+
+    fn knows(&self, memory: &Memory) -> bool {
+        self.operation.knows(memory)
     }
 
     fn is_abandoned(&self) -> bool {
@@ -243,13 +259,17 @@ impl<O: Operation> Call for Waiting<O> {
         self.answer = Some(Err(error));
     }
 
+    fn reset(&mut self) {
+        self.answer = None;
+    }
+
     fn answer(self: Box<Self>) {
         // Who waited may be gone; the operation is applied all the same.
         let _ = self.reply.send(self.answer.unwrap_or(Err(Error::Closed(NAME))));
     }
 
-    fn failed(&self) -> bool {
-        matches!(self.answer, Some(Err(_)))
+    fn error(&self) -> Option<&Error> {
+        self.answer.as_ref()?.as_ref().err()
     }
 }
 
@@ -381,9 +401,8 @@ impl Thread {
                 Ok(Outcome::RunGuarded) => guarded = true,
                 Err(error) => {
                     rollback(conn).await;
-                    let error = Arc::new(error);
                     // A call that failed by itself has the better error: it is what made SQLite roll back.
-                    for call in batch.iter_mut().filter(|call| !call.failed()) {
+                    for call in batch.iter_mut().filter(|call| call.error().is_none()) {
                         call.fail(error::translate(call.name(), error.clone()));
                     }
                     self.troubled(&error);

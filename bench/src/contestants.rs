@@ -49,6 +49,13 @@ const ENTRIES: &[Entry] = &[
         Language::Rust("contestant-apalis"),
     ),
     of(
+        "graphile_worker",
+        &["postgres"],
+        "peers/graphile_worker",
+        Language::Rust("contestant-graphile-worker"),
+    ),
+    of("awa", &["postgres"], "peers/awa", Language::Rust("contestant-awa")),
+    of(
         "riverqueue",
         &["sqlite", "postgres"],
         "peers/riverqueue",

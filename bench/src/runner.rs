@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use windlass_bench_contestant::{Figures, Run, Workload};
 
 use crate::Result;
-use crate::contestants::Contestant;
+use crate::contestants::{Contestant, WINDLASS};
 use crate::place::{Database, Place};
 use crate::process::{Outcome, measured, plain};
 use crate::report::{Report, Row};
@@ -62,10 +62,16 @@ impl Runner {
             .filter(|c| match work.who {
                 Who::Bulk => c.description.bulk,
                 Who::Queues => c.description.queues,
+                Who::Windlass => c.name == WINDLASS,
                 Who::All | Who::BestOfPeers => true,
             })
-            .flat_map(|c| c.configs(work.who == Who::BestOfPeers).iter().map(move |x| (c, x)))
+            .flat_map(|c| {
+                c.configs(matches!(work.who, Who::BestOfPeers | Who::Queues))
+                    .iter()
+                    .map(move |x| (c, x))
+            })
             .filter(|(_, (config, _))| work.keeps || config != KEEPS_NOTHING)
+            .filter(|(_, (config, _))| work.who != Who::Windlass || config == DEFAULT)
             .map(|(c, (config, largest))| {
                 (c, config, *largest, vec![Vec::new(); work.columns.len()], Vec::new())
             })
@@ -134,7 +140,7 @@ impl Runner {
         largest: Option<u64>,
     ) -> Result<Outcome> {
         let mut run = Run { config: config.to_owned(), ..work.run.clone() };
-        if contestant.is_peer() || config != DEFAULT {
+        if contestant.name != WINDLASS || config != DEFAULT {
             run.seconds = work.seconds_of_others;
         }
         if run.workload == Workload::Load {

@@ -11,11 +11,13 @@ pub struct Sizes {
     pub backlog: u64,
     /// Jobs that wait 1 ms each.
     pub waiting: u64,
-    /// How long a drain, or a row of latencies, may take.
+    /// How long a drain may take.
     pub limit: f64,
+    /// How long a row of latencies may take.
+    pub sampling: f64,
     /// How long jobs come at a pace.
     pub load: f64,
-    /// The steady state of Windlass and of the raw loop as they come, then of others.
+    /// The steady state of Windlass as it comes, then of others.
     pub steady: [f64; 2],
     /// How long nothing is to be done, of Windlass, then of peers.
     pub idle: [f64; 2],
@@ -38,6 +40,7 @@ impl Sizes {
             backlog: 2_000,
             waiting: 1_000,
             limit: 30.0,
+            sampling: 30.0,
             load: 0.5,
             steady: [0.5; 2],
             idle: [0.5; 2],
@@ -51,14 +54,15 @@ impl Sizes {
     pub fn full() -> Self {
         Self {
             rounds: 5,
-            seconds: 0.5,
+            seconds: 0.4,
             samples: 1_000,
             backlog: 50_000,
             waiting: 20_000,
-            limit: 3.0,
-            load: 2.0,
-            steady: [60.0, 10.0],
-            idle: [60.0, 10.0],
+            limit: 4.0,
+            sampling: 1.5,
+            load: 1.0,
+            steady: [60.0, 6.0],
+            idle: [60.0, 4.0],
             large: 1_000_000,
             part: 10_000,
             pinned: 200_000,

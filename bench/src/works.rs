@@ -22,9 +22,14 @@ pub enum Who {
     BestOfPeers,
     /// Who can enqueue many at once.
     Bulk,
-    /// Who can spread jobs over queues.
+    /// Windlass as it comes.
+    Windlass,
+    /// Who can spread jobs over queues; peers only in the best configuration.
     Queues,
 }
+
+/// Clients that stand for processes, each with a worker.
+const CLIENTS: usize = 10;
 
 /// A figure of a run.
 pub struct Column {
@@ -43,7 +48,7 @@ pub struct Work {
     pub fill: u64,
     /// What is asked of the contestant; the URL and the configuration are still to be filled in.
     pub run: Run,
-    /// How long it lasts for peers, and in configurations beside the default, if not as long.
+    /// How long it lasts for others than Windlass as it comes, if not as long.
     pub seconds_of_others: f64,
     /// Whether it makes a difference what happens to finished jobs.
     pub keeps: bool,
@@ -109,11 +114,16 @@ pub fn all(sizes: &Sizes) -> Vec<Work> {
         let run = Run { jobs, concurrency: CONCURRENCY, ..base(Workload::Drain) };
         Work { fill: jobs, ..work(name, run, columns) }
     };
-    let latency = |workload| Run { jobs: sizes.samples, concurrency: FEW, ..base(workload) };
+    let latency = |workload| {
+        let seconds = sizes.sampling;
+        Run { jobs: sizes.samples, seconds, concurrency: FEW, ..base(workload) }
+    };
     let mut waiting = drain("drain of jobs that wait 1 ms, 1,000 at once", sizes.waiting, RATES);
     (waiting.run.wait_ms, waiting.run.concurrency) = (1, MANY);
     let mut queues = drain("drain of 100 queues of no-op jobs", sizes.backlog, RATES);
     (queues.who, queues.run.queues) = (Who::Queues, 100);
+    let mut clients = drain("drain of no-op jobs by 10 clients", sizes.backlog, RATES);
+    (clients.who, clients.run.clients) = (Who::Windlass, CLIENTS);
     let mut served = work("latency, other process", latency(Workload::Serve), LATENCIES);
     (served.who, served.remote) = (Who::BestOfPeers, true);
     let load = Run { seconds: sizes.load, concurrency: CONCURRENCY, ..base(Workload::Load) };
@@ -127,6 +137,7 @@ pub fn all(sizes: &Sizes) -> Vec<Work> {
         Work { keeps: true, ..drain("drain of no-op jobs", sizes.backlog, COSTS) },
         waiting,
         queues,
+        clients,
         work("latency, idle queue", latency(Workload::Latency), LATENCIES),
         served,
         Work { who: Who::BestOfPeers, ..work("latency at half load", load, LOAD) },

@@ -82,6 +82,9 @@ pub trait Queue: Debug + Send + Sync + 'static {
 
     /// Waits until something may have become claimable in one of the queues, or its settings changed, at most
     /// `timeout`. A hint: it may be lost or spurious, so callers poll as well.
+    ///
+    /// A backend may also end a wait at once, for news that no claim has looked at yet. It does so until one has: the worker takes no notice of such an answer
+    /// when it is about to claim anyway.
     async fn wait(&self, queues: &[QueueName], timeout: Duration) -> Result<Wake>;
 }
 

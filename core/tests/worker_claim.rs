@@ -189,6 +189,81 @@ async fn f13_a_hint_brings_a_cancel_request_before_the_next_heartbeat() {
     assert!(at - begin <= 3 * SECOND, "{:?}", at - begin);
 }
 
+/// A worker that never polls, on a backend that tells at once of what no claim has looked at yet.
+struct Hinted {
+    memory: MemoryBackend,
+    news: Arc<AtomicBool>,
+    claims: Arc<Mutex<usize>>,
+    _worker: RunningWorker,
+}
+
+impl Hinted {
+    /// After the first claim that finds something, one more job comes in if `more`, before the claim has ended.
+    fn start(more: bool) -> Self {
+        let (memory, news) = (paused().0, Arc::new(AtomicBool::new(false)));
+        let claims = Arc::new(Mutex::new(0));
+        let mut calls = MockCalls::new();
+        let (m, n, count, mut more) = (memory.clone(), news.clone(), claims.clone(), more);
+        calls.expect_claim().returning(move |request| {
+            *count.lock().unwrap() += 1;
+            n.store(false, Ordering::SeqCst);
+            let claimed = now(m.claim(request));
+            if more && claimed.as_ref().is_ok_and(|claimed| !claimed.leases.is_empty()) {
+                more = false;
+                n.store(true, Ordering::SeqCst);
+                now(m.insert(&[new(&Alpha(0))])).unwrap();
+            }
+            claimed
+        });
+        let n = news.clone();
+        let told = move || if n.load(Ordering::SeqCst) { Ok(Wake::Hint) } else { Err(hints()) };
+        calls.expect_wait().returning(move |_, _| told());
+        let client = calls.over(&memory);
+        let never = Duration::from_secs(3_600);
+        let _worker = simulated(&client)
+            .register(|job: Alpha, _| async move { Ok(job.0) })
+            .queue("main", 8)
+            .options(|o| (o.poll_min, o.poll_max, o.quarantine) = (never, never, never))
+            .start()
+            .unwrap();
+        Self { memory, news, claims, _worker }
+    }
+
+    async fn insert(&self) -> JobId {
+        self.news.store(true, Ordering::SeqCst);
+        insert(&self.memory, Alpha(0)).await
+    }
+
+    fn claims(&self) -> usize {
+        *self.claims.lock().unwrap()
+    }
+}
+
+/// After a claim in vain the worker rests, and the next job would have to wait for that.
+#[tokio::test(start_paused = true)]
+async fn a_job_on_an_idle_queue_costs_one_claim() {
+    let hinted = Hinted::start(false);
+    sleep(SECOND).await;
+    let before = hinted.claims();
+    for _ in 0..10 {
+        let id = hinted.insert().await;
+        reaches(&hinted.memory, id, State::Completed).await;
+        sleep(SECOND).await;
+    }
+    assert_eq!(hinted.claims() - before, 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_comes_during_a_claim_is_not_overlooked() {
+    let hinted = Hinted::start(true);
+    sleep(SECOND).await;
+    hinted.insert().await;
+    sleep(SECOND).await;
+    let counts = hinted.memory.stats(&StatsQuery::default()).await.unwrap().counts;
+    let completed = counts.iter().filter(|count| count.state == State::Completed);
+    assert_eq!(completed.map(|count| count.jobs).sum::<u64>(), 2);
+}
+
 /// However many hints come, early heartbeats come no more than once a second.
 #[tokio::test(start_paused = true)]
 async fn early_heartbeats_are_bounded() {

@@ -209,16 +209,32 @@ async fn look(
         ranges.extend(stretches.into_iter().map(|range| (kind, range, most)));
     }
     let statement = || {
-        query(&backend.sql.claim)
-            .bind(*request.worker.as_uuid())
-            .bind(*request.claim_id.as_uuid())
-            .bind(slots.queue.as_str().to_owned())
-            .bind(lane(request))
+        let limit = i32::try_from(slots.limit).unwrap_or(i32::MAX);
+        let above = ranges.iter().map(|(_, range, _)| range.0).collect::<Vec<_>>();
+        let upto = ranges.iter().map(|(_, range, _)| range.1).collect::<Vec<_>>();
+        let claim = |text| {
+            query(text)
+                .bind(*request.worker.as_uuid())
+                .bind(*request.claim_id.as_uuid())
+                .bind(slots.queue.as_str().to_owned())
+                .bind(lane(request))
+        };
+        if let Some((kind, _, most)) = ranges.first()
+            && ranges.iter().all(|range| range.0 == *kind)
+        {
+            return claim(&backend.sql.claim_one)
+                .bind(kind.as_str().to_owned())
+                .bind(above)
+                .bind(upto)
+                .bind(limit.min(*most))
+                .bind(encodings());
+        }
+        claim(&backend.sql.claim)
             .bind(ranges.iter().map(|(kind, ..)| kind.as_str().to_owned()).collect::<Vec<_>>())
-            .bind(ranges.iter().map(|(_, range, _)| range.0).collect::<Vec<_>>())
-            .bind(ranges.iter().map(|(_, range, _)| range.1).collect::<Vec<_>>())
+            .bind(above)
+            .bind(upto)
             .bind(ranges.iter().map(|(.., most)| *most).collect::<Vec<_>>())
-            .bind(i32::try_from(slots.limit).unwrap_or(i32::MAX))
+            .bind(limit)
             .bind(encodings())
     };
     let rows = backend.short("claim", statement).await?;
@@ -292,7 +308,7 @@ fn read<'r>(
     Ok((taken, seen))
 }
 
-/// The columns of `claim.sql`.
+/// The columns of `claim.sql` and `claim_one.sql`.
 struct Columns {
     id: Uuid,
     epoch: i64,

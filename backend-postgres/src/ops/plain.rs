@@ -142,16 +142,23 @@ pub(crate) fn completions(limits: &Limits, settlements: &[Settlement]) -> Vec<us
 pub(crate) fn complete(sql: &Statements, settlements: &[Settlement], places: &[usize]) -> Query {
     let chosen = || places.iter().filter_map(|place| settlements.get(*place));
     let (ids, epochs, claims) = fences(chosen().map(|settlement| &settlement.key));
-    let (mut encodings, mut results) = (Vec::new(), Vec::new());
+    let each: Vec<Uuid> = claims.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
+    let (mut with, mut encodings, mut results) = (Vec::new(), Vec::new(), Vec::new());
     for settlement in chosen() {
-        let result = match &settlement.outcome {
-            AttemptOutcome::Completed { result, .. } => result.as_ref(),
-            _ => None,
-        };
-        encodings.push(result.map(|result| i16::from(result.encoding.code())));
-        results.push(result.map(|result| result.bytes.to_vec()));
+        if let AttemptOutcome::Completed { result: Some(result), .. } = &settlement.outcome {
+            with.push(*settlement.key.job.as_uuid());
+            encodings.push(i16::from(result.encoding.code()));
+            results.push(result.bytes.to_vec());
+        }
     }
-    query(&sql.settle_complete).bind(ids).bind(epochs).bind(claims).bind(encodings).bind(results)
+    query(&sql.settle_complete)
+        .bind(ids)
+        .bind(epochs)
+        .bind(claims)
+        .bind(each)
+        .bind(with)
+        .bind(encodings)
+        .bind(results)
 }
 
 /// The jobs that were completed, and those whose trail has become too long.

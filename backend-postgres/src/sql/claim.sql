@@ -1,4 +1,4 @@
--- Takes the first available jobs of one queue. $1 worker, $2 claim id, $3 queue, $4 lane; ranges to look at: $5 kinds, $6 ranks above,
+-- Takes the first available jobs of one queue, of several kinds. $1 worker, $2 claim id, $3 queue, $4 lane; ranges to look at: $5 kinds, $6 ranks above,
 -- $7 and up to, $8 at most so many of the kind; $9 at most so many in all, $10 encodings that can be read
 WITH clock AS MATERIALIZED (SELECT windlass.now() AS now),
 -- No rows unless the worker has a lease and the queue is not paused.
@@ -6,18 +6,7 @@ open AS MATERIALIZED (
     SELECT c.now FROM clock AS c
     WHERE EXISTS (SELECT FROM windlass.workers AS w WHERE w.id = $1 AND w.expires_at > c.now)
         AND NOT EXISTS (SELECT FROM windlass.queues AS q WHERE q.name = $3 AND q.paused)),
--- Of one kind: ranges come in the order of ranks, and no row is locked that is not taken.
-one AS MATERIALIZED (
-    SELECT p.id
-    FROM open, unnest($5::text[], $6::bigint[], $7::bigint[], $8::integer[]) AS r (kind, above, upto, most)
-    CROSS JOIN LATERAL (
-        SELECT j.id FROM windlass.jobs AS j
-        WHERE j.state = 2 AND j.queue = $3 AND j.lane = $4 AND j.kind = r.kind AND j.rank > r.above AND j.rank <= r.upto
-            AND j.encoding = ANY ($10::smallint[])
-        ORDER BY j.queue, j.lane, j.kind, j.rank LIMIT least(r.most, $9)
-        FOR NO KEY UPDATE SKIP LOCKED) AS p
-    WHERE $5[1] = ALL ($5) LIMIT least($8[1], $9)),
--- Of several kinds: first what there is, in order, with nothing locked; then one after the other, if it is still what was seen, until there are enough.
+-- First what there is, in order, with nothing locked; then one after the other, if it is still what was seen, until there are enough.
 seen AS MATERIALIZED (
     SELECT f.id, f.kind FROM (
         SELECT p.id, p.rank, r.kind, r.most, row_number() OVER (PARTITION BY r.kind ORDER BY p.rank) AS place
@@ -27,7 +16,7 @@ seen AS MATERIALIZED (
             WHERE j.state = 2 AND j.queue = $3 AND j.lane = $4 AND j.kind = r.kind AND j.rank > r.above AND j.rank <= r.upto
                 AND j.encoding = ANY ($10::smallint[])
             ORDER BY j.queue, j.lane, j.kind, j.rank LIMIT least(r.most, $9)) AS p
-        WHERE $5[1] <> ANY ($5)) AS f
+        ) AS f
     WHERE f.place <= f.most ORDER BY f.rank),
 several AS MATERIALIZED (
     SELECT l.id FROM seen AS s CROSS JOIN LATERAL (
@@ -49,8 +38,6 @@ rest AS MATERIALIZED (
         WHERE (SELECT count(*) FROM several) < least($9, (SELECT count(*) FROM seen))) AS f
     WHERE f.place <= f.most ORDER BY f.rank LIMIT $9),
 picked AS MATERIALIZED (
-    SELECT id FROM one
-    UNION ALL
     SELECT id FROM several WHERE (SELECT count(*) FROM several) >= least($9, (SELECT count(*) FROM seen))
     UNION ALL
     SELECT id FROM rest),

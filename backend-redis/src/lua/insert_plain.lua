@@ -3,7 +3,7 @@
 -- KEYS: the namespace.
 -- ARGV: what they share (msgpack array: queues as {name, jobs}; counts as {queue/kind/state, jobs}; classes as {body, what changes up to the times
 -- (packed as `part_jobs.lua` has it), queue, kind, priority, delay}; runs of jobs of one class as {class, jobs}); the ids in one text; the args of each;
--- the bodies of their entries in the feed, each for 500 jobs.
+-- the bodies of their entries in the feed, each for 500 jobs and without their ids.
 -- Returns: 1; or, when something is to be decided after all, {the places of jobs whose ids are known, the names of queues without room for all}:
 -- nothing is inserted then.
 --@ base writes
@@ -48,14 +48,14 @@ for _, grown in ipairs(shared[2]) do counts[grown[1]] = grown[2] end
 -- A time or a place as msgpack has it.
 local function wide(n) return '\207' .. pack('>I8', n) end
 
-local all, place, born = list('ids', NS .. ':ids'), last_rank, wide(now)
+local all, place, born = list('ids', NS .. ':ids', 'zset'), last_rank, wide(now)
 for _, class in ipairs(classes) do
   local delay = class[6]
   if delay == 0 then
-    class.waits, class.front = list('ready', NS .. ':r:' .. class[3] .. '/' .. class[4]), class[2] .. born .. born .. '\0\0\160\160\207'
+    class.waits, class.front = list('ready', NS .. ':r:' .. class[3] .. '/' .. class[4], 'zset'), class[2] .. born .. born .. '\0\0\160\160\207'
     hints[class[3]] = true
   else
-    class.waits, class.due = list('due', NS .. ':due'), after(delay)
+    class.waits, class.due = list('due', NS .. ':due', 'zset'), after(delay)
     class.whole = class[2] .. born .. wide(class.due) .. '\0\0\160\160\0\1\0\0\0'
   end
 end
@@ -80,7 +80,10 @@ for _, run in ipairs(runs) do
   end
 end
 last_rank = place
-for from = 1, count, TOGETHER do entries[#entries + 1] = { seq = next_seq(), body = ARGV[3 + count + #entries] } end
+for from = 1, count, TOGETHER do
+  local some = sub(ids, from * 16 - 15, (from + TOGETHER - 1) * 16)
+  entries[#entries + 1] = { seq = next_seq(), body = ARGV[3 + count + #entries], ids = some }
+end
 
 settle_counts('counts', NS .. ':counts', counts)
 settle_counts('depths', NS .. ':depth', depths)

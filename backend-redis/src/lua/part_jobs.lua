@@ -13,6 +13,9 @@ local GRACE = 10000000
 local ERRORS_KEPT, CHANGES_KEPT, NOTES_KEPT, FARTHEST
 
 local jobs, dirty = {}, {}
+-- Jobs as they are stored, or are to be: s, b, t and what is read also. Those that go the short way are changed there; moved has their ids, and quick is
+-- their entry of the feed.
+local rows, moved, quick = {}, {}, nil
 -- What is read of a job besides what changes, what came with it and its trail. A claim reads args and progress instead.
 local READ_ALSO = { 'e', 'x' }
 
@@ -95,6 +98,15 @@ local function body_of(raw)
   return b
 end
 
+local function row_of(id, key)
+  local row = rows[id]
+  if not row then
+    row = read('job', 'HMGET', key, 's', 'b', 't', READ_ALSO[1], READ_ALSO[2])
+    rows[id] = row
+  end
+  return row
+end
+
 -- A stored job; nil when there is none, false when it can't be read.
 local function load(id)
   local known = jobs[id]
@@ -103,7 +115,7 @@ local function load(id)
     return known
   end
   local key = job_key(id)
-  local row = read('job', 'HMGET', key, 's', 'b', 't', READ_ALSO[1], READ_ALSO[2])
+  local row = row_of(id, key)
   if not row[1] and not row[2] then return nil end
   local fine, s = pcall(sound, row[1] or '')
   local b = body_of(row[2] or '')

@@ -131,6 +131,25 @@ local function write_job(job)
   if fields.no_result then call('HDEL', job.key, 'r', 'x') end
 end
 
+-- The entry of the jobs that went the short way: runs of jobs that changed alike, and the ids of all. What it says of counts is the same for a whole run.
+local function close_quick()
+  local runs = {}
+  for n = 1, #quick.runs do
+    local run = quick.runs[n]
+    local way, b = run.way, run.way.b
+    add(counts, way.names[way.from], -run.jobs)
+    add(counts, way.names[way.to], run.jobs)
+    if waits(way.from) then add(depths, b[QUEUE], -run.jobs) end
+    runs[n] = format('[%d,%d,%d,%d,%d,%d,%d]', run.jobs, number(quick.names, b[KIND]), number(quick.names, b[QUEUE]), way.from, way.to,
+      way.attempt, number(quick.workers, hex(run.worker)))
+  end
+  uses.HSET = job_key(moved[1])
+  entries[#entries + 1] = quick
+  quick.ids = table.concat(moved)
+  quick.body = '{"c":' .. quick.cause .. ',"n":[' .. table.concat(quick.names, ',') .. '],"w":[' .. table.concat(quick.workers, ',') .. '],"r":['
+    .. table.concat(runs, ',') .. ']}'
+end
+
 -- Bodies of the entries of the feed.
 local function close_entries()
   for n = 1, #entries do
@@ -145,11 +164,16 @@ end
 
 -- Writes everything that was decided.
 local function flush()
+  if #moved > 0 then close_quick() end
   settle_references()
   settle_counts('counts', NS .. ':counts', counts)
   settle_counts('depths', NS .. ':depth', depths)
   close_entries()
   check_keys()
+  for n = 1, #moved do
+    local row = rows[moved[n]]
+    call('HSET', job_key(moved[n]), 's', row[1], 't', row[3])
+  end
   for n = 1, #dirty do
     local job = dirty[n]
     if not job.removed then write_job(job) end

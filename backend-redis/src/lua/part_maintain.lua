@@ -5,7 +5,7 @@ local function upto(role, key, time, limit)
 end
 
 -- How many jobs leave the head of those that are due.
-local leaving = 0
+local promoting = 0
 
 local function promote(limit)
   local ids, promoted = upto('due', NS .. ':due', now, limit + 1), 0
@@ -18,14 +18,14 @@ local function promote(limit)
       aside('due', NS .. ':due', ids[n], ids[n])
     end
   end
-  leaving = math.min(#ids, limit)
+  promoting = math.min(#ids, limit)
   return promoted, #ids > limit and 1 or 0
 end
 
 -- Micros until the next job is due after what was decided, or -1.
 local function next_due()
   local key = NS .. ':due'
-  local due = tonumber(read('due', 'ZRANGE', key, leaving, leaving, 'WITHSCORES')[2])
+  local due = tonumber(read('due', 'ZRANGE', key, promoting, promoting, 'WITHSCORES')[2])
   for _, score in pairs(zsets[key] or {}) do
     if score and (not due or score < due) then due = score end
   end

@@ -2,9 +2,10 @@
 -- Every key that is written was read or looked at before, and what goes from a key goes after what comes to it: a key that is empty in between is gone,
 -- and while a slot moves, one that is gone can't be written.
 -- zsets[key][member] and hashes[key][field] hold the new score or value, or false for what goes.
--- lists[key] has scores and members in turn, of members that are new and stand nowhere else.
--- seen: hashes that were read already, so that they need not be looked at.
-local zsets, hashes, lists, roles, seen = {}, {}, {}, {}, {}
+-- lists[key] has scores and members in turn, or fields and values, of those that are new and stand nowhere else; leaving[key] has members or fields that go
+-- and stand nowhere else.
+-- kinds: the types of the keys to be written; seen: hashes that were read already, so that they need not be looked at.
+local zsets, hashes, lists, leaving, roles, kinds, seen = {}, {}, {}, {}, {}, {}, {}
 local hints, gone, entries = {}, {}, {}
 local counts, depths = {}, {}
 local first_seq, first_rank = last_seq, last_rank
@@ -15,7 +16,7 @@ local function zset(role, key, member, score)
   local set = zsets[key]
   if not set then
     set = {}
-    zsets[key], roles[key] = set, role
+    zsets[key], roles[key], kinds[key] = set, role, 'zset'
   end
   set[member] = score
   uses[score and 'ZADD' or 'ZREM'] = key
@@ -25,19 +26,30 @@ local function hash(role, key, field, value)
   local set = hashes[key]
   if not set then
     set = {}
-    hashes[key], roles[key] = set, role
+    hashes[key], roles[key], kinds[key] = set, role, 'hash'
   end
   set[field] = value
   uses[value and 'HSET' or 'HDEL'] = key
 end
 
--- A list of scores and members, for many at once.
-local function list(role, key)
+-- A list of scores and members, or of fields and values, for many at once.
+local function list(role, key, kind)
   local values = lists[key]
   if not values then
     values = {}
-    lists[key], roles[key] = values, role
-    uses.ZADD = key
+    lists[key], roles[key], kinds[key] = values, role, kind
+    uses[kind == 'hash' and 'HSET' or 'ZADD'] = key
+  end
+  return values
+end
+
+-- A list of members or fields that go, for many at once.
+local function leave(role, key, kind)
+  local values = leaving[key]
+  if not values then
+    values = {}
+    leaving[key], roles[key], kinds[key] = values, role, kind
+    uses[kind == 'hash' and 'HDEL' or 'ZREM'] = key
   end
   return values
 end
@@ -127,20 +139,17 @@ end
 -- Looks at the rights, and at the keys that are about to be written.
 local function check_keys()
   check_rights()
-  for key in pairs(zsets) do expect(roles[key], key, 'zset') end
-  for key in pairs(lists) do
-    if not zsets[key] then expect(roles[key], key, 'zset') end
-  end
-  for key in pairs(hashes) do
-    if not seen[key] then expect(roles[key], key, 'hash') end
+  for key, kind in pairs(kinds) do
+    if not seen[key] then expect(roles[key], key, kind) end
   end
   if #entries > 0 then expect('feed', NS .. ':feed', 'stream') end
 end
 
 local function write_all()
-  for key, values in pairs(lists) do in_chunks('ZADD', key, values) end
+  for key, values in pairs(lists) do in_chunks(kinds[key] == 'hash' and 'HSET' or 'ZADD', key, values) end
   for key, set in pairs(zsets) do write_zset(key, set) end
   for key, set in pairs(hashes) do write_hash(key, set) end
+  for key, values in pairs(leaving) do in_chunks(kinds[key] == 'hash' and 'HDEL' or 'ZREM', key, values) end
   for n = 1, #gone do call('UNLINK', gone[n]) end
   if last_seq ~= first_seq or last_rank ~= first_rank then
     call('HSET', NS, 'clock', int(last_seq), 'rank', int(last_rank))
@@ -150,6 +159,8 @@ local function write_all()
     local entry = entries[n]
     if entry.job then
       call('XADD', NS .. ':feed', int(entry.seq) .. '-0', 'a', int(now), 'b', entry.body, 'j', entry.job)
+    elseif entry.ids then
+      call('XADD', NS .. ':feed', int(entry.seq) .. '-0', 'a', int(now), 'b', entry.body, 'i', entry.ids)
     else
       call('XADD', NS .. ':feed', int(entry.seq) .. '-0', 'a', int(now), 'b', entry.body)
     end

@@ -83,7 +83,16 @@ impl<'r> Rest<'r> {
                 None => kinds.push((slots.kind.as_str(), limit)),
             }
         }
-        let queues = request.queues.iter().map(|q| (q.queue.as_str(), q.limit)).collect();
+        // The slots of a queue that is named twice add up.
+        let mut places: HashMap<&str, usize> = HashMap::new();
+        let mut queues: Vec<(&str, u32)> = Vec::new();
+        for slots in &request.queues {
+            let place = *places.entry(slots.queue.as_str()).or_insert(queues.len());
+            match queues.get_mut(place) {
+                Some(known) => known.1 = known.1.saturating_add(slots.limit),
+                None => queues.push((slots.queue.as_str(), slots.limit)),
+            }
+        }
         Self { queues, kinds, passed: Vec::new() }
     }
 

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::Value;
-use windlass_core::kit::feed::{self, Fact};
 use windlass_core::kit::gather::{Gather, same};
 use windlass_core::kit::micros;
 use windlass_core::{Cause, Error, Inserted, NewJob, Result, Start, machine};
 
 use super::insert::{bytes_of, decide, is_refusal};
 use crate::backend::Inner;
+use crate::changes::{self, Change};
 use crate::error::NAME;
 use crate::pack::{Pack, Packed};
 use crate::script::Args;
@@ -146,9 +146,9 @@ impl<'j> Class<'j> {
     /// As the script takes it.
     fn packed(&self) -> impl Pack {
         let Self { job, body } = self;
-        // An array of 18: the state, the most attempts, and the five counters and flags that begin at 0.
+        // An array of 18, with the mark that `part_quick.lua` tells of: the state, the most attempts, and the five counters and flags that begin at 0.
         let mut front =
-            vec![0xdc, 0, 18, machine::inserted(delay(job)).code().to_le_bytes()[0], 0, 0];
+            vec![0xdd, 0, 0, 0, 18, machine::inserted(delay(job)).code().to_le_bytes()[0], 0, 0];
         job.max_attempts.pack(&mut front);
         front.extend([0, 0, 0]);
         let (queue, kind) = (job.queue.as_str(), job.kind.as_str());
@@ -239,12 +239,11 @@ fn counts(jobs: &[NewJob]) -> Vec<(String, usize)> {
     counts.into_iter().map(name).collect()
 }
 
-/// The body of an entry of the feed.
+/// The body of an entry of the feed but for the ids.
 fn entry(jobs: &[NewJob]) -> String {
-    feed::changes(Cause::Inserted, jobs.iter().map(fact).collect())
-}
-
-fn fact(job: &NewJob) -> Fact<'_> {
-    let (kind, queue, to) = (job.kind.as_str(), job.queue.as_str(), machine::inserted(delay(job)));
-    Fact { job: job.id, kind, queue, from: None, to, attempt: 0, worker: None, error: None }
+    let change = |job| {
+        let to = machine::inserted(delay(job));
+        Change { kind: job.kind.as_str(), queue: job.queue.as_str(), from: None, to }
+    };
+    changes::body(Cause::Inserted, jobs.iter().map(change))
 }

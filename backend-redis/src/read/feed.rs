@@ -7,6 +7,7 @@ use windlass_core::{Event, EventFilter, EventPage, JobId, Kind, Position, QueueN
 
 use super::{BYTES, check_limit};
 use crate::backend::Inner;
+use crate::changes;
 use crate::script::Args;
 use crate::wire::{self, Body};
 
@@ -147,14 +148,19 @@ fn entry(value: Value) -> Result<Entry> {
     let id = wire::text(id)?;
     let seq = id.split('-').next().and_then(|seq| seq.parse().ok()).ok_or_else(odd)?;
     let mut entry = Entry { seq, at: seq, job: None, body: String::new() };
-    let mut fields = wire::list(fields)?.into_iter();
+    let (mut fields, mut ids) = (wire::list(fields)?.into_iter(), None);
     while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
         match wire::bytes(name)?.as_slice() {
             b"a" => entry.at = wire::int(&value)?,
             b"j" => entry.job = Some(JobId::from_slice(&wire::bytes(value)?)?),
             b"b" => entry.body = wire::text(value)?,
+            b"i" => ids = Some(wire::bytes(value)?),
             _ => {}
         }
+    }
+    if let Some(ids) = ids {
+        // A body whose ids don't fit stays as it is, which can't be read either.
+        entry.body = changes::whole(&entry.body, &ids).unwrap_or(entry.body);
     }
     Ok(entry)
 }

@@ -11,7 +11,8 @@ use redis::{AsyncConnectionConfig, Value};
 use windlass_core::storage::ByteStream;
 use windlass_core::{
     AttemptOutcome, ClaimRequest, JobId, Kind, KindSlots, Lease, Limits, NewJob, Payload, Queue,
-    QueueName, QueueSlots, Settlement, Store, Unique, UniqueKey, UniqueUntil, WorkerId, WorkerInfo,
+    QueueName, QueueSlots, Settlement, State, Store, Unique, UniqueKey, UniqueUntil, WorkerId,
+    WorkerInfo,
 };
 use windlass_redis::{RedisBackend, RedisOptions};
 use windlass_test_servers::{Redis, RedisServer};
@@ -101,7 +102,41 @@ impl Place {
         [self.namespace.as_bytes(), key.as_bytes(), id].concat()
     }
 
-    /// Changes what of a job changes, past the library: a place of the array in `part_jobs.lua`.
+    /// What changes of a job, as it is stored.
+    pub(crate) async fn standing(&mut self, job: JobId) -> Vec<u8> {
+        let mut command = redis::cmd("HGET");
+        command.arg(self.key(":j:", job.as_bytes())).arg("s");
+        command.query_async(&mut self.conn).await.unwrap()
+    }
+
+    /// A number in what changes of a job: a place of the array in `part_jobs.lua`.
+    pub(crate) async fn number(&mut self, job: JobId, place: u32) -> i64 {
+        let mut command = redis::cmd("EVAL");
+        command.arg("return cmsgpack.unpack(redis.call('HGET', KEYS[1], 's'))[tonumber(ARGV[1])]");
+        command.arg(1).arg(self.key(":j:", job.as_bytes())).arg(place);
+        command.query_async(&mut self.conn).await.unwrap()
+    }
+
+    /// Whether a job may go the short way: what changes of it begins with the mark that `part_quick.lua` tells of.
+    pub(crate) async fn is_marked(&mut self, job: JobId) -> bool {
+        self.standing(job).await.starts_with(&[0xdd, 0, 0, 0, 18])
+    }
+
+    /// Changes one byte of what changes of a job, past the library, and leaves it its mark.
+    pub(crate) async fn patch(&mut self, job: JobId, at: impl Fn(usize) -> usize, value: u8) {
+        let mut standing = self.standing(job).await;
+        let at = at(standing.len());
+        standing[at] = value;
+        self.set_field(job, "s", &standing).await;
+        assert!(self.is_marked(job).await);
+    }
+
+    /// [`spoil`](Self::spoil) of the state, of a job that goes the short way.
+    pub(crate) async fn patch_state(&mut self, job: JobId, state: State) {
+        self.patch(job, |_| 5, state.code().try_into().unwrap()).await;
+    }
+
+    /// Changes what of a job changes, past the library: a place of the array in `part_jobs.lua`. It loses its mark, and goes the long way.
     pub(crate) async fn spoil(&mut self, job: JobId, place: u32, value: i64) {
         let mut command = redis::cmd("EVAL");
         command.arg(

@@ -1,9 +1,10 @@
 //! Applies transitions to stored jobs: every change of state but the insert and the claim goes through here.
 
 use windlass_core::machine::{self, Transition};
-use windlass_core::{AttemptError, Cause, ClaimId, Payload, Result, State, UniqueUntil};
+use windlass_core::{AttemptError, Cause, Payload, Result, State, UniqueUntil};
 
-use crate::batch::{Lines, Rows, ids};
+use crate::batch::{Rows, ids};
+use crate::ops::completed::Completed;
 use crate::ops::stored::{Guard, Stored};
 use crate::ops::unique;
 use crate::script::{Value, statement};
@@ -54,7 +55,7 @@ pub(crate) async fn apply(txn: &mut Txn<'_>, cause: Cause, steps: &[Step<'_>]) -
 
 /// The rows of the statements that apply steps.
 struct Writes {
-    completed: Lines,
+    completed: Completed,
     waiting: Rows,
     finals: Rows,
     revived: Rows,
@@ -69,7 +70,7 @@ impl Writes {
         let rows = Rows::new;
         let (waiting, finals, revived) = (rows(), rows(), rows());
         let (freed, held, long) = (rows(), rows(), Vec::new());
-        Self { completed: Lines::default(), waiting, finals, revived, freed, held, long }
+        Self { completed: Completed::default(), waiting, finals, revived, freed, held, long }
     }
 
     fn add(&mut self, txn: &mut Txn<'_>, seq: i64, cause: Cause, step: &Step<'_>) {
@@ -81,8 +82,8 @@ impl Writes {
         if to.is_final() {
             free(&mut self.freed, job);
         }
-        if let Some(owner) = plain(step) {
-            return completed_row(&mut self.completed, step, owner);
+        if self.completed.take(step) {
+            return;
         }
         let (attempt, error) = (step.to.attempt, step.error.as_ref());
         let change = trail::entry(seq, txn.now, (Some(from), to), attempt, cause, error);
@@ -100,9 +101,7 @@ impl Writes {
     }
 
     fn write(self, txn: &mut Txn<'_>, seq: i64, cause: Cause) {
-        if !self.completed.is_empty() {
-            complete(txn, self.completed, seq, cause);
-        }
+        self.completed.write(txn, seq, cause);
         if !self.waiting.is_empty() {
             txn.write(self.waiting.guarded_query(include_str!("../sql/apply_waiting.sql")));
         }
@@ -119,43 +118,6 @@ impl Writes {
             txn.write(self.held.query(include_str!("../sql/unique_hold.sql")));
         }
     }
-}
-
-/// By whose claim the step is a completion that changes nothing but the state: by far the most frequent.
-fn plain(step: &Step<'_>) -> Option<ClaimId> {
-    let (facts, to) = (&step.job.facts, &step.to);
-    let counters = (facts.attempt, facts.max_attempts, facts.snoozes, facts.crashes);
-    let is_plain = (facts.state, to.to) == (State::Running, State::Completed)
-        && step.error.is_none()
-        && counters == (to.attempt, to.max_attempts, to.snoozes, to.crashes)
-        && !to.next_epoch;
-    step.job.claim.filter(|_| is_plain)
-}
-
-fn completed_row(lines: &mut Lines, step: &Step<'_>, owner: ClaimId) {
-    let epoch = usize::try_from(step.job.epoch).unwrap_or(0);
-    let line = lines.row(step.job.id.as_bytes()).id(owner.as_bytes()).place(epoch);
-    match step.result {
-        Some(result) => line.number(result.encoding.code()).bytes(&result.bytes),
-        None => line.number(0_u8).place(0).place(0),
-    };
-}
-
-fn complete(txn: &mut Txn<'_>, lines: Lines, seq: i64, cause: Cause) {
-    let count = lines.len();
-    let (json, blob) = lines.done();
-    let json = Value::from(json);
-    let (from, to) = (State::Running.code(), State::Completed.code());
-    let query = statement(include_str!("../sql/settle_complete.sql"))
-        .writes(count)
-        .bind(json.clone())
-        .bind(blob)
-        .bind(txn.now)
-        .bind(format!(",[{seq},{},{from},{to},", txn.now))
-        .bind(format!(",{}]", feed::cause_code(cause)));
-    txn.write(query);
-    let query = statement(include_str!("../sql/settle_complete_delete.sql"));
-    txn.write(query.writes(count).bind(json));
 }
 
 /// Moves jobs to the finished ones.

@@ -3,15 +3,19 @@
 use std::collections::HashMap;
 
 use sqlx::Row as _;
-use windlass_core::{Cause, ClaimRequest, Claimed, Error, Lane, Lease, QueueSlots, Result, State};
+use sqlx::sqlite::SqliteRow;
+use windlass_core::{
+    Cause, ClaimRequest, Claimed, Error, Kind, Lane, Lease, QueueName, QueueSlots, Result, State,
+};
 
-use crate::batch::{Lines, Rows, ids, texts};
+use crate::batch::{Rows, ids, list, texts};
 use crate::ops::apply::trim;
 use crate::ops::aside;
+use crate::ops::memory::Memory;
 use crate::ops::picked::{self, Picked, Taken};
 use crate::ops::stored::Guard;
 use crate::ops::unique;
-use crate::script::{Statement, statement};
+use crate::script::{Script, Statement, statement};
 use crate::txn::{Tally, Txn};
 use windlass_core::kit::feed::{self, Fact, cause_code};
 
@@ -21,7 +25,7 @@ const ROUNDS: usize = 8;
 
 /// Takes available jobs for a worker.
 pub(crate) async fn claim(txn: &mut Txn<'_>, request: &ClaimRequest) -> Result<Claimed> {
-    let heads = heads(txn, request).await?;
+    let (heads, mut guessed) = heads(txn, request).await?;
     if request.resend {
         let leases = resent(txn, request).await?;
         if !leases.is_empty() {
@@ -43,7 +47,8 @@ pub(crate) async fn claim(txn: &mut Txn<'_>, request: &ClaimRequest) -> Result<C
         if ready.is_empty() || slots.limit == 0 {
             continue;
         }
-        let taken = take(txn, request, slots, &ready, &room).await?;
+        let guessed = guessed.take_if(|guessed| guessed.is_for(request, number, &ready, &room));
+        let taken = take(txn, request, slots, &ready, &room, guessed).await?;
         for job in &taken {
             if let Some(room) = room.get_mut(job.lease.kind.as_str()) {
                 *room = room.saturating_sub(1);
@@ -51,16 +56,79 @@ pub(crate) async fn claim(txn: &mut Txn<'_>, request: &ClaimRequest) -> Result<C
         }
         leases.extend(taken.into_iter().map(|job| job.lease));
     }
+    // An empty look says nothing of what comes next.
+    if request.lane == Lane::Normal && !heads.is_empty() {
+        txn.note_ready(only(request, &heads));
+    }
     Ok(Claimed::new(leases))
 }
 
-/// What a claim looks at first.
-pub(crate) fn look(request: &ClaimRequest) -> Statement {
+/// What a claim looks at first. Where one kind alone was ready in one queue the last time, its jobs are picked in the same go: they are
+/// what the claim takes, unless the look tells otherwise.
+pub(crate) fn look(request: &ClaimRequest, memory: &Memory) -> Script {
+    let mut script = Script::from(ready_kinds(request));
+    if let Some(guess) = Guess::of(request, memory.ready()) {
+        script.push(pick_kind(request, guess.queue, guess.kind, guess.limit));
+    }
+    script
+}
+
+fn ready_kinds(request: &ClaimRequest) -> Statement {
     statement(include_str!("../sql/claim_heads.sql"))
         .bind(request.worker.as_bytes())
         .bind(texts(request.queues.iter().map(|slots| slots.queue.as_str())))
         .bind(texts(request.kinds.iter().map(|slots| slots.kind.as_str())))
         .bind(i64::from(request.lane == Lane::Quarantine))
+}
+
+/// Which kind a claim expects to be ready alone, and in which queue, by their number in the request.
+struct Guess {
+    queue: usize,
+    kind: usize,
+    limit: u32,
+}
+
+impl Guess {
+    fn of(request: &ClaimRequest, ready: Option<(QueueName, Kind)>) -> Option<Self> {
+        if request.resend || request.lane != Lane::Normal {
+            return None;
+        }
+        let (queue, kind) = ready?;
+        let queue = request.queues.iter().position(|slots| slots.queue == queue)?;
+        let kind = request.kinds.iter().position(|slots| slots.kind == kind)?;
+        let limit = request.kinds[kind].limit.unwrap_or(u32::MAX);
+        let limit = limit.min(request.queues[queue].limit);
+        (limit > 0).then_some(Self { queue, kind, limit })
+    }
+}
+
+/// The jobs picked by a guess.
+struct Guessed {
+    guess: Guess,
+    row: SqliteRow,
+}
+
+impl Guessed {
+    /// Whether they are what is to be picked from the queue.
+    fn is_for(
+        &self,
+        request: &ClaimRequest,
+        queue: usize,
+        ready: &[(&str, i64)],
+        room: &HashMap<&str, u32>,
+    ) -> bool {
+        let Guess { queue: guessed, kind, limit } = self.guess;
+        let kind = request.kinds[kind].kind.as_str();
+        let most = room.get(kind).copied().unwrap_or(0).min(request.queues[queue].limit);
+        guessed == queue && matches!(ready, [(ready, _)] if *ready == kind) && limit == most
+    }
+}
+
+/// The kind that alone is ready, and its queue.
+fn only(request: &ClaimRequest, heads: &[Head]) -> Option<(QueueName, Kind)> {
+    let [head] = heads else { return None };
+    let queue = request.queues.get(head.queue)?.queue.clone();
+    Some((queue, request.kinds.get(head.kind)?.kind.clone()))
 }
 
 /// A kind that is ready in a queue, both by their number in the request.
@@ -70,8 +138,12 @@ struct Head {
     rank: i64,
 }
 
-async fn heads(txn: &mut Txn<'_>, request: &ClaimRequest) -> Result<Vec<Head>> {
-    let rows = txn.look(look(request)).await?;
+async fn heads(txn: &mut Txn<'_>, request: &ClaimRequest) -> Result<(Vec<Head>, Option<Guessed>)> {
+    let mut rows = txn.look(ready_kinds(request)).await?;
+    // The answer of `pick_kind` has one column.
+    let picked = rows.pop_if(|row| row.len() == 1);
+    let guess = Guess::of(request, txn.ready());
+    let guessed = guess.zip(picked).map(|(guess, row)| Guessed { guess, row });
     let ends: Option<i64> = match rows.first() {
         Some(row) => txn.get(row, 2)?,
         None => None,
@@ -87,7 +159,32 @@ async fn heads(txn: &mut Txn<'_>, request: &ClaimRequest) -> Result<Vec<Head>> {
             rank: txn.get(row, 2)?,
         })
     };
-    rows.iter().skip(1).map(head).collect()
+    Ok((rows.iter().skip(1).map(head).collect::<Result<_>>()?, guessed))
+}
+
+/// Picks jobs of a kind from a queue, both by their number in the request.
+fn pick_kind(request: &ClaimRequest, queue: usize, kind: usize, limit: u32) -> Statement {
+    pick_from(
+        include_str!("../sql/claim_pick_kind.sql"),
+        request,
+        &request.queues[queue],
+        request.kinds[kind].kind.as_str().to_owned(),
+        limit,
+    )
+}
+
+fn pick_from(
+    sql: &'static str,
+    request: &ClaimRequest,
+    slots: &QueueSlots,
+    kinds: String,
+    limit: u32,
+) -> Statement {
+    statement(sql)
+        .bind(slots.queue.as_str())
+        .bind(i64::from(request.lane == Lane::Quarantine))
+        .bind(kinds)
+        .bind(limit)
 }
 
 /// Takes jobs of the ready kinds from one queue.
@@ -97,6 +194,7 @@ async fn take(
     slots: &QueueSlots,
     ready: &[(&str, i64)],
     room: &HashMap<&str, u32>,
+    guessed: Option<Guessed>,
 ) -> Result<Vec<Taken>> {
     let limit_of = |kind: &str| room.get(kind).copied().unwrap_or(0);
     let (sql, kinds, limit) = match ready {
@@ -112,12 +210,10 @@ async fn take(
             (include_str!("../sql/claim_pick.sql"), rows.done().0, slots.limit)
         }
     };
-    let query = statement(sql)
-        .bind(slots.queue.as_str())
-        .bind(i64::from(request.lane == Lane::Quarantine))
-        .bind(kinds)
-        .bind(limit);
-    let mut found = picked(txn, query, request, true).await?;
+    let mut found = match guessed {
+        Some(guessed) => read(txn, Some(vec![guessed.row]), request, true).await?,
+        None => picked(txn, pick_from(sql, request, slots, kinds, limit), request, true).await?,
+    };
     let mut passed = Vec::new();
     for _ in 0..ROUNDS {
         if found.damaged.is_empty() && !found.unknown && !found.unread {
@@ -159,20 +255,19 @@ async fn write(txn: &mut Txn<'_>, request: &ClaimRequest, taken: &[Taken]) -> Re
     let seq = txn.next_seq();
     let (from, to) = (State::Available, State::Running);
     let worker = request.worker;
-    let mut picked = Lines::default();
-    for job in taken {
-        let key = &job.lease.key;
-        picked.row(key.job.as_bytes()).number(job.epoch);
-    }
+    let epochs: Vec<i64> = taken.iter().map(|job| job.epoch.into()).collect();
+    let picked: Vec<u8> = taken.iter().flat_map(|job| *job.lease.key.job.as_bytes()).collect();
     let query = statement(include_str!("../sql/claim.sql"))
         .writes(taken.len())
-        .bind(picked.done().0)
+        .bind(list(&epochs))
         .bind(worker.as_bytes())
         .bind(request.claim_id.as_bytes())
         .bind(txn.now)
         .bind(format!(",[{seq},{},{},{},", txn.now, from.code(), to.code()))
-        .bind(format!(",{},\"{}\"]", cause_code(Cause::Claimed), worker.as_uuid().simple()));
+        .bind(format!(",{},\"{}\"]", cause_code(Cause::Claimed), worker.as_uuid().simple()))
+        .bind(picked);
     txn.write(query);
+    txn.note_claimed(taken, worker);
     let (mut freed, mut long) = (Rows::new(), Vec::new());
     let (mut facts, mut tally) = (Vec::with_capacity(taken.len()), Tally::default());
     let cap = crate::batch::size(txn.limits.state_events_per_job);
@@ -234,6 +329,16 @@ async fn picked(
     fresh: bool,
 ) -> Result<Picked> {
     let rows = txn.read_json(query).await?;
+    read(txn, rows, request, fresh).await
+}
+
+/// Reads the one row of JSON.
+async fn read(
+    txn: &mut Txn<'_>,
+    rows: Option<Vec<SqliteRow>>,
+    request: &ClaimRequest,
+    fresh: bool,
+) -> Result<Picked> {
     let Some(json) = rows.as_deref().and_then(|rows| rows.first()?.try_get(0).ok()) else {
         return Ok(Picked { unread: true, ..Picked::default() });
     };

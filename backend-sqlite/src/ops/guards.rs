@@ -1,6 +1,7 @@
 //! Each statement that writes a stored job compares it first, by itself: run alone against a row that is no longer as it was
-//! read, it writes nothing, and the operation is taken back. No sequence of calls shows that, since the operations read
-//! under the write lock; so here the row is changed between the read and the write.
+//! read, it writes nothing, and the operation is taken back. No sequence of calls shows that where the operations read
+//! under the write lock; so here the row is changed between the read and the write. Completions that don't read are tested by
+//! calls as well (`tests/guesses.rs`).
 
 use std::time::Duration;
 

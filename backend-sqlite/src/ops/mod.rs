@@ -6,10 +6,12 @@ pub(crate) mod aside;
 pub(crate) mod blobs;
 pub(crate) mod change;
 pub(crate) mod claim;
+pub(crate) mod completed;
 #[cfg(test)]
 mod guards;
 pub(crate) mod insert;
 pub(crate) mod maintain;
+pub(crate) mod memory;
 pub(crate) mod notes;
 pub(crate) mod outbox;
 pub(crate) mod picked;

@@ -26,6 +26,8 @@ pub(crate) struct Taken {
     pub(crate) changes: i64,
     /// The unique key that the start frees.
     pub(crate) frees: Option<String>,
+    /// It has a unique key.
+    pub(crate) unique: bool,
 }
 
 /// The columns of `claim_pick.sql`.
@@ -51,6 +53,7 @@ struct Json<'a>(
     Option<i64>,
     i64,
     Option<String>,
+    u8,
 );
 
 /// The jobs that a statement picked.
@@ -132,6 +135,7 @@ impl Json<'static> {
             column(row, 17, id, "rank")?,
             column(row, 18, id, "changes")?,
             column(row, 19, id, "unique_key")?,
+            column(row, 20, id, "unique_key")?,
         ))
     }
 }
@@ -185,6 +189,7 @@ fn one(job: Json<'_>, request: &ClaimRequest, step: u32, names: &mut Names) -> R
         rank: job.17.unwrap_or(0),
         changes: job.18 + i64::from(step),
         frees: job.19,
+        unique: job.20 != 0,
     })
 }
 

@@ -1,5 +1,5 @@
-//! Settlements: the fence is read once for the whole batch, the state machine says what follows, and the outcomes
-//! are applied in a few set statements.
+//! Settlements: the fence is read once for the whole batch, or not at all where all jobs are remembered (then the statements that
+//! write decide); the state machine says what follows, and the outcomes are applied in a few set statements.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,10 +13,11 @@ use windlass_core::{
 use crate::batch::Lines;
 use crate::ops::apply::{Step, apply};
 use crate::ops::blobs::{self, References};
+use crate::ops::memory::Memory;
 use crate::ops::stored::Stored;
 use crate::ops::{insert, notes};
 use crate::script::{Statement, statement};
-use crate::txn::Txn;
+use crate::txn::{Tick, Txn};
 use windlass_core::kit::timestamp;
 
 /// Applies settlements; the answers stand in their order.
@@ -34,13 +35,17 @@ pub(crate) async fn settle(txn: &mut Txn<'_>, settlements: &[Settlement]) -> Res
         }
         open = rest;
     }
+    txn.forget(settlements);
     Ok(answers.into_iter().map(|answer| answer.unwrap_or(Settled::Lost)).collect())
 }
 
 /// Applies settlements of different jobs.
 async fn settle_round(txn: &mut Txn<'_>, batch: &[&Settlement]) -> Result<Vec<Settled>> {
     let keys: Vec<LeaseKey> = batch.iter().map(|settlement| settlement.key).collect();
-    let mut running = running(txn, &keys).await?;
+    let mut running = match txn.recall(batch) {
+        Some(jobs) => jobs,
+        None => running(txn, &keys).await?,
+    };
     let mut answers = HashMap::with_capacity(batch.len());
     let (mut ready, mut missing) = (Vec::new(), Vec::new());
     for settlement in batch {
@@ -84,6 +89,20 @@ pub(crate) async fn running(
 
 fn fenced(keys: &[LeaseKey]) -> Statement {
     statement(include_str!("../sql/settle.sql")).bind(fences(keys.iter()))
+}
+
+/// Whether [`settle`] needs to look at nothing, thanks to what the claims saw.
+pub(crate) fn knows(settlements: &[Settlement], memory: &Memory) -> bool {
+    memory.knows(&settlements.iter().collect::<Vec<_>>())
+}
+
+/// Fails unless the tick is as given.
+pub(crate) fn check_guess(tick: &Tick) -> Statement {
+    statement(include_str!("../sql/settle_guess.sql"))
+        .bind(tick.now)
+        .bind(tick.seq)
+        .bind(tick.turn)
+        .bind(tick.config)
 }
 
 /// What [`settle`] looks at first.

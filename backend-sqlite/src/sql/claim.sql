@@ -1,5 +1,4 @@
--- ?1 what was picked, as text: id of 32 digits, then the epoch; ?2 worker, ?3 claim id, ?4 now, ?5 and ?6 the trail entry
--- around the attempt
+-- ?1 epochs of what was picked, ?7 ids, 16 bytes each; ?2 worker, ?3 claim id, ?4 now, ?5 and ?6 the trail entry around the attempt
 UPDATE windlass_jobs SET
     state = 3,
     epoch = epoch + 1,
@@ -12,4 +11,4 @@ UPDATE windlass_jobs SET
     changes = changes + 1
 WHERE id IN (
     SELECT j.id FROM json_each(?1) AS e CROSS JOIN windlass_jobs AS j
-    ON j.id = unhex(substr(e.value, 1, 32)) AND j.epoch = CAST(substr(e.value, 33) AS INTEGER) AND j.state = 2)
+    ON j.id = substr(?7, e.key * 16 + 1, 16) AND j.epoch = e.value AND j.state = 2)

@@ -17,5 +17,5 @@ WITH RECURSIVE merged (rank, kind, room, id) AS (
 )
 SELECT json_group_array(json_array(hex(id), epoch, kind, queue, encoding, iif(length(args) <= 4096, hex(args), NULL), meta, tags, priority,
     attempt, max_attempts, snoozes, crashes, timeout, progress, created_at, due_at, rank, changes,
-    iif(unique_mode = 0, unique_key, NULL)))
+    iif(unique_mode = 0, unique_key, NULL), unique_key IS NOT NULL))
 FROM windlass_jobs WHERE id IN (SELECT id FROM merged)

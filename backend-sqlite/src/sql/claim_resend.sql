@@ -1,5 +1,5 @@
 -- ?1 worker, ?2 claim id: what an earlier sending of the same claim took, as in claim_pick.sql
 SELECT json_group_array(json_array(hex(id), epoch, kind, queue, encoding, iif(length(args) <= 4096, hex(args), NULL), meta, tags, priority,
     attempt, max_attempts, snoozes, crashes, timeout, progress, created_at, due_at, rank, changes,
-    iif(unique_mode = 0, unique_key, NULL)))
+    iif(unique_mode = 0, unique_key, NULL), unique_key IS NOT NULL))
 FROM windlass_jobs WHERE state = 3 AND worker = ?1 AND claim_id = ?2

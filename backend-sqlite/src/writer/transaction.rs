@@ -1,5 +1,6 @@
 //! One transaction for all the calls that wait.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use sqlx::SqliteConnection;
@@ -8,8 +9,9 @@ use windlass_core::NewJob;
 use super::{Call, Insert, Operation as _, Shared};
 use crate::error::{self, BUSY};
 use crate::open;
-use crate::ops::insert;
-use crate::script::Statement;
+use crate::ops::memory::Memory;
+use crate::ops::{insert, settle};
+use crate::script::Script;
 use crate::txn::Txn;
 
 pub(super) enum Outcome {
@@ -19,35 +21,57 @@ pub(super) enum Outcome {
     RunGuarded,
 }
 
-/// Whether inserts may begin without a look: what they would have seen was as guessed the last time.
+/// What was as guessed the last time, so that it may be guessed again.
 #[derive(Debug, Default)]
-pub(super) struct Guess(bool);
+pub(super) struct Guess {
+    /// The tick: nobody else had written.
+    pub(super) tick: bool,
+    /// What inserts look at.
+    inserts: bool,
+}
 
-/// Runs the calls in one transaction. An error means that nothing was written as far as is known.
+/// Runs the calls in one transaction. An error means that nothing was written as far as is known; it is the answer of the calls that
+/// have no error of their own.
 pub(super) async fn transaction(
     conn: &mut SqliteConnection,
     shared: &Shared,
     guess: &mut Guess,
     batch: &mut [Box<dyn Call>],
     guarded: bool,
-) -> sqlx::Result<Outcome> {
+) -> Result<Outcome, Arc<sqlx::Error>> {
+    let deadline = Instant::now() + shared.options.busy_timeout;
     let alone = batch.len() == 1;
     let inserts = batch.iter().all(|call| call.shareable().is_some());
-    if inserts && !guarded && guess.0 {
-        match guessed(conn, shared, batch).await {
-            Ok(()) => return Ok(Outcome::Done),
-            Err(error) if error::is_wrong_guess(&error) || error::code(&error) == Some(BUSY) => {
-                guess.0 = false;
+    let knows = alone && batch.iter().all(|call| call.knows(&shared.memory));
+    if !guarded && ((inserts && guess.inserts) || (knows && guess.tick)) {
+        match guessed(conn, shared, batch, inserts).await {
+            Ok(true) => return Ok(Outcome::Done),
+            Ok(false) => {}
+            Err(error) if error::is_wrong_guess(&error) => *guess = Guess::default(),
+            Err(error) if error::code(&error) == Some(BUSY) => {
+                *guess = Guess::default();
+                // It has waited for the lock as long as it may.
+                if Instant::now() >= deadline {
+                    return Err(error);
+                }
             }
+            // Perhaps only a job that is not as remembered, and forgotten by now: it is read.
+            Err(error) if knows && !error::breaks_connection(&error) => {}
             Err(_) if !alone => return Ok(Outcome::RunGuarded),
             Err(error) => return Err(error),
         }
     }
+    // What an earlier run answered is nobody's answer, also when this one can't begin.
+    batch.iter_mut().for_each(|call| call.reset());
     let known = shared.hub.tick();
-    let look = if guarded { None } else { first_look(batch) };
-    let mut txn = begin(conn, shared, look).await?;
+    let look = if guarded { None } else { first_look(batch, &shared.memory) };
+    let mut txn = begin(conn, shared, look, deadline).await?.with_memory(&shared.memory);
+    guess.tick = txn.found() == known;
     if inserts {
-        guess.0 = txn.found() == known && txn.looked_at_nothing();
+        guess.inserts = guess.tick && txn.looked_at_nothing();
+    }
+    if guarded {
+        txn = txn.reading();
     }
     shared.hub.found(txn.found());
     let mut clean = true;
@@ -61,53 +85,69 @@ pub(super) async fn transaction(
             clean &= call.run(&mut txn).await;
         }
     }
+    let again = !guarded && (!alone || txn.has_recalled());
     if !clean {
         rollback(txn.conn).await;
         // The answer of a call that failed alone stands.
-        return Ok(if alone { Outcome::Done } else { Outcome::RunGuarded });
+        return Ok(if again { Outcome::RunGuarded } else { Outcome::Done });
     }
     match txn.commit().await {
         Ok((news, tick)) => shared.hub.committed(news, tick),
         // A write that went with the COMMIT may have failed: run guarded, each call learns its own fate.
-        Err(_) if !alone && !guarded => {
+        Err(error) if again && !(alone && error::breaks_connection(&error)) => {
             rollback(conn).await;
             return Ok(Outcome::RunGuarded);
         }
-        Err(error) => return Err(error),
+        Err(error) => return Err(error.into()),
     }
     Ok(Outcome::Done)
 }
 
-/// Runs inserts in one go with the beginning and the COMMIT: what they would look at first is guessed, and the transaction fails
-/// when that is wrong. On an error nothing was written.
+/// Runs inserts, or a call that needs no look, in one go with the beginning and the COMMIT: the tick and what inserts would look at
+/// are guessed, and the transaction fails when that is wrong. On an error nothing was written, nor when the call failed by itself:
+/// false. A call that reads in between, since it cuts a long trail or one job stands twice, begins with that and fails there.
 async fn guessed(
     conn: &mut SqliteConnection,
     shared: &Shared,
     batch: &mut [Box<dyn Call>],
-) -> sqlx::Result<()> {
+    inserts: bool,
+) -> Result<bool, Arc<sqlx::Error>> {
     let tick = shared.hub.tick();
     let calls: Vec<&[NewJob]> = batch.iter().filter_map(|call| call.shareable()).collect();
-    let check = insert::check_guess(&calls, &tick);
+    let check =
+        if inserts { insert::check_guess(&calls, &tick) } else { settle::check_guess(&tick) };
     let mut txn = Txn::guess(conn, tick, check, &shared.clock, &shared.options.limits);
-    // Only writes that wait for the COMMIT: nothing can fail before.
-    insert_shared(&mut txn, batch).await;
+    if inserts {
+        // Only writes that wait for the COMMIT: nothing can fail before.
+        insert_shared(&mut txn, batch).await;
+    } else {
+        txn = txn.with_memory(&shared.memory);
+        txn.forget_looked();
+        for call in batch.iter_mut() {
+            if !call.run(&mut txn).await {
+                rollback(txn.conn).await;
+                let cause = call.error().and_then(error::cause).cloned();
+                return cause.map_or(Ok(false), Err);
+            }
+        }
+    }
     match txn.commit().await {
         Ok((news, tick)) => shared.hub.committed(news, tick),
         Err(error) => {
             rollback(conn).await;
-            return Err(error);
+            return Err(error.into());
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 /// What the first of the calls looks at first.
-fn first_look(batch: &[Box<dyn Call>]) -> Option<Statement> {
+fn first_look(batch: &[Box<dyn Call>], memory: &Memory) -> Option<Script> {
     if let [alone] = batch {
-        return alone.look();
+        return if alone.knows(memory) { None } else { alone.look(memory) };
     }
     let sharing: Vec<&[NewJob]> = batch.iter().filter_map(|call| call.shareable()).collect();
-    (!sharing.is_empty()).then(|| insert::look(&sharing))
+    (!sharing.is_empty()).then(|| insert::look(&sharing).into())
 }
 
 /// Runs a call in a savepoint of its own.
@@ -143,13 +183,13 @@ async fn insert_shared(txn: &mut Txn<'_>, batch: &mut [Box<dyn Call>]) -> bool {
     true
 }
 
-/// Begins, trying again for as long as another process holds the lock.
+/// Begins, trying again until the deadline for as long as another process holds the lock.
 async fn begin<'c>(
     conn: &'c mut SqliteConnection,
     shared: &'c Shared,
-    look: Option<Statement>,
+    look: Option<Script>,
+    deadline: Instant,
 ) -> sqlx::Result<Txn<'c>> {
-    let deadline = Instant::now() + shared.options.busy_timeout;
     let (mut tries, mut look) = (0, look);
     let (tick, looked) = loop {
         match Txn::begin(conn, look.clone()).await {

@@ -61,11 +61,11 @@ pub struct Run {
     /// A drain ends when so many jobs ran, and leaves the others.
     #[arg(long)]
     pub stop_at: Option<u64>,
-    /// Connections of their own, where nothing is to be done.
-    #[arg(long, default_value_t = 10)]
+    /// Clients with connections of their own, where jobs are drained or nothing is to be done.
+    #[arg(long, default_value_t = 1)]
     pub clients: usize,
-    /// Workers on each of them.
-    #[arg(long, default_value_t = 10)]
+    /// Workers on each of them, where nothing is to be done.
+    #[arg(long, default_value_t = 1)]
     pub workers: usize,
 }
 
@@ -115,8 +115,8 @@ impl Run {
             rate: 1_000.0,
             queues: 1,
             stop_at: None,
-            clients: 10,
-            workers: 10,
+            clients: 1,
+            workers: 1,
         }
     }
 

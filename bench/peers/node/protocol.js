@@ -7,8 +7,8 @@ import { workloads } from './workloads.js';
 
 const STRINGS = ['backend', 'url', 'config', 'workload'];
 const NUMBERS = {
-  jobs: 1_000, first: 0, concurrency: 100, seconds: 10, 'wait-ms': 0, rate: 1_000, queues: 1, 'stop-at': undefined, clients: 10,
-  workers: 10,
+  jobs: 1_000, first: 0, concurrency: 100, seconds: 10, 'wait-ms': 0, rate: 1_000, queues: 1, 'stop-at': undefined, clients: 1,
+  workers: 1,
 };
 
 function read() {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::Harness;
 use super::support::*;
 use crate::{
-    Backend, Event, EventBody, EventFilter, LogLevel, Note, Position, Record, Retention, State,
-    Store,
+    Backend, Cause, ClaimRequest, Event, EventBody, EventFilter, LogLevel, Note, Position, Queue,
+    Record, Retention, Settlement, State, Store,
 };
 
 /// Reads on from a position to the end of what is there.
@@ -59,6 +59,51 @@ pub async fn it_holds_the_events_of_all_jobs_in_order<H: Harness>(h: H) {
     assert_eq!(by_job.len(), 8);
     for (id, events) in by_job {
         assert_eq!(events, history(b, id).await, "the feed says what the history says");
+    }
+}
+
+/// A backend may tell once what the jobs of a batch have in common: nobody is told of by the name of another.
+pub async fn a_mixed_batch_is_told_as_the_history_says<H: Harness>(h: H) {
+    let b = &*h.backend();
+    let workers = [worker(b).await, worker(b).await];
+    let names = [("a", "x"), ("a", "y"), ("b", "x"), ("b", "y")];
+    let new = |n: usize| job_of(names[n % 4].0, names[n % 4].1);
+    let of_two = |w, each| {
+        let kinds = kinds(&[("x", None), ("y", None)]);
+        ClaimRequest::new(w, slots(&[("a", each), ("b", each)]), kinds)
+    };
+    // One of them is in its second attempt.
+    insert(b, new(0)).await;
+    let early = claim_with(b, &of_two(workers[0], 1)).await;
+    settled(b, early[0].key, retry(ms(0))).await;
+    maintain(b).await;
+    insert_all(b, (1..16).map(new).collect()).await;
+    let mut leases = [Vec::new(), Vec::new()];
+    for (w, leases) in workers.iter().zip(&mut leases) {
+        *leases = claim_with(b, &of_two(*w, 4)).await;
+        assert_eq!(leases.len(), 8);
+    }
+    // By turns, so that those who stand side by side have different workers and mostly the same names.
+    let [one, two] = &leases;
+    let by_turns = one.iter().zip(two).flat_map(|pair| [(0, pair.0), (1, pair.1)]);
+    let (places, all): (Vec<_>, Vec<_>) = by_turns.unzip();
+    let batch: Vec<_> = all.iter().map(|l| Settlement::new(l.key, completed())).collect();
+    b.settle(&batch).await.unwrap();
+    let feed = read_all(b, &EventFilter::default()).await;
+    for (place, lease) in places.into_iter().zip(all) {
+        let told: Vec<_> = feed.iter().filter(|e| e.job == lease.key.job).cloned().collect();
+        assert_eq!(told, history(b, lease.key.job).await, "the feed says what the history says");
+        let changes = [
+            (State::Available, State::Running, Cause::Claimed),
+            (State::Running, State::Completed, Cause::Settled),
+        ];
+        for (event, (from, to, cause)) in told[told.len() - 2..].iter().zip(changes) {
+            assert_eq!((&event.kind, &event.queue), (&lease.kind, &lease.queue));
+            let (from, worker) = (Some(from), Some(workers[place]));
+            let attempt = lease.attempt;
+            let wanted = EventBody::State { from, to, attempt, cause, worker, error: None };
+            assert_eq!(event.body, wanted);
+        }
     }
 }
 

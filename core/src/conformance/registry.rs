@@ -225,6 +225,7 @@ macro_rules! __conformance_cases {
             }
             feed {
                 it_holds_the_events_of_all_jobs_in_order
+                a_mixed_batch_is_told_as_the_history_says
                 it_is_read_in_pages_of_any_size
                 filters_find_what_matches
                 the_position_moves_though_nothing_passes

@@ -45,11 +45,14 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     let mut poll = Pause::new(shared.options.poll_min, shared.options.poll_max);
     let mut rest = Pause::new(Duration::from_millis(1), REST.min(shared.options.poll_min));
     let mut trouble = Pause::after_error();
-    let mut hinted = false;
+    let (mut hinted, mut followed) = (false, false);
     let mut misses = 0;
     while !shared.stop.is_cancelled() {
         let Some(worker) = incarnation(&shared).await else { return };
         let look = look(&shared, worker).await;
+        if std::mem::take(&mut followed) {
+            shared.hint_followed.notify_one();
+        }
         if shared.health.claim.load(Ordering::Relaxed) {
             trouble.reset();
         } else {
@@ -72,6 +75,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         }
         misses = 0;
         hinted = matches!(wait(&shared, look.short, poll.next()).await, Why::Hint);
+        followed = hinted;
     }
 }
 
@@ -185,10 +189,7 @@ async fn wait(shared: &Shared, short: bool, time: Duration) -> Why {
         () = shared.stop.cancelled() => Why::Other,
         () = shared.look.notified() => Why::Other,
         () = shared.slots.freed(), if short => Why::Other,
-        () = shared.hint.notified(), if !full => {
-            shared.hint_taken.notify_one();
-            Why::Hint
-        }
+        () = shared.hint.notified(), if !full => Why::Hint,
         () = tokio::time::sleep(time) => Why::Other,
     }
 }

@@ -35,17 +35,18 @@ async fn pass_on(shared: &Shared) {
         waiting = wait(shared, &queues).boxed();
         match answer {
             Ok(Wake::Hint) => {
-                let early = (&mut waiting).now_or_never();
+                let early = (&mut waiting).now_or_never().is_some();
                 shared.hint.notify_one();
                 shared.settings_hint.notify_one();
                 if shared.slots.held() > 0 {
                     shared.beat_hint.notify_one();
                 }
-                if let Some(answer) = early {
-                    waiting = std::future::ready(answer).boxed();
+                // Hints come no faster than the fetcher follows them, and it rests after those that were wrong.
+                let _ = timeout(UNTAKEN, shared.hint_followed.notified()).await;
+                if early {
+                    // It told of news from before that look, and would be a wrong hint. If the look has left any, the next wait ends at once, too.
+                    waiting = wait(shared, &queues).boxed();
                 }
-                // Hints come no faster than the fetcher takes them, and it rests after those that were wrong.
-                let _ = timeout(UNTAKEN, shared.hint_taken.notified()).await;
                 pause.reset();
             }
             // A time-out that comes at once must not make a loop either.

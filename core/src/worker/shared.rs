@@ -40,8 +40,8 @@ pub(crate) struct Shared {
     pub(crate) look: Notify,
     /// The backend says that something may be claimable.
     pub(crate) hint: Notify,
-    /// The fetcher has taken the hint and is ready for another.
-    pub(crate) hint_taken: Notify,
+    /// The fetcher has looked after a hint, and is ready for another.
+    pub(crate) hint_followed: Notify,
     pub(crate) settings_hint: Notify,
     /// A heartbeat before its time may bring news of running jobs.
     pub(crate) beat_hint: Notify,
@@ -119,7 +119,7 @@ impl Shared {
             halt: CancellationToken::new(),
             look: Notify::new(),
             hint: Notify::new(),
-            hint_taken: Notify::new(),
+            hint_followed: Notify::new(),
             settings_hint: Notify::new(),
             beat_hint: Notify::new(),
             farewell: Farewell::default(),

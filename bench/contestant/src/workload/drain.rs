@@ -14,16 +14,24 @@ const ASK: Duration = Duration::from_millis(2);
 
 pub(super) async fn drain<C: Contestant>(system: &C, run: &Run) -> Result<Figures> {
     let handler = Handler::new(run.wait(), run.first, run.jobs, u64::MAX);
+    let mut systems = vec![system.clone()];
+    for _ in 1..run.clients {
+        systems.push(C::open(&run.setup()).await?);
+    }
     mark("begin").await?;
-    let begun = Instant::now();
-    let worker = system.start(handler.clone(), run.concurrency).await?;
+    let (begun, mut workers) = (Instant::now(), Vec::new());
+    for system in &systems {
+        workers.push((system, system.start(handler.clone(), run.concurrency).await?));
+    }
     let watch = Watch { begun, limit: run.limit() };
     let mut figures = match run.stop_at {
         Some(jobs) => watch.part(&handler, jobs).await?,
         None => watch.all(system, &handler, run.jobs).await?,
     };
     mark("end").await?;
-    system.stop(worker).await?;
+    for (system, worker) in workers {
+        system.stop(worker).await?;
+    }
     figures.repeated = handler.repeated();
     Ok(figures)
 }
