@@ -81,6 +81,8 @@ pub enum Verdict {
     Already(State),
     /// Refused: the job is somebody else's by now.
     Lost,
+    /// The list of answers was too short.
+    Missing,
     /// Refused as it stands.
     Refused,
     /// Not for the time being.
@@ -100,6 +102,20 @@ pub enum Ending {
     Cancelled,
     Snoozed,
     Released,
+}
+
+/// A moment of a fault that has several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Moment {
+    /// The replica hears nothing more.
+    LinkCut,
+    /// The server is gone.
+    Killed,
+    /// The replica has taken over.
+    Promoted,
+    /// The old primary is a replica.
+    Demoted,
 }
 
 /// What happened.
@@ -241,6 +257,11 @@ pub enum What {
         /// Which attempt.
         attempt: u32,
     },
+    /// A handler begins that has no claim of its own.
+    Unclaimed {
+        /// The job.
+        job: JobId,
+    },
     /// A handler's effect outside of the database.
     Effect {
         /// The fence.
@@ -278,6 +299,13 @@ pub enum What {
         kind: String,
         /// The process it hits, if one.
         victim: Option<String>,
+    },
+    /// A fault has got so far.
+    Moment {
+        /// Its number.
+        number: u32,
+        /// How far.
+        moment: Moment,
     },
     /// A fault is over.
     Healed {

@@ -77,7 +77,10 @@ struct Run {
 impl Run {
     fn begin(cx: &Context<App>) -> Outcome<Self> {
         let app = cx.state();
-        let key = app.keys.begin(cx.job_id()).ok_or("the job runs without a claim")?;
+        let Some(key) = app.keys.begin(cx.job_id()) else {
+            app.history.record(What::Unclaimed { job: cx.job_id() });
+            return Err("the job runs without a claim".into());
+        };
         let (kind, queue) = (cx.kind().to_string(), cx.queue().to_string());
         app.history.record(What::Begun { key, kind, queue, attempt: cx.attempt() });
         app.history.record(What::Effect { key });

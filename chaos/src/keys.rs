@@ -47,9 +47,11 @@ impl Keys {
     pub fn settled(&self, key: LeaseKey) {
         let mut maps = self.maps();
         let Maps { claimed, held, .. } = &mut *maps;
-        for map in [claimed, held] {
-            if map.get(&key.job) == Some(&key) {
-                map.remove(&key.job);
+        // A handler may still be about to begin with what was lost: it has its claim.
+        if held.get(&key.job) == Some(&key) {
+            held.remove(&key.job);
+            if claimed.get(&key.job) == Some(&key) {
+                claimed.remove(&key.job);
             }
         }
     }
@@ -95,6 +97,15 @@ mod tests {
         keys.settled(two);
         keys.lose();
         assert_eq!(keys.lost().await, [one]);
+    }
+
+    #[test]
+    fn what_is_lost_and_refused_before_it_began_had_a_claim() {
+        let (keys, one) = (Keys::default(), key());
+        keys.claimed(one);
+        keys.lose();
+        keys.settled(one);
+        assert_eq!(keys.begin(one.job), Some(one));
     }
 
     #[test]

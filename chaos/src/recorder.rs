@@ -111,7 +111,7 @@ impl<B: Backend> Queue for Recorder<B> {
         let answers = self.inner.settle(settlements).await;
         for (n, one) in settlements.iter().enumerate() {
             let verdict = match &answers {
-                Ok(answers) => answers.get(n).map_or(Verdict::Lost, verdict),
+                Ok(answers) => answers.get(n).map_or(Verdict::Missing, verdict),
                 Err(error) => Verdict::Unknown(error.to_string()),
             };
             self.settled(one, verdict, false);

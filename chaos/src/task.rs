@@ -14,6 +14,8 @@ pub const LEASE: Duration = Duration::from_secs(3);
 pub const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How long a handler may go on after it was told to end.
 pub const GRACE: Duration = Duration::from_millis(500);
+/// How long a worker waits for an answer.
+pub const CALL: Duration = Duration::from_secs(4);
 /// Time between two rounds of maintenance.
 pub const SWEEP: Duration = Duration::from_millis(200);
 

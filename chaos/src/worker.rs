@@ -11,7 +11,7 @@ use crate::history::History;
 use crate::jobs::{self, App};
 use crate::keys::Keys;
 use crate::place;
-use crate::task::{self, GRACE, HEARTBEAT, LEASE, SWEEP, Task};
+use crate::task::{self, CALL, GRACE, HEARTBEAT, LEASE, SWEEP, Task};
 
 /// Between two tries to open the backend.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -21,7 +21,7 @@ fn options(o: &mut WorkerOptions) {
     (o.maintenance, o.quarantine) = (SWEEP, 3 * SWEEP);
     (o.poll_min, o.poll_max) = (Duration::from_millis(20), Duration::from_millis(250));
     (o.drain, o.flush) = (Duration::from_secs(2), Duration::from_secs(3));
-    (o.call_timeout, o.notes) = (Duration::from_secs(4), Duration::from_millis(100));
+    (o.call_timeout, o.notes) = (CALL, Duration::from_millis(100));
     // All is evidence.
     o.retention = None;
 }

@@ -8,7 +8,7 @@ pub(super) fn check(evidence: &Evidence, traces: &Traces<'_>, findings: &mut Fin
     for job in &evidence.jobs {
         let retries = traces.jobs.get(&job.id).map_or(0, |trace| trace.retries.len());
         steps(job, retries, findings);
-        if evidence.promises.durable {
+        if !traces.touched(job.id) {
             heard(job, traces, findings);
         }
     }

@@ -76,6 +76,14 @@ impl FinalJob {
     }
 }
 
+impl FinalJob {
+    /// The claim that ended it, if its last end was a settlement.
+    pub fn finisher(&self) -> Option<ClaimId> {
+        let settled = self.changes.last().is_some_and(|last| last.cause == Cause::Settled);
+        self.claim.filter(|_| settled && self.state.is_final())
+    }
+}
+
 /// An effect in the host's own table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Committed {
@@ -103,19 +111,37 @@ pub struct Told {
     pub change: Change,
 }
 
+/// Which faults may undo what was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UndoneBy {
+    /// None: what was answered is there for good.
+    Nothing,
+    /// A full disk, and the end of the server that could not write.
+    FullDisk,
+    /// That, and the end of the server, whose log is written a moment later.
+    KilledServer,
+    /// The failover to a replica that has not heard of everything.
+    Failover,
+}
+
 /// What the backend promises under the faults of a run, and how fast.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Promises {
-    /// What was acknowledged is there for good: inserts, claims, leases, finishes.
-    pub durable: bool,
-    /// Jobs that were acknowledged are there for good.
+    /// What may undo answers of any kind: inserts, claims, leases, finishes.
+    pub undone_by: UndoneBy,
+    /// Jobs that were acknowledged are there for good, whatever happens.
     pub inserts: bool,
+    /// A process that is stopped may hold the one lock that all others need.
+    pub one_writer: bool,
     /// Host transactions are there.
     pub transactional: bool,
     /// The lease, in microseconds.
     pub lease: u64,
     /// How soon jobs of a lost worker must be taken up, in microseconds after the fault.
     pub recovery: u64,
+    /// How long a call that a fault of the server holds up may take, in microseconds.
+    pub call: u64,
 }
 
 /// Everything that is known of a run.
@@ -129,8 +155,10 @@ pub struct Evidence {
     pub effects: Vec<Committed>,
     /// Jobs with a row of the host's.
     pub rows: Vec<JobId>,
-    /// What a reader of the feed was told that lived through all of it; empty when there was none.
-    pub told: Vec<Told>,
+    /// What a reader of the feed was told that lived through all of it; `None` if there was none.
+    pub told: Option<Vec<Told>>,
+    /// A worker that no fault kills or stops, if there is one: its memory tells of leaks.
+    pub steady: Option<String>,
     /// What the database's own check finds.
     pub damage: Vec<String>,
     /// What must hold.

@@ -4,20 +4,18 @@ use std::collections::HashMap;
 
 use windlass::JobId;
 
-use super::{Change, Evidence, Findings, Rule};
+use super::{Change, Evidence, Findings, Rule, Traces};
 
-pub(super) fn check(evidence: &Evidence, findings: &mut Findings) {
-    // A failover may undo what a reader was told already.
-    if evidence.told.is_empty() || !evidence.promises.durable {
-        return;
-    }
+pub(super) fn check(evidence: &Evidence, traces: &Traces<'_>, findings: &mut Findings) {
+    let Some(all) = &evidence.told else { return };
     let mut told: HashMap<JobId, Vec<&Change>> = HashMap::new();
-    for one in &evidence.told {
+    for one in all {
         told.entry(one.job).or_default().push(&one.change);
     }
     for job in &evidence.jobs {
         let told = told.remove(&job.id).unwrap_or_default();
-        if !told.iter().copied().eq(&job.changes) {
+        // What was undone a reader may have been told already.
+        if !traces.touched(job.id) && !told.iter().copied().eq(&job.changes) {
             let text = format!(
                 "its history has {} state changes, and the feed told {}, or others",
                 job.changes.len(),
@@ -26,7 +24,7 @@ pub(super) fn check(evidence: &Evidence, findings: &mut Findings) {
             findings.add(Rule::FeedComplete, Some(job.id), text);
         }
     }
-    for job in told.keys() {
+    for job in told.keys().filter(|job| !traces.touched(**job)) {
         findings.add(Rule::FeedComplete, Some(*job), "the feed told of it, and it is not there");
     }
 }

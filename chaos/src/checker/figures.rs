@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use windlass::{Cause, JobId};
+use windlass::{Cause, JobId, LeaseKey};
 
-use super::trace::Traces;
+use super::trace::{Settlement, Trace, Traces};
 use super::{Evidence, Findings};
 use crate::history::{Answer, What};
 
@@ -33,8 +33,12 @@ pub struct Lasting {
     pub doubled_effects: u64,
     /// Runs that did not count.
     pub repeated: u64,
-    /// Times to recovery, in microseconds.
+    /// Effects outside of the database that such runs had.
+    pub outside: u64,
+    /// From the loss of a worker until each job that it held was taken up, in microseconds.
     pub recovery: Vec<u64>,
+    /// From the end of another fault until a settlement was accepted, in microseconds.
+    pub service: Vec<u64>,
 }
 
 /// A stretch of time in a plot.
@@ -44,12 +48,14 @@ pub struct Sample {
     pub second: f64,
     /// Jobs claimed.
     pub jobs: u64,
-    /// From the acknowledgement to the claim, in milliseconds: the median.
-    pub pickup_p50: f64,
+    /// From the acknowledgement to the claim, in milliseconds: the median. `None` if nothing was claimed.
+    pub pickup_p50: Option<f64>,
     /// The same: of a hundred, one took longer.
-    pub pickup_p99: f64,
+    pub pickup_p99: Option<f64>,
     /// Resident memory of the largest worker, in MiB.
-    pub memory: f64,
+    pub memory: Option<f64>,
+    /// Resident memory of the worker that lives through all of a soak, in MiB.
+    pub steady: Option<f64>,
 }
 
 /// What was counted in a run.
@@ -73,6 +79,10 @@ pub struct Figures {
     pub told: u64,
     /// Effects committed with a completion.
     pub effects: u64,
+    /// There is a ledger of effects that commit with a completion.
+    pub ledger: bool,
+    /// Jobs of lost workers of which it was checked that they were taken up in time.
+    pub recoveries: u64,
     /// Ends that were acknowledged and undone, where the guarantees allow it.
     pub undone: u64,
     /// By kind of fault.
@@ -102,7 +112,9 @@ impl Figures {
             all.stale_accepted += one.stale_accepted;
             all.doubled_effects += one.doubled_effects;
             all.repeated += one.repeated;
+            all.outside += one.outside;
             all.recovery.extend(&one.recovery);
+            all.service.extend(&one.service);
         }
         all
     }
@@ -139,6 +151,10 @@ impl Figures {
     pub(super) fn recovered(&mut self, kind: &str, took: u64) {
         self.of(kind).recovery.push(took);
     }
+
+    pub(super) fn served(&mut self, kind: &str, took: u64) {
+        self.of(kind).service.push(took);
+    }
 }
 
 pub(super) fn count(evidence: &Evidence, traces: &Traces<'_>, findings: &mut Findings) {
@@ -149,7 +165,8 @@ pub(super) fn count(evidence: &Evidence, traces: &Traces<'_>, findings: &mut Fin
         of.count += fault.count;
     }
     figures.effects = evidence.effects.len() as u64;
-    figures.told = evidence.told.len() as u64;
+    figures.ledger = evidence.promises.transactional;
+    figures.told = evidence.told.as_ref().map_or(0, Vec::len) as u64;
     for job in &evidence.jobs {
         if job.state.is_final() {
             figures.jobs += 1;
@@ -161,20 +178,28 @@ pub(super) fn count(evidence: &Evidence, traces: &Traces<'_>, findings: &mut Fin
         let ended = trace.settlements.iter().rfind(|one| one.finished()).map(|one| one.answered);
         let last = ended.or(trace.runs.last().map(|run| run.ended)).or(trace.sent);
         figures.at(traces, last.unwrap_or_default()).jobs += 1;
-        // Runs that came to nothing: no settlement of theirs counts.
-        for run in &trace.runs {
-            let of_run = trace.settlements.iter().filter(|one| one.key == run.key);
-            let counts = of_run.into_iter().any(|one| one.counts());
-            if !counts && job.claim != Some(run.key.claim_id) {
-                figures.at(traces, run.ended).repeated += 1;
-            }
-        }
     }
-    for trace in traces.jobs.values() {
+    for (id, trace) in &traces.jobs {
+        repeated(*id, trace, traces, figures);
         figures.acknowledged += u64::from(matches!(trace.acked, Some((_, Answer::New))));
         figures.runs += trace.runs.len() as u64;
     }
     figures.samples = samples(evidence, traces);
+}
+
+/// Runs that came to nothing, and what they did outside: no settlement of theirs counts, as far as it was heard or is on record.
+fn repeated(id: JobId, trace: &Trace, traces: &Traces<'_>, figures: &mut Figures) {
+    let finisher = traces.stored.get(&id).and_then(|job| Some((job.finisher()?, job.epoch)));
+    let counts = |key: &LeaseKey| {
+        let mut settlements = trace.settlements.iter().filter(|one| one.key == *key);
+        finisher == Some((key.claim_id, key.epoch.0)) || settlements.any(Settlement::counts)
+    };
+    for run in trace.runs.iter().filter(|run| !counts(&run.key)) {
+        figures.at(traces, run.ended).repeated += 1;
+    }
+    for (t, _) in trace.outside.iter().filter(|(_, key)| !counts(key)) {
+        figures.at(traces, *t).outside += 1;
+    }
 }
 
 fn samples(evidence: &Evidence, traces: &Traces<'_>) -> Vec<Sample> {
@@ -192,15 +217,22 @@ fn samples(evidence: &Evidence, traces: &Traces<'_>) -> Vec<Sample> {
         }
     }
     let mut memory: BTreeMap<u64, u64> = BTreeMap::new();
+    let mut steady: BTreeMap<u64, u64> = BTreeMap::new();
     for entry in &evidence.entries {
-        if let What::Memory { bytes, .. } = entry.what {
-            let most = memory.entry((entry.t - first) / step).or_default();
-            *most = bytes.max(*most);
+        if let What::Memory { name, bytes } = &entry.what {
+            let bucket = (entry.t - first) / step;
+            let most = memory.entry(bucket).or_default();
+            *most = (*most).max(*bytes);
+            if evidence.steady.as_ref() == Some(name) {
+                let most = steady.entry(bucket).or_default();
+                *most = (*most).max(*bytes);
+            }
         }
     }
     let numbers: std::collections::BTreeSet<u64> =
         pickups.keys().chain(memory.keys()).copied().collect();
-    let ms = |micros: Option<u64>| micros.unwrap_or_default() as f64 / 1e3;
+    let ms = |micros: Option<u64>| Some(micros? as f64 / 1e3);
+    let mib = |bytes: Option<&u64>| Some(*bytes? as f64 / f64::from(1 << 20));
     numbers
         .into_iter()
         .map(|n| {
@@ -210,7 +242,8 @@ fn samples(evidence: &Evidence, traces: &Traces<'_>) -> Vec<Sample> {
                 jobs: pickups.len() as u64,
                 pickup_p50: ms(percentile(pickups, 50)),
                 pickup_p99: ms(percentile(pickups, 99)),
-                memory: memory.get(&n).copied().unwrap_or_default() as f64 / f64::from(1 << 20),
+                memory: mib(memory.get(&n)),
+                steady: mib(steady.get(&n)),
             }
         })
         .collect()

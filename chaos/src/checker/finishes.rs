@@ -1,6 +1,6 @@
 //! Of all attempts of a job at most one counts, and nobody finishes what belongs to somebody else by now.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use windlass::{ClaimId, JobId};
 
@@ -8,12 +8,11 @@ use super::trace::{Settlement, Trace};
 use super::{Evidence, Findings, Rule, Traces};
 use crate::history::{Ending, Verdict};
 
-pub(super) fn check(evidence: &Evidence, traces: &Traces<'_>, findings: &mut Findings) {
+pub(super) fn check(_: &Evidence, traces: &Traces<'_>, findings: &mut Findings) {
     for (id, trace) in &traces.jobs {
         // What a failover undid does not count, where the guarantees allow that.
         let kept = |one: &&Settlement| {
-            evidence.promises.durable
-                || traces.stored.get(id).is_some_and(|job| job.claim == Some(one.key.claim_id))
+            traces.stored.get(id).is_some_and(|job| job.claim == Some(one.key.claim_id))
                 || !traces.undone_at(one.answered)
         };
         let (accepted, undone): (Vec<_>, Vec<_>) =
@@ -22,15 +21,37 @@ pub(super) fn check(evidence: &Evidence, traces: &Traces<'_>, findings: &mut Fin
         findings.figures.undone += undone.iter().filter(|one| one.finished()).count() as u64;
         one_finish(*id, trace, &accepted, findings);
         on_record(*id, traces, trace, &accepted, findings);
+        let mut refused = HashSet::new();
         for settlement in &trace.settlements {
-            if settlement.verdict == Some(Verdict::Lost) {
-                findings.figures.refused(traces, settlement.answered);
-            }
-            if settlement.accepted() {
-                stale(evidence, *id, traces, trace, settlement, findings);
+            match settlement.verdict {
+                // One that is sent again is one finish.
+                Some(Verdict::Lost) if refused.insert(settlement.key) => {
+                    findings.figures.refused(traces, settlement.answered);
+                }
+                Some(Verdict::Missing) => {
+                    let text = "a settlement has no answer in a list of answers";
+                    findings.add(Rule::NothingUnexpected, Some(*id), text);
+                }
+                Some(Verdict::Applied(_)) => stale(*id, traces, trace, settlement, findings),
+                _ => {}
             }
         }
+        if let Some(unheard) = unheard(*id, traces, trace) {
+            stale(*id, traces, trace, unheard, findings);
+        }
     }
+}
+
+/// The first sending of the finish on record, if nobody heard that it was accepted.
+fn unheard<'a>(id: JobId, traces: &Traces<'_>, trace: &'a Trace) -> Option<&'a Settlement> {
+    let stored = traces.stored.get(&id)?;
+    let claim = stored.finisher()?;
+    let on_record =
+        |one: &&Settlement| (one.key.claim_id, one.key.epoch.0) == (claim, stored.epoch);
+    let of_record = || trace.settlements.iter().filter(on_record);
+    let heard = of_record().any(Settlement::accepted);
+    let sent = of_record().filter(|one| one.verdict != Some(Verdict::Lost));
+    sent.min_by_key(|one| one.sent).filter(|_| !heard)
 }
 
 /// At most one accepted settlement per epoch, and one accepted end more than there were requests to run the job again.
@@ -58,7 +79,6 @@ fn one_finish(id: JobId, trace: &Trace, accepted: &[&Settlement], findings: &mut
 
 /// A settlement that was sent after somebody else had heard of a later claim.
 fn stale(
-    evidence: &Evidence,
     id: JobId,
     traces: &Traces<'_>,
     trace: &Trace,
@@ -70,7 +90,7 @@ fn stale(
     let later = trace.claims.iter().find(|claim| {
         // A failover may issue an epoch again, or a lower one: then only what was sent after the other was heard is later for certain.
         let after = own.is_some_and(|own| claim.sent > own.heard);
-        let later = if evidence.promises.durable { claim.key.epoch > key.epoch } else { after };
+        let later = if traces.touched(id) { after } else { claim.key.epoch > key.epoch };
         let again = claim.key.epoch == key.epoch && after;
         claim.key != key && (later || again) && claim.heard < settlement.sent
     });

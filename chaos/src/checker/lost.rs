@@ -1,6 +1,8 @@
 //! Nothing acknowledged is lost, and nothing is there that nobody asked for.
 
-use super::trace::Trace;
+use windlass::JobId;
+
+use super::trace::{Fault, Trace};
 use super::{Evidence, Findings, Rule, Traces};
 use crate::history::Answer;
 
@@ -32,6 +34,11 @@ pub(super) fn check(evidence: &Evidence, traces: &Traces<'_>, findings: &mut Fin
                 Some(_) => {}
             }
         }
+        if trace.unclaimed > 0 {
+            let text = format!("{} handlers ran without a claim of their own", trace.unclaimed);
+            findings.add(Rule::NothingUnexpected, Some(*id), text);
+        }
+        refused(*id, traces, trace, findings);
         if stored.is_some() && trace.rolled_back {
             findings.add(
                 Rule::RowsWithJobs,
@@ -39,7 +46,7 @@ pub(super) fn check(evidence: &Evidence, traces: &Traces<'_>, findings: &mut Fin
                 "its insert was rolled back, and it is there",
             );
         }
-        follow_ups(evidence, traces, trace, findings);
+        follow_ups(traces, trace, findings);
         runs(trace, *id, findings);
     }
     for job in &evidence.jobs {
@@ -54,20 +61,37 @@ pub(super) fn check(evidence: &Evidence, traces: &Traces<'_>, findings: &mut Fin
     }
 }
 
+/// An insert that another job stood in the way of is not there.
+fn refused(id: JobId, traces: &Traces<'_>, trace: &Trace, findings: &mut Findings) {
+    let Some((t, answer)) = trace.acked.filter(|(_, answer)| *answer != Answer::New) else {
+        return;
+    };
+    // A sending that was held back may be applied after another was refused.
+    let held_back = |fault: &Fault| ["network stalled", "server stopped"].contains(&&*fault.kind);
+    let late = trace.failed || traces.faults_between(trace.sent.unwrap_or(t), t).any(held_back);
+    if traces.stored.contains_key(&id) && !late && !traces.undone_at(t) {
+        let text = format!("it was answered with {answer:?}, and it is there");
+        findings.add(Rule::NothingUnexpected, Some(id), text);
+    }
+}
+
 /// A child is there exactly if the attempt that was to add it is the one that completed its parent.
-fn follow_ups(evidence: &Evidence, traces: &Traces<'_>, trace: &Trace, findings: &mut Findings) {
+fn follow_ups(traces: &Traces<'_>, trace: &Trace, findings: &mut Findings) {
     for (key, child) in &trace.children {
+        if traces.touched(key.job) || traces.touched(*child) {
+            continue;
+        }
         let parent = traces.stored.get(&key.job);
         let completed = parent.is_some_and(|parent| {
             parent.state == windlass::State::Completed
                 && (parent.claim, parent.epoch) == (Some(key.claim_id), key.epoch.0)
         });
         match (completed, traces.stored.contains_key(child)) {
-            (true, false) if evidence.promises.durable => {
+            (true, false) => {
                 let text = format!("its parent {} completed, and it is not there", key.job);
                 findings.add(Rule::FollowUps, Some(*child), text);
             }
-            (false, true) if evidence.promises.durable => {
+            (false, true) => {
                 let text = format!("it is there, and that attempt of {} did not complete", key.job);
                 findings.add(Rule::FollowUps, Some(*child), text);
             }
@@ -77,7 +101,7 @@ fn follow_ups(evidence: &Evidence, traces: &Traces<'_>, trace: &Trace, findings:
 }
 
 /// Every run has a claim of its own.
-fn runs(trace: &Trace, id: windlass::JobId, findings: &mut Findings) {
+fn runs(trace: &Trace, id: JobId, findings: &mut Findings) {
     for (n, run) in trace.runs.iter().enumerate() {
         if !trace.claims.iter().any(|claim| claim.key == run.key && claim.process == run.process) {
             findings.add(Rule::NothingUnexpected, Some(id), "a handler ran without a claim");

@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use windlass::JobId;
 
-pub use evidence::{Change, Committed, Evidence, FinalJob, Promises, Told};
+pub use evidence::{Change, Committed, Evidence, FinalJob, Promises, Told, UndoneBy};
 pub use figures::{Figures, Lasting, Sample, percentile};
 pub use trace::Traces;
 
@@ -123,7 +123,7 @@ pub fn check(evidence: &Evidence) -> Findings {
     unique::check(evidence, &traces, &mut findings);
     limits::check(evidence, &traces, &mut findings);
     recovery::check(evidence, &traces, &mut findings);
-    feed::check(evidence, &mut findings);
+    feed::check(evidence, &traces, &mut findings);
     for what in &evidence.damage {
         findings.add(Rule::DatabaseWhole, None, what.as_str());
     }

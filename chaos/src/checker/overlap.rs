@@ -41,7 +41,7 @@ fn wrong(
         return None;
     }
     // What a failover loses are also claims and leases.
-    if !evidence.promises.durable {
+    if traces.undone_between(last.min(old.sent), new.heard) {
         return None;
     }
     // Its owner may have given it back before.

@@ -2,8 +2,12 @@
 
 use windlass::{Cause, ClaimId, Epoch, FailureKind, JobId, LeaseKey, State, WorkerId};
 
-use super::{Change, Committed, Evidence, FinalJob, Findings, Promises, Rule, Told, check};
-use crate::history::{Answer, Ending, Entry, Held, Taken, Until, Verdict, What};
+use super::{
+    Change, Committed, Evidence, FinalJob, Findings, Promises, Rule, Told, UndoneBy, check,
+};
+use crate::history::{Answer, Ending, Entry, Held, Moment, Taken, Until, Verdict, What};
+
+mod recovery;
 
 const SECOND: u64 = 1_000_000;
 
@@ -19,11 +23,13 @@ struct Worker(&'static str, WorkerId);
 impl Story {
     fn new() -> Self {
         let promises = Promises {
-            durable: true,
+            undone_by: UndoneBy::Nothing,
             inserts: true,
+            one_writer: false,
             transactional: true,
             lease: 3 * SECOND,
             recovery: 5 * SECOND,
+            call: SECOND,
         };
         let evidence = Evidence {
             entries: Vec::new(),
@@ -31,7 +37,8 @@ impl Story {
             effects: Vec::new(),
             rows: Vec::new(),
             damage: Vec::new(),
-            told: Vec::new(),
+            told: None,
+            steady: None,
             promises,
         };
         Self { evidence, t: SECOND }
@@ -270,10 +277,11 @@ fn a_stale_finish_that_is_accepted_is_red() {
 #[test]
 fn a_claim_that_counts_from_the_same_epoch_makes_the_other_stale() {
     let mut story = Story::new();
-    story.evidence.promises.durable = false;
+    story.evidence.promises.undone_by = UndoneBy::Failover;
     let (one, two) = (story.worker("one"), story.worker("two"));
     let job = story.enqueue("plain");
     let first = story.claim(one, job, 1, 1);
+    failover(&mut story);
     let second = story.claim(two, job, 1, 1);
     story.settle(two, second, Ending::Completed, Verdict::Applied(State::Completed));
     story.store(second, "plain", completed(two));
@@ -285,7 +293,7 @@ fn a_claim_that_counts_from_the_same_epoch_makes_the_other_stale() {
 #[test]
 fn what_a_failover_undid_is_counted_and_only_that() {
     let mut story = Story::new();
-    story.evidence.promises.durable = false;
+    story.evidence.promises.undone_by = UndoneBy::Failover;
     story.evidence.promises.inserts = false;
     let worker = story.worker("one");
     let (job, _lost) = (story.enqueue("plain"), story.enqueue("plain"));
@@ -303,7 +311,7 @@ fn what_a_failover_undid_is_counted_and_only_that() {
     assert_eq!((findings.lost_as_allowed, findings.figures.undone), (1, 1));
     // Without a server that was lost, nothing may be undone.
     story.evidence.entries.retain(|entry| !matches!(entry.what, What::Fault { .. }));
-    story.breaks(&[Rule::NothingLost, Rule::OneFinish]);
+    story.breaks(&[Rule::NothingLost, Rule::OneFinish, Rule::AttemptsAreClaims]);
 }
 
 #[test]
@@ -535,14 +543,13 @@ fn a_feed_that_leaves_something_out_or_says_it_twice_is_red() {
     let job = story.enqueue("plain");
     story.complete(worker, job, "plain");
     let told: Vec<_> = completed(worker).into_iter().map(|change| Told { job, change }).collect();
-    story.evidence.told = told.clone();
+    story.evidence.told = Some(told.clone());
     story.breaks(&[]);
-    story.evidence.told.pop();
+    story.evidence.told = Some(told[..2].to_vec());
     story.breaks(&[Rule::FeedComplete]);
-    story.evidence.told = [told.clone(), told[2..].to_vec()].concat();
+    story.evidence.told = Some([told.clone(), told[2..].to_vec()].concat());
     story.breaks(&[Rule::FeedComplete]);
-    story.evidence.told = told;
-    story.evidence.told.swap(0, 1);
+    story.evidence.told = Some(vec![told[1].clone(), told[0].clone(), told[2].clone()]);
     story.breaks(&[Rule::FeedComplete]);
 }
 
@@ -551,4 +558,146 @@ fn damage_is_red() {
     let mut story = Story::new();
     story.evidence.damage.push("row 7 missing from index".to_owned());
     story.breaks(&[Rule::DatabaseWhole]);
+}
+
+#[test]
+fn a_handler_that_begins_without_a_claim_is_red() {
+    let mut story = Story::new();
+    let worker = story.worker("one");
+    let job = story.enqueue("plain");
+    story.complete(worker, job, "plain");
+    story.then("one", What::Unclaimed { job });
+    story.breaks(&[Rule::NothingUnexpected]);
+}
+
+#[test]
+fn an_answer_that_is_missing_is_red() {
+    let mut story = Story::new();
+    let worker = story.worker("one");
+    let job = story.enqueue("plain");
+    let key = story.complete(worker, job, "plain");
+    story.settle(worker, key, Ending::Completed, Verdict::Missing);
+    story.breaks(&[Rule::NothingUnexpected]);
+}
+
+#[test]
+fn an_insert_that_was_refused_and_is_there_is_red() {
+    let mut story = Story::new();
+    let worker = story.worker("one");
+    let job = story.sent("unique", None);
+    story.then("producer", What::Acked { job, answer: Answer::Rejected(JobId::new()) });
+    story.complete(worker, job, "unique");
+    story.breaks(&[Rule::NothingUnexpected]);
+    // A sending before it failed, and may have been applied after this answer.
+    let at = story.evidence.entries.iter().position(|e| matches!(e.what, What::Acked { .. }));
+    let entry = &story.evidence.entries[at.unwrap()];
+    let what = What::Failed { job, error: "lost".to_owned() };
+    let failed = Entry { what, ..entry.clone() };
+    story.evidence.entries.insert(at.unwrap(), failed);
+    story.breaks(&[]);
+}
+
+#[test]
+fn a_stale_finish_on_record_whose_answer_was_lost_is_red() {
+    let mut story = Story::new();
+    let (one, first, two, second) = rescue(&mut story);
+    story.end(one, first);
+    story.then("one", What::Settling { key: first, ending: Ending::Completed, in_host: false });
+    story.end(two, second);
+    story.store(first, "plain", rescue_changes(one, two));
+    let findings = story.breaks(&[Rule::NoStaleFinish]);
+    assert_eq!(findings.figures.all().stale_accepted, 1);
+    // If it had been sent before the other heard of its claim, it may have been applied in time.
+    let sent = story.evidence.entries.iter().position(|e| matches!(e.what, What::Settling { .. }));
+    let mut entry = story.evidence.entries.remove(sent.unwrap());
+    let rescue = story.evidence.entries.iter().position(|e| matches!(e.what, What::Rescued { .. }));
+    entry.t = story.evidence.entries[rescue.unwrap()].t - 1;
+    story.evidence.entries.insert(rescue.unwrap(), entry);
+    story.breaks(&[]);
+}
+
+#[test]
+fn a_feed_that_says_nothing_is_red() {
+    let mut story = Story::new();
+    let worker = story.worker("one");
+    let job = story.enqueue("plain");
+    story.complete(worker, job, "plain");
+    story.evidence.told = Some(Vec::new());
+    story.breaks(&[Rule::FeedComplete]);
+}
+
+/// A failover, which a worker's loss has no part in.
+fn failover(story: &mut Story) {
+    let (number, kind) = (1, "failover".to_owned());
+    story.then("conductor", What::Fault { number, kind, victim: None });
+    for moment in [Moment::LinkCut, Moment::Killed, Moment::Promoted] {
+        story.then("conductor", What::Moment { number, moment });
+    }
+    story.wait(4 * SECOND);
+    story.then("conductor", What::Moment { number, moment: Moment::Demoted });
+    story.then("conductor", What::Healed { number, count: 1 });
+}
+
+#[test]
+fn what_was_answered_before_or_after_a_failover_stays() {
+    let mut story = Story::new();
+    story.evidence.promises.undone_by = UndoneBy::Failover;
+    story.evidence.promises.inserts = false;
+    let worker = story.worker("one");
+    let job = story.enqueue("plain");
+    story.complete(worker, job, "plain");
+    story.evidence.told = Some(Vec::new());
+    story.wait(SECOND);
+    failover(&mut story);
+    // The excuse is of a moment, and not of the setting.
+    story.breaks(&[Rule::FeedComplete]);
+    story.evidence.told = None;
+    story.evidence.jobs[0].changes.remove(1);
+    story.breaks(&[Rule::AttemptsAreClaims, Rule::StatesFollow]);
+    story.evidence.jobs.clear();
+    story.evidence.entries.retain(|entry| {
+        !matches!(entry.what, What::Claimed { .. } | What::Settled { .. } | What::Begun { .. })
+    });
+    story.breaks(&[Rule::NothingLost]);
+    // And what the new primary answered while the old one was not back yet.
+    let mut story = Story::new();
+    story.evidence.promises.undone_by = UndoneBy::Failover;
+    story.evidence.promises.inserts = false;
+    failover(&mut story);
+    let healed = story.evidence.entries.pop().unwrap();
+    story.enqueue("plain");
+    story.evidence.entries.push(Entry { t: story.t + 1, ..healed });
+    story.breaks(&[Rule::NothingLost]);
+}
+
+#[test]
+fn a_log_that_the_system_has_survives_the_end_of_the_server() {
+    for (undone_by, broken) in
+        [(UndoneBy::KilledServer, vec![]), (UndoneBy::FullDisk, vec![Rule::NothingLost])]
+    {
+        let mut story = Story::new();
+        story.evidence.promises.undone_by = undone_by;
+        story.evidence.promises.inserts = false;
+        story.enqueue("plain");
+        let kind = "server killed".to_owned();
+        story.then("conductor", What::Fault { number: 1, kind, victim: None });
+        story.then("conductor", What::Healed { number: 1, count: 0 });
+        story.breaks(&broken);
+    }
+}
+
+#[test]
+fn a_run_that_ended_with_its_worker_did_not_count_though_its_claim_is_on_record() {
+    let mut story = Story::new();
+    let worker = story.worker("one");
+    let job = story.enqueue("plain");
+    let key = story.claim(worker, job, 1, 1);
+    story.begin(worker, key, "plain");
+    story.then("one", What::Effect { key });
+    story.end(worker, key);
+    let discarded = step(Some(State::Running), State::Discarded, 1, Cause::Rescued, worker);
+    let discarded = Change { failure: Some(FailureKind::Crash), ..discarded };
+    story.store(key, "plain", vec![inserted(worker), claimed(1, worker), discarded]);
+    let all = story.breaks(&[]).figures.all();
+    assert_eq!((all.repeated, all.outside), (1, 1));
 }

@@ -1,18 +1,19 @@
 //! The histories, sorted by job, worker and process.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use windlass::{ClaimId, JobId, LeaseKey, WorkerId};
 
-use super::{Evidence, FinalJob};
-use crate::history::{Answer, Ending, Held, Verdict, What};
+use super::{Evidence, FinalJob, UndoneBy};
+use crate::history::{Answer, Ending, Held, Moment, Verdict, What};
 
 /// A completion in a transaction of the host's.
 const HOST: (Ending, bool) = (Ending::Completed, true);
-/// Faults that may undo what was answered.
-const UNDOING: [&str; 3] = ["failover", "server killed", "disk full"];
-/// How long before such a fault an answer may come that it undoes, in microseconds: a second between two syncs, and one of delay.
-const BEFORE: u64 = 2_000_000;
+/// How long before the end of a server an answer may come whose log is not written yet, in microseconds: a second between two syncs, and
+/// one of delay.
+const DELAYED: u64 = 2_000_000;
+/// How far a replica may be behind before its link is cut.
+const BEHIND: u64 = 200_000;
 
 /// A claim, as its worker heard of it.
 #[derive(Debug, Clone)]
@@ -97,6 +98,8 @@ pub struct Trace {
     pub rolled_back: bool,
     /// The first answer, and when.
     pub acked: Option<(u64, Answer)>,
+    /// An insert of it failed: it may be applied, even later.
+    pub failed: bool,
     /// Another insert replaced its contents.
     pub replaced: bool,
     /// The attempt that was to add it.
@@ -117,6 +120,19 @@ pub struct Trace {
     pub outside: Vec<(u64, LeaseKey)>,
     /// When somebody was told that it was rescued.
     pub rescues: Vec<u64>,
+    /// Handlers that began without a claim of their own.
+    pub unclaimed: u32,
+}
+
+impl Trace {
+    /// When anything about it was answered.
+    fn answers(&self) -> impl Iterator<Item = u64> {
+        let claims = self.claims.iter().map(|claim| claim.heard);
+        let settled = self.settlements.iter().filter(|one| one.verdict.is_some());
+        let answers = settled.map(|one| one.answered).chain(self.rescues.iter().copied());
+        let operator = self.cancels.iter().chain(&self.retries).copied();
+        claims.chain(answers).chain(operator).chain(self.acked.map(|(t, _)| t))
+    }
 }
 
 /// A fault.
@@ -134,6 +150,33 @@ pub struct Fault {
     pub to: u64,
     /// What was counted.
     pub count: u64,
+    /// Moments of it, in order.
+    pub moments: Vec<(u64, Moment)>,
+}
+
+impl Fault {
+    fn first(&self, which: Moment) -> Option<u64> {
+        self.moments.iter().find(|(_, moment)| *moment == which).map(|(t, _)| *t)
+    }
+
+    /// When answers came that it may have undone.
+    fn undoes(&self, by: UndoneBy) -> Option<(u64, u64)> {
+        match (by, self.kind.as_str()) {
+            (UndoneBy::FullDisk | UndoneBy::KilledServer, "disk full") => {
+                Some((self.from, self.to))
+            }
+            (UndoneBy::KilledServer, "server killed") => {
+                Some((self.from.saturating_sub(DELAYED), self.to))
+            }
+            // What is heard before the promotion is of the old primary; what is heard later is of the new one, and stays.
+            (UndoneBy::Failover, "failover") => {
+                let cut = self.first(Moment::LinkCut).unwrap_or(self.from);
+                let to = self.first(Moment::Promoted).unwrap_or(self.to);
+                Some((cut.saturating_sub(BEHIND), to))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// The histories, sorted.
@@ -149,6 +192,10 @@ pub struct Traces<'a> {
     pub deaths: HashMap<String, u64>,
     /// The faults, in order.
     pub faults: Vec<Fault>,
+    /// Processes that have registered as workers.
+    pub workers: HashSet<String>,
+    /// When answers came that may have been undone, in order.
+    undone: Vec<(u64, u64)>,
     /// The last time on record.
     pub end: u64,
 }
@@ -165,6 +212,9 @@ impl<'a> Traces<'a> {
         for entry in &evidence.entries {
             all.read(entry.t, &entry.process, &entry.what, &mut claims);
         }
+        let by = evidence.promises.undone_by;
+        all.undone = all.faults.iter().filter_map(|fault| fault.undoes(by)).collect();
+        all.undone.sort_unstable();
         for trace in all.jobs.values_mut() {
             for run in trace.runs.iter_mut().filter(|run| run.ended == u64::MAX) {
                 run.ended = all.deaths.get(&run.process).copied().unwrap_or(all.end);
@@ -191,10 +241,14 @@ impl<'a> Traces<'a> {
                     self.job(*existing).replaced = true;
                 }
             }
+            What::Failed { job, .. } => self.job(*job).failed = true,
             What::RolledBack { job } => self.job(*job).rolled_back = true,
             What::Cancelling { job } => self.job(*job).cancels.push(t),
             What::Retrying { job } => self.job(*job).retries.push(t),
-            What::Registered { worker, sent } => self.beats.entry(*worker).or_default().push(*sent),
+            What::Registered { worker, sent } => {
+                self.beats.entry(*worker).or_default().push(*sent);
+                self.workers.insert(process.to_owned());
+            }
             What::Beat { worker, sent, expired: false, .. } => {
                 self.beats.entry(*worker).or_default().push(*sent);
             }
@@ -222,6 +276,7 @@ impl<'a> Traces<'a> {
                     run.ended = t;
                 }
             }
+            What::Unclaimed { job } => self.job(*job).unclaimed += 1,
             What::Effect { key } => self.job(key.job).outside.push((t, *key)),
             What::FollowUp { key, child } => {
                 self.job(key.job).children.push((*key, *child));
@@ -257,9 +312,22 @@ impl<'a> Traces<'a> {
             }
             What::Fault { number, kind, victim } => {
                 let (kind, victim) = (kind.clone(), victim.clone());
-                let fault =
-                    Fault { number: *number, kind, victim, from: t, to: u64::MAX, count: 0 };
-                self.faults.push(fault);
+                let (from, to, moments) = (t, u64::MAX, Vec::new());
+                self.faults.push(Fault {
+                    number: *number,
+                    kind,
+                    victim,
+                    from,
+                    to,
+                    count: 0,
+                    moments,
+                });
+            }
+            What::Moment { number, moment } => {
+                let mut faults = self.faults.iter_mut();
+                if let Some(fault) = faults.rfind(|fault| fault.number == *number) {
+                    fault.moments.push((t, *moment));
+                }
             }
             What::Healed { number, count } => {
                 let mut faults = self.faults.iter_mut();
@@ -291,10 +359,22 @@ impl<'a> Traces<'a> {
         self.faults.iter().filter(move |fault| fault.from <= to && fault.to >= from)
     }
 
-    /// What was answered at this time may be undone where not everything that is answered is durable: a server was lost with it.
+    /// What was answered at this time may be undone: a server was lost with it.
     pub fn undone_at(&self, t: u64) -> bool {
-        let lost = |fault: &Fault| UNDOING.contains(&fault.kind.as_str());
-        self.faults_between(t, t + BEFORE).any(lost)
+        self.undone_between(t, t)
+    }
+
+    /// The same of anything that was answered in between.
+    pub fn undone_between(&self, from: u64, to: u64) -> bool {
+        // They follow each other, as faults do: the last one that had begun ends last.
+        let begun = self.undone.partition_point(|(first, _)| *first <= to);
+        begun.checked_sub(1).is_some_and(|n| self.undone[n].1 >= from)
+    }
+
+    /// Something that was answered about a job may be undone.
+    pub fn touched(&self, job: JobId) -> bool {
+        !self.undone.is_empty()
+            && self.jobs.get(&job).is_some_and(|trace| trace.answers().any(|t| self.undone_at(t)))
     }
 
     /// The clock was moved at some time in between.

@@ -63,8 +63,15 @@ impl Follower {
         while !there() && !self.task.is_finished() && begun.elapsed() < PATIENCE {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+        let reached = there();
         self.task.abort();
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if !reached && read.wrong.is_empty() {
+            let at = read.last;
+            let text =
+                format!("the feed's reader is at {at:?} after {PATIENCE:?}, and not at {last:?}");
+            read.wrong.push(text);
+        }
         (std::mem::take(&mut read.told), std::mem::take(&mut read.wrong))
     }
 }

@@ -146,7 +146,10 @@ pub(super) fn keep(evidence: &Evidence, folder: &Path) -> Result<()> {
     write(&folder.join("effects.jsonl"), &evidence.effects)?;
     write(&folder.join("rows.jsonl"), &evidence.rows)?;
     write(&folder.join("damage.jsonl"), &evidence.damage)?;
-    write(&folder.join("told.jsonl"), &evidence.told)?;
+    if let Some(told) = &evidence.told {
+        write(&folder.join("told.jsonl"), told)?;
+    }
+    write(&folder.join("steady.jsonl"), &evidence.steady)?;
     write(&folder.join("promises.jsonl"), [evidence.promises])
 }
 
@@ -159,7 +162,11 @@ pub(super) fn kept(folder: &Path) -> Result<Evidence> {
         effects: read(&folder.join("effects.jsonl"))?,
         rows: read(&folder.join("rows.jsonl"))?,
         damage: read(&folder.join("damage.jsonl"))?,
-        told: read(&folder.join("told.jsonl"))?,
+        told: match folder.join("told.jsonl") {
+            told if told.exists() => Some(read(&told)?),
+            _ => None,
+        },
+        steady: read(&folder.join("steady.jsonl"))?.pop(),
         promises: promises.into_iter().next().ok_or("no promises are kept")?,
     })
 }

@@ -108,7 +108,8 @@ pub async fn run(setting: Setting, settings: &Settings) -> Result<Outcome> {
     let evidence = Evidence {
         entries: history::read(&histories)?,
         jobs,
-        told,
+        told: Some(told),
+        steady: None,
         effects: direct.effects().await?,
         rows: direct.rows().await?,
         damage: run.damage,

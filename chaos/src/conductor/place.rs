@@ -10,9 +10,9 @@ use super::plan::{FaultKind, Plan};
 use super::postgres::Postgres;
 use super::redis::{Pair, Redis};
 use super::sqlite::Sqlite;
-use crate::checker::Promises;
+use crate::checker::{Promises, UndoneBy};
 use crate::history::micros;
-use crate::task::{GRACE, LEASE, SWEEP};
+use crate::task::{CALL, GRACE, LEASE, SWEEP};
 use crate::{Error, Result};
 
 /// What recovery may take on top of lease, grace and sweep, on a busy machine.
@@ -88,13 +88,22 @@ impl Setting {
 
     /// What must hold.
     pub fn promises(self) -> Promises {
-        let durable = matches!(self, Self::Sqlite | Self::Postgres | Self::Always);
+        let undone_by = match self {
+            Self::Sqlite | Self::Postgres | Self::Always => UndoneBy::Nothing,
+            // The system has what was written, also when the server is killed.
+            Self::Never => UndoneBy::FullDisk,
+            // A write waits while an earlier one is synced, for up to two seconds.
+            Self::EverySecond => UndoneBy::KilledServer,
+            Self::Failover | Self::FailoverWaited => UndoneBy::Failover,
+        };
         Promises {
-            durable,
-            inserts: durable || self == Self::FailoverWaited,
+            undone_by,
+            inserts: undone_by == UndoneBy::Nothing || self == Self::FailoverWaited,
+            one_writer: self == Self::Sqlite,
             transactional: matches!(self, Self::Sqlite | Self::Postgres),
             lease: micros(LEASE),
             recovery: micros(LEASE + GRACE + SWEEP + SLACK),
+            call: micros(CALL),
         }
     }
 }

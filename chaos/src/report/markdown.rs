@@ -22,23 +22,27 @@ fn number(n: u64) -> String {
     text
 }
 
-fn row(name: &str, of: &Lasting) -> String {
+fn row(name: &str, of: &Lasting, ledger: bool) -> String {
     format!(
-        "| {name} | {} | {} | {} | {} | {} | {} | {} | {} | {} |\n",
+        "| {name} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |\n",
         number(of.faults),
+        number(of.count),
         number(of.jobs),
         number(of.lost),
         number(of.stale_refused),
         number(of.stale_accepted),
-        number(of.doubled_effects),
+        if ledger { number(of.doubled_effects) } else { "–".to_owned() },
         number(of.repeated),
+        number(of.outside),
         ms(&of.recovery, 50),
         ms(&of.recovery, 99),
+        ms(&of.service, 50),
+        ms(&of.service, 99),
     )
 }
 
-const HEAD: &str = "| fault | faults | jobs ended | lost | stale finishes refused | stale finishes accepted | doubled effects | runs that did not count | recovery p50 (ms) | p99 (ms) |
-|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|
+const HEAD: &str = "| fault | faults | hits | jobs ended | lost | stale finishes refused | stale finishes accepted | doubled effects | runs that did not count | their effects outside | recovery p50 (ms) | p99 (ms) | service p50 (ms) | p99 (ms) |
+|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|
 ";
 
 /// The whole report.
@@ -62,7 +66,7 @@ fn one(section: &Section) -> String {
     let _ = write!(
         text,
         "{:.1} minutes of faults. {} jobs ended ({}); {} inserts were acknowledged as new, {} attempts were claimed, {} handlers began, {} times two \
-         of one job at once; {} effects were committed with a completion; a unique key was certainly held {} times; a reader of the feed was told {} state changes.\n\n",
+         of one job at once; {} effects were committed with a completion; a unique key was certainly held {} times; a reader of the feed was told {} state changes; {} jobs of lost workers were checked to be taken up in time.\n\n",
         section.minutes,
         number(figures.jobs),
         states.join(", "),
@@ -73,6 +77,7 @@ fn one(section: &Section) -> String {
         number(figures.effects),
         number(figures.held),
         number(figures.told),
+        number(figures.recoveries),
     );
     if findings.hold() {
         text.push_str("Every rule holds.");
@@ -104,9 +109,9 @@ fn one(section: &Section) -> String {
     text.push_str("\n\n");
     text.push_str(HEAD);
     for (name, of) in &figures.faults {
-        text.push_str(&row(name, of));
+        text.push_str(&row(name, of, figures.ledger));
     }
-    text.push_str(&row("**all**", &figures.all()));
+    text.push_str(&row("**all**", &figures.all(), figures.ledger));
     if !section.dropped.is_empty() {
         text.push_str("\nReplies that were dropped after the commit, by what they said:\n\n");
         for (name, count) in &section.dropped {

@@ -57,6 +57,7 @@ pub fn line(backend: &str, sections: &[Section]) -> String {
     let of: Vec<&Section> = sections.iter().filter(|s| s.backend == backend).collect();
     let all: Vec<_> = of.iter().map(|section| section.findings.figures.all()).collect();
     let recovery: Vec<u64> = all.iter().flat_map(|all| all.recovery.iter().copied()).collect();
+    let ledger = of.iter().any(|section| section.findings.figures.ledger);
     let sum = |of_one: fn(&Findings) -> u64| of.iter().map(|s| of_one(&s.findings)).sum::<u64>();
     let faults: u64 = all.iter().map(|all| all.faults).sum();
     let minutes: f64 = of.iter().map(|section| section.minutes).sum();
@@ -67,8 +68,11 @@ pub fn line(backend: &str, sections: &[Section]) -> String {
         "faults": faults,
         "lost": sum(|f| f.count(Rule::NothingLost)),
         "stale_accepted": sum(|f| f.count(Rule::NoStaleFinish)),
-        "doubled_effects": all.iter().map(|all| all.doubled_effects).sum::<u64>(),
+        // Not 0 where nothing is there to count.
+        "doubled_effects": ledger.then(|| all.iter().map(|all| all.doubled_effects).sum::<u64>()),
+        "effects_outside_repeated": all.iter().map(|all| all.outside).sum::<u64>(),
         "recovery_p99_ms": percentile(&recovery, 99).map(|micros| micros / 1_000),
+        "recoveries_checked": sum(|f| f.figures.recoveries),
         "lost_as_allowed": sum(|f| f.lost_as_allowed),
         "violations": sum(|f| f.broken.values().sum()),
     })

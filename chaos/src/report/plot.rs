@@ -24,7 +24,7 @@ struct Line<'a> {
     /// Of its name in the legend.
     colour: &'a str,
     name: &'a str,
-    of: fn(&Sample) -> f64,
+    of: fn(&Sample) -> Option<f64>,
 }
 
 fn file(setting: &str, what: &str) -> String {
@@ -44,8 +44,10 @@ pub(super) fn of(section: &Section) -> Vec<(String, String)> {
         Line { class: "first", colour: "b", name: "median", of: |sample| sample.pickup_p50 },
         Line { class: "second", colour: "r", name: "p99", of: |sample| sample.pickup_p99 },
     ];
-    let memory =
-        [Line { class: "first", colour: "b", name: "largest", of: |sample| sample.memory }];
+    let memory = [
+        Line { class: "first", colour: "b", name: "largest", of: |sample| sample.memory },
+        Line { class: "second", colour: "r", name: "lives through", of: |sample| sample.steady },
+    ];
     let title = |what: &str| format!("{}: {what}", section.setting);
     vec![
         (
@@ -70,7 +72,8 @@ fn round_up(most: f64) -> f64 {
 }
 
 fn svg(title: &str, unit: &str, samples: &[Sample], lines: &[Line<'_>]) -> String {
-    let values = lines.iter().flat_map(|line| samples.iter().map(|sample| (line.of)(sample)));
+    let values =
+        lines.iter().flat_map(|line| samples.iter().filter_map(|sample| (line.of)(sample)));
     let top = round_up(values.fold(0.0, f64::max));
     let last = samples.last().map_or(1.0, |sample| sample.second).max(1.0);
     let x = |second: f64| LEFT + (WIDTH - LEFT - RIGHT) * second / last;
@@ -91,15 +94,23 @@ fn svg(title: &str, unit: &str, samples: &[Sample], lines: &[Line<'_>]) -> Strin
         );
     }
     for (n, line) in lines.iter().enumerate() {
-        let points: Vec<String> = samples
-            .iter()
-            .map(|sample| format!("{:.1},{:.1}", x(sample.second), y((line.of)(sample))))
-            .collect();
+        // Where there is no value, there is a gap.
+        for stretch in samples.split(|sample| (line.of)(sample).is_none()) {
+            let points = stretch.iter().filter_map(|sample| Some((sample, (line.of)(sample)?)));
+            let points: Vec<String> = points
+                .map(|(sample, value)| format!("{:.1},{:.1}", x(sample.second), y(value)))
+                .collect();
+            if !points.is_empty() {
+                let points = points.join(" ");
+                let _ = write!(text, r#"<polyline class="{}" points="{points}"/>"#, line.class);
+            }
+        }
+        if samples.iter().all(|sample| (line.of)(sample).is_none()) {
+            continue;
+        }
         let _ = write!(
             text,
-            r#"<polyline class="{}" points="{}"/><text class="{}" x="{:.1}" y="22" text-anchor="end">{}</text>"#,
-            line.class,
-            points.join(" "),
+            r#"<text class="{}" x="{:.1}" y="22" text-anchor="end">{}</text>"#,
             line.colour,
             WIDTH - RIGHT - 80.0 * n as f64,
             line.name,
@@ -122,11 +133,28 @@ mod tests {
 
     #[test]
     fn lines_go_from_left_to_right_and_up_to_the_top() {
-        let samples =
-            [0.0, 50.0, 100.0].map(|second| Sample { second, memory: second, ..Sample::default() });
+        let samples = [0.0, 50.0, 100.0].map(|second| Sample {
+            second,
+            memory: Some(second),
+            ..Sample::default()
+        });
         let line = Line { class: "first", colour: "b", name: "it", of: |sample| sample.memory };
         let text = svg("a", "MiB", &samples, &[line]);
         assert!(text.contains(r#"points="70.0,190.0 455.0,115.0 840.0,40.0""#), "{text}");
+    }
+
+    #[test]
+    fn where_nothing_was_measured_there_is_a_gap() {
+        let values = [Some(50.0), Some(100.0), None, Some(100.0)];
+        let samples: Vec<_> = values
+            .into_iter()
+            .enumerate()
+            .map(|(n, memory)| Sample { second: n as f64, memory, ..Sample::default() })
+            .collect();
+        let line = Line { class: "first", colour: "b", name: "it", of: |sample| sample.memory };
+        let text = svg("a", "MiB", &samples, &[line]);
+        assert_eq!(text.matches("<polyline").count(), 2, "{text}");
+        assert!(!text.contains(",190.0"), "{text}");
     }
 
     #[test]
