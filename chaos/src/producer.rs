@@ -34,6 +34,7 @@ struct Producer {
 
 /// Enqueues until told to end.
 pub async fn run(task: Task) -> Result<()> {
+    task::end_with_parent()?;
     let history = History::begin(&task.histories, &task.name)?;
     let opened = async {
         loop {

@@ -41,6 +41,11 @@ impl Task {
     }
 }
 
+/// Ends this process when its parent is gone, also if it is stopped then.
+pub fn end_with_parent() -> Result<()> {
+    Ok(rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?)
+}
+
 /// Ends when the conductor is gone: its end of the pipe is closed then, however it ended.
 pub async fn orphaned() {
     let (gone, told) = tokio::sync::oneshot::channel();

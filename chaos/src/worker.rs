@@ -42,6 +42,7 @@ async fn insist(client: Client, keys: Keys) {
 
 /// Runs a worker until SIGTERM, or until the conductor is gone.
 pub async fn run(task: Task) -> Result<()> {
+    task::end_with_parent()?;
     let history = History::begin(&task.histories, &task.name)?;
     let keys = Keys::default();
     let mut end = signal(SignalKind::terminate())?;

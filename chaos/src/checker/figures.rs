@@ -161,7 +161,8 @@ pub(super) fn count(evidence: &Evidence, traces: &Traces<'_>, findings: &mut Fin
     let figures = &mut findings.figures;
     for fault in &traces.faults {
         let of = figures.of(&fault.kind);
-        of.faults += 1;
+        // One that met nothing is none.
+        of.faults += u64::from(fault.count > 0 || fault.to == u64::MAX);
         of.count += fault.count;
     }
     figures.effects = evidence.effects.len() as u64;

@@ -174,6 +174,11 @@ impl Fault {
                 let to = self.first(Moment::Promoted).unwrap_or(self.to);
                 Some((cut.saturating_sub(BEHIND), to))
             }
+            // It answers again until it is told that it is the primary no more.
+            (UndoneBy::Failover, "primary stopped") => {
+                let to = self.first(Moment::Demoted).unwrap_or(self.to);
+                Some((self.from.saturating_sub(BEHIND), to))
+            }
             _ => None,
         }
     }

@@ -57,7 +57,37 @@ pub(super) async fn open(url: &str) -> Result<Direct> {
     Ok(Direct { client, host })
 }
 
+/// Asks until there is an answer, or none will come: a server that was just healed may refuse for a while.
+async fn again<T, F, Fut>(mut call: F) -> Result<T>
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = windlass::Result<T>>,
+{
+    let begun = Instant::now();
+    loop {
+        match call().await {
+            Ok(answer) => return Ok(answer),
+            Err(error) if error.is_transient() && begun.elapsed() < PATIENCE => {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
 impl Direct {
+    /// Has nothing open any more.
+    pub(super) async fn close(&self) {
+        if let Err(error) = self.client.close().await {
+            eprintln!("can't close the backend: {error}");
+        }
+        match &self.host {
+            Host::Sqlite(pool) => pool.close().await,
+            Host::Postgres(pool) => pool.close().await,
+            Host::None => {}
+        }
+    }
+
     /// The host's effects.
     pub(super) async fn effects(&self) -> Result<Vec<Committed>> {
         let sql = "SELECT job, epoch, claim FROM chaos_effects";
@@ -106,7 +136,7 @@ pub(super) async fn jobs(direct: &Direct) -> Result<(Vec<FinalJob>, Option<Posit
     let (mut jobs, mut last) = (Vec::new(), None);
     let mut query = JobQuery::default().oldest_first().limit(PAGE);
     loop {
-        let page = direct.client.list(query.clone()).await?;
+        let page = again(|| direct.client.list(query.clone())).await?;
         let read = page.items.into_iter().map(|job| with_history(direct.client.clone(), job));
         let read: Vec<_> = stream::iter(read).buffered(AT_ONCE).try_collect().await?;
         for (job, position) in read {
@@ -119,7 +149,7 @@ pub(super) async fn jobs(direct: &Direct) -> Result<(Vec<FinalJob>, Option<Posit
 }
 
 async fn with_history(client: Client, job: JobRecord) -> Result<(FinalJob, Option<Position>)> {
-    let events: Vec<Event> = client.history(job.id).await?;
+    let events: Vec<Event> = again(|| client.history(job.id)).await?;
     let changes =
         events.iter().filter_map(|event| Some((Change::of(&event.body)?, event.position)));
     let (changes, positions): (Vec<_>, Vec<_>) = changes.unzip();

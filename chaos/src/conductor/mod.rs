@@ -8,32 +8,30 @@ pub mod plan;
 pub mod postgres;
 pub mod processes;
 pub mod redis;
+mod run;
 pub mod sqlite;
+pub mod stop;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use windlass_test_servers::clock_ahead;
 
 use follow::Follower;
 use place::Place;
 pub use place::{Backend, Setting};
 use plan::{FaultKind, Plan};
 use processes::{Launch, Processes, Role};
-
-use windlass_test_servers::clock_ahead;
+use run::Run;
+use stop::Stop;
 
 use crate::Result;
-use crate::checker::{Evidence, Findings, check};
-use crate::history::{self, History, What};
-use crate::task::LEASE;
+use crate::checker::{Findings, check};
+use crate::history::History;
 
-const HOUR: Duration = Duration::from_secs(3_600);
 const WORKERS: usize = 4;
 const PRODUCERS: usize = 2;
-/// How long everything may take to end once all is healed.
-const DRAIN: Duration = Duration::from_secs(120);
-/// Between two measurements of memory.
-const MEASURE: Duration = Duration::from_secs(1);
 
 /// How to run.
 #[derive(Debug, Clone)]
@@ -50,6 +48,8 @@ pub struct Settings {
     pub second: Option<PathBuf>,
     /// Jobs per second.
     pub rate: f64,
+    /// No fault hits one worker and one producer: what they need over time tells of leaks.
+    pub soak: bool,
 }
 
 /// What came of a run.
@@ -59,18 +59,87 @@ pub struct Outcome {
     pub setting: Setting,
     /// How long faults were injected.
     pub length: Duration,
-    /// What the checker finds.
+    /// What the checker finds; nothing if it could not be asked.
     pub findings: Findings,
     /// Replies that were dropped, by what they said.
     pub dropped: BTreeMap<String, u64>,
+    /// Faults that can't be made here, and why.
+    pub left_out: Vec<String>,
+    /// Faults for which there was no time.
+    pub missing: Vec<String>,
+    /// Why the run is not what it should be: these are no findings.
+    pub errors: Vec<String>,
 }
 
-/// Runs one setting.
-pub async fn run(setting: Setting, settings: &Settings) -> Result<Outcome> {
+impl Outcome {
+    /// Nothing as yet.
+    pub fn new(setting: Setting) -> Self {
+        let (length, findings, dropped) = (Duration::ZERO, Findings::default(), BTreeMap::new());
+        let (left_out, missing, errors) = (Vec::new(), Vec::new(), Vec::new());
+        Self { setting, length, findings, dropped, left_out, missing, errors }
+    }
+}
+
+/// Starts what a setting needs, and ends it: whether that can be is known before hours are spent.
+pub async fn try_out(setting: Setting, folder: &Path) -> Result<()> {
+    Place::start(setting, folder).await?;
+    Ok(())
+}
+
+/// Runs one setting. Whatever fails, what was recorded until then is checked if it can be, and told.
+pub async fn run(setting: Setting, settings: &Settings, stop: &Stop) -> Outcome {
+    let mut outcome = Outcome::new(setting);
+    if let Err(error) = attempt(settings, stop, &mut outcome).await {
+        outcome.errors.push(error.to_string());
+    }
+    outcome
+}
+
+async fn attempt(settings: &Settings, stop: &Stop, outcome: &mut Outcome) -> Result<()> {
+    let promises = outcome.setting.promises();
+    let place = Place::start(outcome.setting, &settings.folder).await?;
+    let kinds = kinds(&place, settings.soak, &mut outcome.left_out);
+    let mut plan = Plan::new(kinds, place.quiet(), settings.seed);
+    let mut run = start(place, settings).await?;
+    let begun = Instant::now();
+    let struck = run.faults(&mut plan, settings.length, stop).await;
+    outcome.length = begun.elapsed();
+    outcome.missing = plan.missing().iter().map(|kind| kind.name().to_owned()).collect();
+    if stop.asked() {
+        outcome.errors.push("it was told to end before its time".to_owned());
+    }
+    if let Err(error) = struck {
+        outcome.errors.push(format!("the faults ended early: {error}"));
+        run.heal().await?;
+    }
+    let evidence = run.gather(&settings.folder, promises).await?;
+    outcome.dropped = run.place.network().map(network::Network::dropped).unwrap_or_default();
+    // Servers and small disks need memory, and so does the checker.
+    drop(run);
+    outcome.findings = check(&evidence);
+    Ok(())
+}
+
+fn kinds(place: &Place, soak: bool, left_out: &mut Vec<String>) -> Vec<FaultKind> {
+    let mut kinds = place.faults();
+    left_out.extend(place.left_out().iter().cloned());
+    // Where the clients' clocks are the database's.
+    if matches!(place, Place::Sqlite(_)) {
+        match clock_ahead(Duration::from_secs(1)) {
+            Ok(_) => kinds.push(FaultKind::ClockOfProcess),
+            Err(error) => left_out.push(format!("clock of a process: {error}")),
+        }
+    }
+    // Where some are never killed, all are not.
+    kinds.retain(|kind| !soak || *kind != FaultKind::AllKilled);
+    kinds
+}
+
+/// Starts the processes at a place.
+async fn start(place: Place, settings: &Settings) -> Result<Run> {
     let histories = settings.folder.join("histories");
     std::fs::create_dir_all(&histories)?;
     let history = History::begin(&histories, "conductor")?;
-    let mut place = Place::start(setting, &settings.folder).await?;
     let direct = gather::open(&place.direct()).await?;
     let launch = Launch {
         program: settings.program.clone(),
@@ -80,162 +149,21 @@ pub async fn run(setting: Setting, settings: &Settings) -> Result<Outcome> {
         seed: settings.seed,
         rate: settings.rate / PRODUCERS as f64,
     };
-    let processes = Processes::new(launch, history.clone());
-    let mut run = Run { processes, history, number: 0, hours: 0, damage: Vec::new() };
+    let mut processes = Processes::new(launch, history.clone());
     for (role, count) in [(Role::Worker, WORKERS), (Role::Producer, PRODUCERS)] {
         for _ in 0..count {
-            run.processes.start(role, Vec::new())?;
+            processes.start(role, Vec::new())?;
+        }
+        if settings.soak {
+            processes.spare_one(role);
         }
     }
     let follower = Follower::start(&place.url()).await?;
-    let begun = Instant::now();
-    let mut plan = Plan::new(run.faults(&place), settings.seed);
-    // So that there is something to lose.
-    run.quiet(Duration::from_secs(2)).await?;
-    while begun.elapsed() < settings.length {
-        let Some(kind) = plan.draw() else { break };
-        run.strike(kind, &mut place, &mut plan).await?;
-        let quiet = plan.quiet();
-        run.quiet(quiet).await?;
-    }
-    run.damage.extend(run.processes.end(Role::Producer).await?);
-    gather::drain(&direct, DRAIN).await?;
-    run.damage.extend(run.processes.end(Role::Worker).await?);
-    run.damage.extend(place.damage().await?);
-    let (jobs, last) = gather::jobs(&direct).await?;
-    let (told, wrong) = follower.end(last).await;
-    run.damage.extend(wrong);
-    let evidence = Evidence {
-        entries: history::read(&histories)?,
-        jobs,
-        told: Some(told),
-        steady: None,
-        effects: direct.effects().await?,
-        rows: direct.rows().await?,
-        damage: run.damage,
-        promises: setting.promises(),
-    };
-    gather::keep(&evidence, &settings.folder)?;
-    let dropped = place.network().map(network::Network::dropped).unwrap_or_default();
-    Ok(Outcome { setting, length: begun.elapsed(), findings: check(&evidence), dropped })
+    let (number, hours, damage) = (0, 0, Vec::new());
+    Ok(Run { place, processes, history, direct, follower, number, hours, damage })
 }
 
 /// Checks the evidence of an earlier run again.
 pub fn check_again(folder: &Path) -> Result<Findings> {
     Ok(check(&gather::kept(folder)?))
-}
-
-struct Run {
-    processes: Processes,
-    history: History,
-    /// Of the last fault.
-    number: u32,
-    /// How far the clock of a process was set ahead.
-    hours: u32,
-    /// What is wrong with the database or the processes.
-    damage: Vec<String>,
-}
-
-impl Run {
-    fn faults(&self, place: &Place) -> Vec<FaultKind> {
-        let mut faults = place.faults();
-        // Where the clients' clocks are the database's.
-        if matches!(place, Place::Sqlite(_)) {
-            match clock_ahead(HOUR) {
-                Ok(_) => faults.push(FaultKind::ClockOfProcess),
-                Err(error) => eprintln!("no fault `clock of a process`: {error}"),
-            }
-        }
-        faults
-    }
-
-    /// Lets time pass, and measures.
-    async fn quiet(&mut self, length: Duration) -> Result<()> {
-        let end = Instant::now() + length;
-        loop {
-            self.processes.measure();
-            let ended = self.processes.ended()?;
-            if !ended.is_empty() {
-                self.damage.extend(ended);
-                return Err(format!("a process is gone: {:?}", self.damage).into());
-            }
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(());
-            }
-            tokio::time::sleep(left.min(MEASURE)).await;
-        }
-    }
-
-    /// Begins a fault, holds it, and heals it.
-    async fn strike(&mut self, kind: FaultKind, place: &mut Place, plan: &mut Plan) -> Result<()> {
-        self.number += 1;
-        let number = self.number;
-        let workers = self.processes.names(Role::Worker);
-        let victim = plan.one_of(&workers).cloned().filter(|_| kind.hits_worker());
-        if kind == FaultKind::KilledInCommit || kind == FaultKind::AllKilled {
-            // Before the fault is dated.
-            in_commit(place).await?;
-        }
-        let fault = What::Fault { number, kind: kind.name().to_owned(), victim: victim.clone() };
-        self.history.record(fault);
-        let count = match (kind, victim) {
-            (FaultKind::WorkerKilled | FaultKind::KilledInCommit, Some(victim)) => {
-                let (role, env) = self.processes.kill(&victim).await?;
-                self.processes.start(role, env)?;
-                1
-            }
-            (FaultKind::WorkerStopped, Some(victim)) => {
-                self.processes.stop(&victim)?;
-                tokio::time::sleep(LEASE + plan.between(1.0, 4.0)).await;
-                self.processes.go_on(&victim)?;
-                1
-            }
-            (FaultKind::ProducerKilled, _) => {
-                let producers = self.processes.names(Role::Producer);
-                if let Some(victim) = plan.one_of(&producers) {
-                    let (role, env) = self.processes.kill(victim).await?;
-                    self.processes.start(role, env)?;
-                }
-                1
-            }
-            (FaultKind::AllKilled, _) => self.kill_all(workers, place).await?,
-            (FaultKind::ClockOfProcess, _) => self.move_clock(plan).await?,
-            (kind, _) => place.strike(kind, plan).await?,
-        };
-        self.history.record(What::Healed { number, count });
-        Ok(())
-    }
-
-    /// Kills everything at once, looks whether the database is whole, and starts everything.
-    async fn kill_all(&mut self, workers: Vec<String>, place: &Place) -> Result<u64> {
-        let names = [workers, self.processes.names(Role::Producer)].concat();
-        let roles = self.processes.kill_all(&names).await?;
-        self.damage.extend(place.damage().await?);
-        let count = roles.len() as u64;
-        roles.into_iter().try_for_each(|role| self.processes.start(role, Vec::new()))?;
-        Ok(count)
-    }
-
-    /// Puts a worker in the place of another; its clock is another hour ahead.
-    async fn move_clock(&mut self, plan: &mut Plan) -> Result<u64> {
-        let workers = self.processes.names(Role::Worker);
-        let Some(victim) = plan.one_of(&workers) else { return Ok(0) };
-        self.hours += 1;
-        let env = clock_ahead(HOUR * self.hours)?;
-        self.processes.kill(victim).await?;
-        self.processes.start(Role::Worker, env)?;
-        // Until it has written.
-        self.quiet(Duration::from_secs(2)).await?;
-        Ok(1)
-    }
-}
-
-async fn in_commit(place: &Place) -> Result<()> {
-    if let Place::Sqlite(place) = place
-        && !place.in_commit().await?
-    {
-        eprintln!("nobody commits: a kill is not in the middle of anything");
-    }
-    Ok(())
 }

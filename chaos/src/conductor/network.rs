@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use windlass_test_servers::{Proxy, Stall};
 
-use super::plan::Plan;
+use super::plan::Dice;
 use crate::Result;
 use crate::wire::{Conversation, Wire};
 
@@ -31,40 +31,39 @@ impl Network {
     }
 
     /// Cuts all connections several times.
-    pub async fn cut(&self, plan: &mut Plan) {
-        for _ in 0..1 + plan.below(4) {
+    pub async fn cut(&self, dice: &mut Dice) {
+        for _ in 0..1 + dice.below(4) {
             self.proxy.cut().await;
-            tokio::time::sleep(plan.between(0.1, 0.6)).await;
+            tokio::time::sleep(dice.between(0.1, 0.6)).await;
         }
     }
 
     /// Is slow for a while.
-    pub async fn slow(&self, plan: &mut Plan) {
-        self.proxy.delay(plan.between(0.01, 0.08));
-        tokio::time::sleep(plan.between(2.0, 5.0)).await;
+    pub async fn slow(&self, dice: &mut Dice) {
+        self.proxy.delay(dice.between(0.01, 0.08));
+        tokio::time::sleep(dice.between(2.0, 5.0)).await;
         self.proxy.delay(Duration::ZERO);
     }
 
     /// Holds bytes back for a while, and then cuts the connections or lets all go through.
-    pub async fn stall(&self, plan: &mut Plan) {
+    pub async fn stall(&self, dice: &mut Dice) {
         let stalls = [Stall::All, Stall::Replies, Stall::Requests];
-        self.proxy.stall(plan.one_of(&stalls).copied().unwrap_or(Stall::All));
-        tokio::time::sleep(plan.between(0.5, 5.0)).await;
-        if plan.below(2) == 0 {
+        self.proxy.stall(dice.one_of(&stalls).copied().unwrap_or(Stall::All));
+        tokio::time::sleep(dice.between(0.5, 5.0)).await;
+        if dice.below(2) == 0 {
             self.proxy.cut().await;
         }
         self.proxy.stall(Stall::Off);
     }
 
     /// Drops replies to what was committed, each of another statement or script if it can. Answers how many.
-    pub async fn drop_replies(&self, plan: &mut Plan) -> u64 {
+    pub async fn drop_replies(&self, dice: &mut Dice) -> u64 {
         let before: u64 = self.wire.dropped().values().sum();
-        for _ in 0..3 + plan.below(6) {
+        for _ in 0..3 + dice.below(6) {
             // What was dropped least comes first, so that each has its turn.
             let (mut seen, dropped) = (self.wire.seen(), self.wire.dropped());
-            seen.sort_by_key(|name| {
-                (dropped.get(name).copied().unwrap_or_default(), plan.below(1_000))
-            });
+            dice.shuffle(&mut seen);
+            seen.sort_by_key(|name| dropped.get(name).copied().unwrap_or_default());
             let Some(next) = seen.first() else { break };
             self.wire.drop_next(next);
             let begun = Instant::now();
@@ -74,6 +73,13 @@ impl Network {
             self.wire.spare();
         }
         self.wire.dropped().values().sum::<u64>() - before
+    }
+
+    /// Ends whatever is wrong with it.
+    pub fn heal(&self) {
+        self.proxy.delay(Duration::ZERO);
+        self.proxy.stall(Stall::Off);
+        self.wire.spare();
     }
 
     /// How many replies were dropped, by what they said.

@@ -6,12 +6,12 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use super::network::Network;
-use super::plan::{FaultKind, Plan};
+use super::plan::{Dice, FaultKind};
 use super::postgres::Postgres;
 use super::redis::{Pair, Redis};
 use super::sqlite::Sqlite;
 use crate::checker::{Promises, UndoneBy};
-use crate::history::micros;
+use crate::history::{Moment, micros};
 use crate::task::{CALL, GRACE, LEASE, SWEEP};
 use crate::{Error, Result};
 
@@ -54,7 +54,7 @@ impl Backend {
 }
 
 /// A backend in one of its settings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Setting {
     /// SQLite, `synchronous=FULL`.
     Sqlite,
@@ -73,6 +73,15 @@ pub enum Setting {
 }
 
 impl Setting {
+    /// The backend.
+    pub fn backend(self) -> Backend {
+        match self {
+            Self::Sqlite => Backend::Sqlite,
+            Self::Postgres => Backend::Postgres,
+            _ => Backend::Redis,
+        }
+    }
+
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
@@ -107,6 +116,9 @@ impl Setting {
         }
     }
 }
+
+/// Told of each moment of a fault that has several.
+pub type Mark<'a> = dyn Fn(Moment) + Sync + 'a;
 
 /// Servers that run.
 #[derive(Debug)]
@@ -171,23 +183,61 @@ impl Place {
         }
     }
 
-    /// Begins a fault of the servers or of the network, holds it for a while, and heals it. Answers what it counted.
-    pub async fn strike(&mut self, kind: FaultKind, plan: &mut Plan) -> Result<u64> {
-        if let Some(network) = self.network() {
-            match kind {
-                FaultKind::ConnectionsCut => network.cut(plan).await,
-                FaultKind::NetworkSlow => network.slow(plan).await,
-                FaultKind::NetworkStalled => network.stall(plan).await,
-                FaultKind::RepliesDropped => return Ok(network.drop_replies(plan).await),
-                _ => return self.strike_server(kind, plan).await.map(|()| 0),
-            }
-            return Ok(0);
+    /// The faults that it can't have, and why.
+    pub fn left_out(&self) -> &[String] {
+        match self {
+            Self::Sqlite(place) => place.left_out(),
+            Self::Postgres(place) => place.left_out(),
+            Self::Redis(place) => place.left_out(),
+            Self::Pair(_) => &[],
         }
-        self.strike_server(kind, plan).await.map(|()| 0)
     }
 
-    async fn strike_server(&mut self, kind: FaultKind, plan: &mut Plan) -> Result<()> {
-        let (short, long) = (plan.between(0.0, 1.5), plan.between(0.5, 5.0));
+    /// How many seconds it is quiet between two faults: longer where one undoes answers for a while, and the others are to be strict.
+    pub fn quiet(&self) -> (f64, f64) {
+        match self {
+            Self::Pair(_) => (4.0, 10.0),
+            _ => (1.0, 4.0),
+        }
+    }
+
+    /// Ends whatever may still be wrong after a fault that failed.
+    pub async fn heal(&self) -> Result<()> {
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            Self::Postgres(place) => place.heal().await,
+            Self::Redis(place) => place.heal().await,
+            Self::Pair(place) => place.heal().await,
+        }
+    }
+
+    /// Begins a fault of the servers or of the network, holds it for a while, and heals it. Answers what it counted.
+    pub async fn strike(
+        &mut self,
+        kind: FaultKind,
+        dice: &mut Dice,
+        mark: &Mark<'_>,
+    ) -> Result<u64> {
+        if let Some(network) = self.network() {
+            match kind {
+                FaultKind::ConnectionsCut => network.cut(dice).await,
+                FaultKind::NetworkSlow => network.slow(dice).await,
+                FaultKind::NetworkStalled => network.stall(dice).await,
+                FaultKind::RepliesDropped => return Ok(network.drop_replies(dice).await),
+                _ => return self.strike_server(kind, dice, mark).await.map(|()| 1),
+            }
+            return Ok(1);
+        }
+        self.strike_server(kind, dice, mark).await.map(|()| 1)
+    }
+
+    async fn strike_server(
+        &mut self,
+        kind: FaultKind,
+        dice: &mut Dice,
+        mark: &Mark<'_>,
+    ) -> Result<()> {
+        let (short, long) = (dice.between(0.0, 1.5), dice.between(0.5, 5.0));
         match (self, kind) {
             (Self::Sqlite(place), FaultKind::DiskFull) => place.fill_disk(long).await,
             (Self::Postgres(place), FaultKind::ServerKilled) => place.kill(short).await,
@@ -198,11 +248,13 @@ impl Place {
             (Self::Redis(place), FaultKind::ServerStopped) => place.stop(long).await,
             (Self::Redis(place), FaultKind::DiskFull) => place.fill_disk(short).await,
             (Self::Redis(place), FaultKind::MemoryFull) => place.fill_memory(long).await,
-            (Self::Redis(place), FaultKind::ScriptsForgotten) => place.forget_scripts(plan).await,
+            (Self::Redis(place), FaultKind::ScriptsForgotten) => place.forget_scripts(dice).await,
             (Self::Redis(place), FaultKind::ClockOfServer) => place.move_clock().await,
             (Self::Pair(place), FaultKind::Failover) => {
-                place.fail_over(plan.between(0.05, 0.4)).await
+                place.fail_over(dice.between(0.05, 0.4), mark).await
             }
+            (Self::Pair(place), FaultKind::PrimaryStopped) => place.stop_primary(mark).await,
+            (Self::Pair(place), FaultKind::ConnectionsCut) => place.cut(dice).await,
             (_, other) => Err(Error::from(format!("no fault `{}` here", other.name()))),
         }
     }

@@ -1,5 +1,6 @@
 //! Which fault comes when: drawn from a seed.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// A fault.
@@ -11,9 +12,9 @@ pub enum FaultKind {
     WorkerStopped,
     /// A producer is killed, and another started.
     ProducerKilled,
-    /// A worker is killed while the log of the database grows.
+    /// The worker is killed that holds the write lock of the database.
     KilledInCommit,
-    /// All processes are killed at once while the log of the database grows.
+    /// All processes are killed at once while one of them holds the write lock of the database.
     AllKilled,
     /// A process's clock runs an hour ahead.
     ClockOfProcess,
@@ -39,6 +40,8 @@ pub enum FaultKind {
     ScriptsForgotten,
     /// The primary dies while its replica lags, and that takes over.
     Failover,
+    /// The primary is stopped until its replica has taken over, and goes on as if it still were the primary.
+    PrimaryStopped,
 }
 
 impl FaultKind {
@@ -62,12 +65,41 @@ impl FaultKind {
             Self::MemoryFull => "memory full",
             Self::ScriptsForgotten => "scripts forgotten",
             Self::Failover => "failover",
+            Self::PrimaryStopped => "primary stopped",
         }
     }
+}
 
-    /// Whether it hits one worker.
-    pub fn hits_worker(self) -> bool {
-        matches!(self, Self::WorkerKilled | Self::WorkerStopped | Self::KilledInCommit)
+/// Random choices, of which each fault has its own: how many one makes changes nothing of the next.
+#[derive(Debug)]
+pub struct Dice(fastrand::Rng);
+
+impl Dice {
+    /// Those of a fault, by its number.
+    pub fn of(seed: u64, number: u32) -> Self {
+        // An odd factor: other numbers begin elsewhere.
+        let number = u64::from(number).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        Self(fastrand::Rng::with_seed(seed ^ number))
+    }
+
+    /// A length between two, in seconds.
+    pub fn between(&mut self, from: f64, to: f64) -> Duration {
+        Duration::from_secs_f64(from + (to - from) * self.0.f64())
+    }
+
+    /// One of several.
+    pub fn one_of<'a, T>(&mut self, of: &'a [T]) -> Option<&'a T> {
+        if of.is_empty() { None } else { of.get(self.0.usize(..of.len())) }
+    }
+
+    /// A number below another.
+    pub fn below(&mut self, most: u64) -> u64 {
+        self.0.u64(..most.max(1))
+    }
+
+    /// Another order.
+    pub fn shuffle<T>(&mut self, of: &mut [T]) {
+        self.0.shuffle(of);
     }
 }
 
@@ -76,42 +108,44 @@ impl FaultKind {
 pub struct Plan {
     kinds: Vec<FaultKind>,
     round: Vec<FaultKind>,
-    random: fastrand::Rng,
+    drawn: BTreeSet<FaultKind>,
+    /// Seconds of quiet between two faults.
+    quiet: (f64, f64),
+    seed: u64,
+    dice: Dice,
 }
 
 impl Plan {
     /// A plan of these kinds.
-    pub fn new(kinds: Vec<FaultKind>, seed: u64) -> Self {
-        Self { kinds, round: Vec::new(), random: fastrand::Rng::with_seed(seed) }
+    pub fn new(kinds: Vec<FaultKind>, quiet: (f64, f64), seed: u64) -> Self {
+        let (round, drawn, dice) = (Vec::new(), BTreeSet::new(), Dice::of(seed, 0));
+        Self { kinds, round, drawn, quiet, seed, dice }
     }
 
     /// The next fault.
     pub fn draw(&mut self) -> Option<FaultKind> {
         if self.round.is_empty() {
             self.round.clone_from(&self.kinds);
-            self.random.shuffle(&mut self.round);
+            self.dice.shuffle(&mut self.round);
         }
-        self.round.pop()
+        let drawn = self.round.pop();
+        self.drawn.extend(drawn);
+        drawn
+    }
+
+    /// The choices of a fault.
+    pub fn dice(&self, number: u32) -> Dice {
+        Dice::of(self.seed, number)
     }
 
     /// How long it is quiet before the next fault.
     pub fn quiet(&mut self) -> Duration {
-        self.between(1.0, 4.0)
+        self.dice.between(self.quiet.0, self.quiet.1)
     }
 
-    /// A length between two, in seconds.
-    pub fn between(&mut self, from: f64, to: f64) -> Duration {
-        Duration::from_secs_f64(from + (to - from) * self.random.f64())
-    }
-
-    /// One of several.
-    pub fn one_of<'a, T>(&mut self, of: &'a [T]) -> Option<&'a T> {
-        if of.is_empty() { None } else { of.get(self.random.usize(..of.len())) }
-    }
-
-    /// A number below another.
-    pub fn below(&mut self, most: u64) -> u64 {
-        self.random.u64(..most.max(1))
+    /// What was not drawn in the time there was.
+    pub fn missing(&self) -> Vec<FaultKind> {
+        self.kinds.iter().copied().filter(|kind| !self.drawn.contains(kind)).collect()
     }
 }
 
@@ -123,7 +157,7 @@ mod tests {
     fn a_seed_gives_the_same_plan_and_every_kind_in_each_round() {
         let kinds = vec![FaultKind::WorkerKilled, FaultKind::WorkerStopped, FaultKind::DiskFull];
         let draw = |seed| {
-            let mut plan = Plan::new(kinds.clone(), seed);
+            let mut plan = Plan::new(kinds.clone(), (1.0, 4.0), seed);
             (0..30).map(|_| (plan.draw().unwrap(), plan.quiet())).collect::<Vec<_>>()
         };
         assert_eq!(draw(7), draw(7));
@@ -133,5 +167,28 @@ mod tests {
             found.sort();
             assert_eq!(found, kinds);
         }
+    }
+
+    #[test]
+    fn what_one_fault_chooses_changes_nothing_of_the_next() {
+        let kinds = vec![FaultKind::WorkerKilled, FaultKind::RepliesDropped];
+        let next = |choices| {
+            let mut plan = Plan::new(kinds.clone(), (1.0, 4.0), 7);
+            let mut dice = plan.dice(1);
+            (0..choices).for_each(|_| {
+                dice.below(1_000);
+            });
+            (plan.draw(), plan.quiet(), plan.dice(2).below(1_000_000))
+        };
+        assert_eq!(next(0), next(5));
+    }
+
+    #[test]
+    fn it_is_told_what_there_was_no_time_for() {
+        let kinds = vec![FaultKind::WorkerKilled, FaultKind::DiskFull];
+        let mut plan = Plan::new(kinds.clone(), (1.0, 4.0), 7);
+        assert_eq!(plan.missing(), kinds);
+        let drawn = plan.draw().unwrap();
+        assert!(!plan.missing().contains(&drawn) && plan.missing().len() == 1);
     }
 }

@@ -20,6 +20,7 @@ pub struct Postgres {
     network: Network,
     small_disk: bool,
     movable_clock: bool,
+    left_out: Vec<String>,
     ahead: Duration,
 }
 
@@ -37,22 +38,30 @@ impl Postgres {
             (false, true, |server| server.movable_clock()),
             (false, false, |server| server),
         ];
-        let mut last = None;
+        let mut left_out: Vec<String> = Vec::new();
         for (small_disk, movable_clock, change) in changes {
             match change(plain.clone()).start().await {
                 Ok(server) => {
                     let proxy = Proxy::start(server.port()).await?;
                     let network = Network::start(proxy, Protocol::new).await?;
                     let ahead = Duration::ZERO;
-                    return Ok(Self { server, network, small_disk, movable_clock, ahead });
+                    return Ok(Self {
+                        server,
+                        network,
+                        small_disk,
+                        movable_clock,
+                        left_out,
+                        ahead,
+                    });
                 }
-                Err(error) => {
-                    eprintln!("a fault less: {error}");
-                    last = Some(error);
-                }
+                Err(error) => left_out.push(match (small_disk, movable_clock) {
+                    (true, true) => format!("disk full, or clock of the server: {error}"),
+                    (true, false) => format!("disk full: {error}"),
+                    _ => format!("clock of the server: {error}"),
+                }),
             }
         }
-        Err(last.map_or_else(|| "no server".into(), Into::into))
+        Err(format!("no server: {}", left_out.join("; ")).into())
     }
 
     /// The URL through the network.
@@ -92,6 +101,11 @@ impl Postgres {
         faults
     }
 
+    /// The faults that it can't have, and why.
+    pub fn left_out(&self) -> &[String] {
+        &self.left_out
+    }
+
     /// Kills the server, and starts it after a while.
     pub async fn kill(&self, hold: Duration) -> Result<()> {
         self.server.kill_9().await?;
@@ -121,6 +135,18 @@ impl Postgres {
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
         Err("the server does not come back after a full disk".into())
+    }
+
+    /// Lets it run, whatever was done to it.
+    pub async fn heal(&self) -> Result<()> {
+        self.network.heal();
+        // It may not be stopped.
+        let _ = self.server.resume().await;
+        if self.server.execute("postgres", "SELECT 1").await.is_err() {
+            let _ = self.server.kill_9().await;
+            self.server.start().await?;
+        }
+        Ok(())
     }
 
     /// Moves its clock an hour forward.

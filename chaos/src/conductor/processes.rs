@@ -1,8 +1,9 @@
 //! The worker and producer processes: started, stopped, killed, and measured.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
@@ -10,6 +11,9 @@ use tokio::process::{Child, Command};
 use crate::Result;
 use crate::history::{History, What};
 use crate::task::Task;
+
+/// How long a process may take to end.
+const END: Duration = Duration::from_secs(30);
 
 /// What a process does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +66,12 @@ struct Process {
     env: Vec<(String, String)>,
 }
 
+impl Process {
+    fn pid(&self) -> Option<i32> {
+        i32::try_from(self.child.id()?).ok()
+    }
+}
+
 /// All processes of a run.
 #[derive(Debug)]
 pub struct Processes {
@@ -69,12 +79,14 @@ pub struct Processes {
     history: History,
     running: Vec<Process>,
     started: u64,
+    /// Those that no fault hits.
+    spared: Vec<(Role, String)>,
 }
 
 impl Processes {
     /// None as yet.
     pub fn new(launch: Launch, history: History) -> Self {
-        Self { launch, history, running: Vec::new(), started: 0 }
+        Self { launch, history, running: Vec::new(), started: 0, spared: Vec::new() }
     }
 
     /// Starts a process.
@@ -107,6 +119,8 @@ impl Processes {
             .stdout(log.try_clone()?)
             .stderr(log)
             .kill_on_drop(true)
+            // A signal of the terminal is the conductor's affair.
+            .process_group(0)
             .spawn()?;
         self.history.record(What::Born { name: name.clone() });
         self.running.push(Process { role, name, child, env });
@@ -119,11 +133,47 @@ impl Processes {
         of_role.map(|process| process.name.clone()).collect()
     }
 
+    /// Those of a role that a fault may hit.
+    pub fn victims(&self, role: Role) -> Vec<String> {
+        let mut names = self.names(role);
+        names.retain(|name| !self.spared.iter().any(|(_, spared)| spared == name));
+        names
+    }
+
+    /// No fault hits the first of a role from now on.
+    pub fn spare_one(&mut self, role: Role) {
+        let first = self.names(role).into_iter().next();
+        self.spared.extend(first.map(|name| (role, name)));
+    }
+
+    /// The one of a role that no fault hits.
+    pub fn spared(&self, role: Role) -> Option<String> {
+        self.spared.iter().find(|(of, _)| *of == role).map(|(_, name)| name.clone())
+    }
+
+    /// The process ids of some.
+    pub fn pids(&self, names: &[String]) -> Vec<i32> {
+        let those = self.running.iter().filter(|process| names.contains(&process.name));
+        those.filter_map(Process::pid).collect()
+    }
+
+    /// Which has this process id.
+    pub fn name_of(&self, pid: i32) -> Option<String> {
+        let process = self.running.iter().find(|process| process.pid() == Some(pid))?;
+        Some(process.name.clone())
+    }
+
+    /// Lets all go on that may be stopped.
+    pub fn all_go_on(&self) {
+        for process in &self.running {
+            // One that is gone is found to be so elsewhere.
+            let _ = self.go_on(&process.name);
+        }
+    }
+
     fn signal(&self, name: &str, signal: Signal) -> Result<()> {
         let process = self.running.iter().find(|process| process.name == name);
-        let pid = process
-            .and_then(|process| process.child.id())
-            .and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+        let pid = process.and_then(Process::pid).and_then(Pid::from_raw);
         let pid = pid.ok_or_else(|| format!("`{name}` does not run"))?;
         Ok(kill_process(pid, signal)?)
     }
@@ -174,7 +224,15 @@ impl Processes {
             let n = self.running.iter().position(|process| process.name == name);
             let Some(n) = n else { continue };
             let mut process = self.running.swap_remove(n);
-            let status = process.child.wait().await?;
+            let status = match tokio::time::timeout(END, process.child.wait()).await {
+                Ok(status) => status?,
+                Err(_) => {
+                    wrong.push(format!("{name} did not end within {END:?}"));
+                    process.child.kill().await?;
+                    self.history.record(What::Died { name: process.name });
+                    continue;
+                }
+            };
             self.history.record(What::Died { name: process.name });
             if role == Role::Worker && !status.success() {
                 wrong.push(format!("{name} ended with {status}"));
@@ -183,15 +241,21 @@ impl Processes {
         Ok(wrong)
     }
 
-    /// Those that ended by themselves, which none may.
-    pub fn ended(&mut self) -> Result<Vec<String>> {
+    /// Starts others for those that ended by themselves, which none may; tells of them.
+    pub async fn replace_ended(&mut self) -> Result<Vec<String>> {
         let mut ended = Vec::new();
         for process in &mut self.running {
             if let Some(status) = process.child.try_wait()? {
-                ended.push(format!("{} ended by itself with {status}", process.name));
+                ended.push((process.name.clone(), status));
             }
         }
-        Ok(ended)
+        let mut told = Vec::new();
+        for (name, status) in ended {
+            let (role, env) = self.gone(&name).await?;
+            self.start(role, env)?;
+            told.push(format!("{name} ended by itself with {status}"));
+        }
+        Ok(told)
     }
 
     /// Writes down how much memory the workers have.
@@ -201,11 +265,6 @@ impl Processes {
                 self.history.record(What::Memory { name: process.name.clone(), bytes });
             }
         }
-    }
-
-    /// The folder of the run.
-    pub fn folder(&self) -> &Path {
-        &self.launch.folder
     }
 }
 

@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 use windlass_test_servers::{Proxy, QUICK, RedisBuilder, RedisSentinels, RedisServer};
 
 use super::network::Network;
-use super::plan::{FaultKind, Plan};
+use super::place::Mark;
+use super::plan::{Dice, FaultKind};
 use crate::Result;
+use crate::history::Moment;
 use crate::wire::redis::Redis as Protocol;
 
 /// Bytes of the disk of the append-only file, where one can be mounted.
@@ -23,6 +25,7 @@ pub struct Redis {
     network: Network,
     small_disk: bool,
     movable_clock: bool,
+    left_out: Vec<String>,
     ahead: Duration,
 }
 
@@ -37,22 +40,30 @@ impl Redis {
             (false, true, |server| server.movable_clock()),
             (false, false, |server| server),
         ];
-        let mut last = None;
+        let mut left_out: Vec<String> = Vec::new();
         for (small_disk, movable_clock, change) in changes {
             match change(plain.clone()).start().await {
                 Ok(server) => {
                     let proxy = Proxy::start(server.port()).await?;
                     let network = Network::start(proxy, Protocol::new).await?;
                     let ahead = Duration::ZERO;
-                    return Ok(Self { server, network, small_disk, movable_clock, ahead });
+                    return Ok(Self {
+                        server,
+                        network,
+                        small_disk,
+                        movable_clock,
+                        left_out,
+                        ahead,
+                    });
                 }
-                Err(error) => {
-                    eprintln!("a fault less: {error}");
-                    last = Some(error);
-                }
+                Err(error) => left_out.push(match (small_disk, movable_clock) {
+                    (true, true) => format!("disk full, or clock of the server: {error}"),
+                    (true, false) => format!("disk full: {error}"),
+                    _ => format!("clock of the server: {error}"),
+                }),
             }
         }
-        Err(last.map_or_else(|| "no server".into(), Into::into))
+        Err(format!("no server: {}", left_out.join("; ")).into())
     }
 
     /// The URL through the network.
@@ -95,6 +106,11 @@ impl Redis {
         faults
     }
 
+    /// The faults that it can't have, and why.
+    pub fn left_out(&self) -> &[String] {
+        &self.left_out
+    }
+
     /// Kills the server, and starts it after a while.
     pub async fn kill(&self, hold: Duration) -> Result<()> {
         self.server.kill_9().await?;
@@ -133,11 +149,19 @@ impl Redis {
     }
 
     /// Forgets the scripts several times.
-    pub async fn forget_scripts(&self, plan: &mut Plan) -> Result<()> {
+    pub async fn forget_scripts(&self, dice: &mut Dice) -> Result<()> {
         for _ in 0..5 {
             self.server.command(&["SCRIPT", "FLUSH"]).await?;
-            tokio::time::sleep(plan.between(0.05, 0.3)).await;
+            tokio::time::sleep(dice.between(0.05, 0.3)).await;
         }
+        Ok(())
+    }
+
+    /// Lets it run, whatever was done to it.
+    pub async fn heal(&self) -> Result<()> {
+        self.network.heal();
+        revive(&self.server).await?;
+        self.server.command(&["CONFIG", "SET", "maxmemory", "0"]).await?;
         Ok(())
     }
 
@@ -149,6 +173,17 @@ impl Redis {
         tokio::time::sleep(Duration::from_secs(2)).await;
         Ok(())
     }
+}
+
+/// Starts a server that does not run, or is stopped.
+async fn revive(server: &RedisServer) -> Result<()> {
+    // It may not be stopped.
+    let _ = server.resume().await;
+    if server.command(&["PING"]).await.is_err() {
+        let _ = server.kill_9().await;
+        server.start().await?;
+    }
+    Ok(())
 }
 
 /// A primary, a replica, and Sentinels.
@@ -178,29 +213,79 @@ impl Pair {
         vec![
             FaultKind::WorkerKilled,
             FaultKind::WorkerStopped,
-            FaultKind::Failover,
+            FaultKind::ProducerKilled,
+            FaultKind::ConnectionsCut,
+            FaultKind::PrimaryStopped,
             FaultKind::Failover,
             FaultKind::Failover,
         ]
     }
 
-    /// The primary dies after a while in which its replica hears nothing, which takes over.
-    pub async fn fail_over(&self, unheard: Duration) -> Result<()> {
+    /// The primary and its replica.
+    async fn roles(&self) -> Result<(&RedisServer, &RedisServer)> {
         let port = self.all.primary().await?;
         let (primary, replica): (Vec<_>, Vec<_>) =
             self.all.servers().iter().partition(|server| server.port() == port);
-        let (Some(primary), Some(replica)) = (primary.first(), replica.first()) else {
-            return Err("there is no primary with a replica".into());
-        };
+        match (primary.first(), replica.first()) {
+            (Some(primary), Some(replica)) => Ok((*primary, *replica)),
+            _ => Err("there is no primary with a replica".into()),
+        }
+    }
+
+    /// Cuts all connections of clients several times.
+    pub async fn cut(&self, dice: &mut Dice) -> Result<()> {
+        let (primary, _) = self.roles().await?;
+        for _ in 0..1 + dice.below(4) {
+            primary.command(&["CLIENT", "KILL", "TYPE", "normal"]).await?;
+            tokio::time::sleep(dice.between(0.1, 0.6)).await;
+        }
+        Ok(())
+    }
+
+    /// Lets all servers run, whatever was done to them.
+    pub async fn heal(&self) -> Result<()> {
+        for server in self.all.servers() {
+            revive(server).await?;
+        }
+        Ok(())
+    }
+
+    /// The primary is stopped until its replica has taken over; it goes on as a primary until it is told.
+    pub async fn stop_primary(&self, mark: &Mark<'_>) -> Result<()> {
+        let (primary, replica) = self.roles().await?;
+        primary.pause().await?;
+        replica.until_info("role", "master").await?;
+        mark(Moment::Promoted);
+        primary.resume().await?;
+        self.demoted(primary, replica, mark).await
+    }
+
+    /// The primary dies after a while in which its replica hears nothing, which takes over.
+    pub async fn fail_over(&self, unheard: Duration, mark: &Mark<'_>) -> Result<()> {
+        let (primary, replica) = self.roles().await?;
         replica.pause().await?;
+        mark(Moment::LinkCut);
         primary.command(&["CLIENT", "KILL", "TYPE", "replica"]).await?;
         tokio::time::sleep(unheard).await;
         primary.kill_9().await?;
+        mark(Moment::Killed);
         replica.resume().await?;
         replica.until_info("role", "master").await?;
+        mark(Moment::Promoted);
         tokio::time::sleep(Duration::from_secs(1)).await;
         primary.start().await?;
+        self.demoted(primary, replica, mark).await
+    }
+
+    /// Waits until the old primary follows the new one, and Sentinel says so.
+    async fn demoted(
+        &self,
+        primary: &RedisServer,
+        replica: &RedisServer,
+        mark: &Mark<'_>,
+    ) -> Result<()> {
         primary.until_info("role", "slave").await?;
+        mark(Moment::Demoted);
         primary.until_info("master_link_status", "up").await?;
         // Another failover needs a Sentinel that knows of this one.
         let begun = Instant::now();

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Origin, Section, plot};
-use crate::checker::{Lasting, percentile};
+use crate::checker::{Lasting, Sample, percentile};
 
 fn ms(recovery: &[u64], hundredths: usize) -> String {
     percentile(recovery, hundredths).map_or_else(|| "–".to_owned(), |micros| number(micros / 1_000))
@@ -45,12 +45,38 @@ const HEAD: &str = "| fault | faults | hits | jobs ended | lost | stale finishes
 |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|
 ";
 
+/// The middle of what was measured in the first quarter of a soak and in its last.
+fn quarters(samples: &[Sample]) -> Option<String> {
+    let quarter = samples.len() / 4;
+    if quarter == 0 || samples.iter().all(|sample| sample.steady.is_none()) {
+        return None;
+    }
+    let middle = |samples: &[Sample], of: fn(&Sample) -> Option<f64>| {
+        let mut values: Vec<f64> = samples.iter().filter_map(of).collect();
+        values.sort_by(f64::total_cmp);
+        values.get(values.len() / 2).map_or_else(|| "–".to_owned(), |value| format!("{value:.1}"))
+    };
+    let (first, last) = (&samples[..quarter], &samples[samples.len() - quarter..]);
+    let row = |name: &str, of: fn(&Sample) -> Option<f64>| {
+        format!("| {name} | {} | {} |\n", middle(first, of), middle(last, of))
+    };
+    Some(format!(
+        "\n| median | first quarter | last quarter |\n|---|--:|--:|\n{}{}{}",
+        row("memory of a worker that lives through it (MiB)", |sample| sample.steady),
+        row("acknowledgement to claim, median (ms)", |sample| sample.pickup_p50),
+        row("acknowledgement to claim, p99 (ms)", |sample| sample.pickup_p99),
+    ))
+}
+
 /// The whole report.
 pub(super) fn of(sections: &[Section], origin: &Origin) -> String {
     let mut text = format!(
         "# Chaos\n\nMade by `{}` (seed {}) on {}. [The method](evidence.md) says what is counted, and how.\n",
         origin.command, origin.seed, origin.system
     );
+    if origin.second {
+        text.push_str("\nEvery other worker was of another build.\n");
+    }
     for section in sections {
         text.push_str(&one(section));
     }
@@ -79,8 +105,13 @@ fn one(section: &Section) -> String {
         number(figures.told),
         number(figures.recoveries),
     );
-    if findings.hold() {
+    for error in &section.errors {
+        let _ = write!(text, "**Not to the end:** {error}.\n\n");
+    }
+    if section.good() {
         text.push_str("Every rule holds.");
+    } else if findings.hold() {
+        text.push_str("No rule is broken by what was checked.");
     } else {
         text.push_str("**Rules are broken:**\n\n");
         for (rule, count) in &findings.broken {
@@ -112,6 +143,18 @@ fn one(section: &Section) -> String {
         text.push_str(&row(name, of, figures.ledger));
     }
     text.push_str(&row("**all**", &figures.all(), figures.ledger));
+    if let Some(quarters) = quarters(&figures.samples) {
+        text.push_str(&quarters);
+    }
+    if !section.left_out.is_empty() {
+        text.push_str("\nFaults that could not be made:\n\n");
+        for fault in &section.left_out {
+            let _ = writeln!(text, "- {fault}");
+        }
+    }
+    if !section.missing.is_empty() {
+        let _ = writeln!(text, "\nThere was no time for: {}.", section.missing.join(", "));
+    }
     if !section.dropped.is_empty() {
         text.push_str("\nReplies that were dropped after the commit, by what they said:\n\n");
         for (name, count) in &section.dropped {
@@ -123,4 +166,19 @@ fn one(section: &Section) -> String {
         let _ = writeln!(text, "![{}]({name})", section.setting);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_soak_compares_its_quarters() {
+        let sample = |steady| Sample { steady: Some(steady), ..Sample::default() };
+        let samples: Vec<_> = [1.0, 1.0, 5.0, 5.0, 5.0, 5.0, 9.0, 9.0].map(sample).to_vec();
+        let text = quarters(&samples).unwrap();
+        assert!(text.contains("through it (MiB) | 1.0 | 9.0 |"), "{text}");
+        assert!(text.contains("p99 (ms) | – | – |"), "{text}");
+        assert_eq!(quarters(&[Sample::default(); 8]), None);
+    }
 }

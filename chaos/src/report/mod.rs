@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::Result;
 use crate::checker::{Findings, Rule, percentile};
-use crate::conductor::{Backend, Outcome};
+use crate::conductor::{Outcome, Setting};
 
 /// One run, as the report has it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -26,18 +26,39 @@ pub struct Section {
     pub findings: Findings,
     /// Replies that were dropped, by what they said.
     pub dropped: BTreeMap<String, u64>,
+    /// Faults that could not be made there, and why.
+    pub left_out: Vec<String>,
+    /// Faults for which there was no time.
+    pub missing: Vec<String>,
+    /// Why the run is not what it should be.
+    pub errors: Vec<String>,
 }
 
 impl Section {
     /// Of what came of a run.
-    pub fn of(backend: Backend, outcome: Outcome) -> Self {
+    pub fn of(outcome: Outcome) -> Self {
         Self {
-            backend: backend.name().to_owned(),
+            backend: outcome.setting.backend().name().to_owned(),
             setting: outcome.setting.name().to_owned(),
             minutes: outcome.length.as_secs_f64() / 60.0,
             findings: outcome.findings,
             dropped: outcome.dropped,
+            left_out: outcome.left_out,
+            missing: outcome.missing,
+            errors: outcome.errors,
         }
+    }
+
+    /// Of a setting that was not run.
+    pub fn skipped(setting: Setting, why: &str) -> Self {
+        let mut outcome = Outcome::new(setting);
+        outcome.errors.push(why.to_owned());
+        Self::of(outcome)
+    }
+
+    /// Every rule holds, and the run was what it should be.
+    pub fn good(&self) -> bool {
+        self.findings.hold() && self.errors.is_empty()
     }
 }
 
@@ -50,6 +71,8 @@ pub struct Origin {
     pub seed: u64,
     /// The system.
     pub system: String,
+    /// Every other worker was of another build.
+    pub second: bool,
 }
 
 /// The line of a backend. `lost` counts what the guarantees forbid; `lost_as_allowed` the rest.
@@ -61,6 +84,7 @@ pub fn line(backend: &str, sections: &[Section]) -> String {
     let sum = |of_one: fn(&Findings) -> u64| of.iter().map(|s| of_one(&s.findings)).sum::<u64>();
     let faults: u64 = all.iter().map(|all| all.faults).sum();
     let minutes: f64 = of.iter().map(|section| section.minutes).sum();
+    let errors: Vec<&String> = of.iter().flat_map(|section| &section.errors).collect();
     json!({
         "backend": backend,
         "minutes": (minutes * 10.0).round() / 10.0,
@@ -74,6 +98,8 @@ pub fn line(backend: &str, sections: &[Section]) -> String {
         "recovery_p99_ms": percentile(&recovery, 99).map(|micros| micros / 1_000),
         "recoveries_checked": sum(|f| f.figures.recoveries),
         "lost_as_allowed": sum(|f| f.lost_as_allowed),
+        // What was not run to its end: the figures are of what was.
+        "error": errors.first(),
         "violations": sum(|f| f.broken.values().sum()),
     })
     .to_string()
