@@ -20,10 +20,10 @@ struct Shared {
 struct Maps {
     /// Of the last claims, until a handler begins.
     claimed: HashMap<JobId, LeaseKey>,
-    /// Until a settlement is answered.
-    held: HashMap<JobId, LeaseKey>,
+    /// Until a settlement is answered; with their kinds.
+    held: HashMap<JobId, (LeaseKey, String)>,
     /// Held under a lease that is lost.
-    lost: Vec<LeaseKey>,
+    lost: Vec<(LeaseKey, String)>,
 }
 
 impl Keys {
@@ -31,11 +31,11 @@ impl Keys {
         self.0.maps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A job was claimed.
-    pub fn claimed(&self, key: LeaseKey) {
+    /// A job of a kind was claimed.
+    pub fn claimed(&self, key: LeaseKey, kind: &str) {
         let mut maps = self.maps();
         maps.claimed.insert(key.job, key);
-        maps.held.insert(key.job, key);
+        maps.held.insert(key.job, (key, kind.to_owned()));
     }
 
     /// The key of the last claim of a job, for the handler that begins with it.
@@ -48,7 +48,7 @@ impl Keys {
         let mut maps = self.maps();
         let Maps { claimed, held, .. } = &mut *maps;
         // A handler may still be about to begin with what was lost: it has its claim.
-        if held.get(&key.job) == Some(&key) {
+        if held.get(&key.job).is_some_and(|(held, _)| *held == key) {
             held.remove(&key.job);
             if claimed.get(&key.job) == Some(&key) {
                 claimed.remove(&key.job);
@@ -60,14 +60,14 @@ impl Keys {
     pub fn lose(&self) {
         let mut maps = self.maps();
         let Maps { held, lost, .. } = &mut *maps;
-        lost.extend(held.drain().map(|(_, key)| key));
+        lost.extend(held.drain().map(|(_, held)| held));
         if !lost.is_empty() {
             self.0.news.notify_one();
         }
     }
 
     /// Waits until something is lost.
-    pub async fn lost(&self) -> Vec<LeaseKey> {
+    pub async fn lost(&self) -> Vec<(LeaseKey, String)> {
         loop {
             let lost = std::mem::take(&mut self.maps().lost);
             if !lost.is_empty() {
@@ -90,19 +90,19 @@ mod tests {
     #[tokio::test]
     async fn what_is_not_settled_is_lost_with_the_lease() {
         let (keys, one, two) = (Keys::default(), key(), key());
-        keys.claimed(one);
-        keys.claimed(two);
+        keys.claimed(one, "plain");
+        keys.claimed(two, "plain");
         assert_eq!(keys.begin(one.job), Some(one));
         assert_eq!(keys.begin(one.job), None);
         keys.settled(two);
         keys.lose();
-        assert_eq!(keys.lost().await, [one]);
+        assert_eq!(keys.lost().await, [(one, "plain".to_owned())]);
     }
 
     #[test]
     fn what_is_lost_and_refused_before_it_began_had_a_claim() {
         let (keys, one) = (Keys::default(), key());
-        keys.claimed(one);
+        keys.claimed(one, "plain");
         keys.lose();
         keys.settled(one);
         assert_eq!(keys.begin(one.job), Some(one));
@@ -112,7 +112,7 @@ mod tests {
     fn a_later_claim_stays_when_an_earlier_one_is_settled() {
         let (keys, one) = (Keys::default(), key());
         let again = LeaseKey { epoch: Epoch(3), claim_id: ClaimId::new(), ..one };
-        keys.claimed(again);
+        keys.claimed(again, "plain");
         keys.settled(one);
         assert_eq!(keys.begin(one.job), Some(again));
     }

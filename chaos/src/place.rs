@@ -9,7 +9,10 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions, SqliteSy
 use windlass::postgres::{PostgresBackend, PostgresOptions};
 use windlass::redis::{RedisBackend, RedisOptions};
 use windlass::sqlite::{SqliteBackend, SqliteOptions};
-use windlass::{Client, Context, Inserted, LeaseKey, NewJob};
+use windlass::{
+    AttemptOutcome, Client, Context, Inserted, LeaseKey, NewJob, Settled, Settlement, State,
+    Transactional as _,
+};
 
 use crate::Result;
 use crate::history::{History, What};
@@ -64,6 +67,25 @@ fn recorded<B: windlass::Backend>(
     Client::new(Arc::new(Recorder::new(backend, history, keys)))
 }
 
+/// Whether a completion is to be committed with what belongs to it. A job that an operator has cancelled ends without.
+fn counts(settled: &Settled) -> bool {
+    matches!(settled, Settled::Applied { state: State::Completed })
+}
+
+/// Writes down how a commit with a completion ended.
+fn note(key: LeaseKey, committed: sqlx::Result<()>, history: &History) -> Result<()> {
+    match committed {
+        Ok(()) => {
+            history.record(What::Committed { key });
+            Ok(())
+        }
+        Err(error) => {
+            history.record(What::CommitFailed { key, error: error.to_string() });
+            Err(error.into())
+        }
+    }
+}
+
 /// How an insert beside a row of the host's ended.
 #[derive(Debug)]
 pub enum Beside {
@@ -104,14 +126,39 @@ impl Host {
             }
             Self::Redis => return Ok(()),
         };
-        match committed {
-            Ok(()) => history.record(What::Committed { key }),
-            Err(error) => {
-                history.record(What::CommitFailed { key, error: error.to_string() });
-                return Err(error.into());
+        note(key, committed, history)
+    }
+
+    /// Writes the effect of a job and completes it in one transaction, though its lease is lost: nothing of that may stay if it is refused.
+    pub async fn insist(&self, key: LeaseKey, history: &History) -> Result<()> {
+        let (job, epoch, claim) = (key.job.to_string(), key.epoch.0, key.claim_id.to_string());
+        let outcome = AttemptOutcome::Completed { result: None, blobs: Vec::new() };
+        let late = Settlement::new(key, outcome);
+        let committed = match self {
+            Self::Sqlite(pool, client) => {
+                let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
+                let effect = sqlx::query(EFFECT).bind(job).bind(epoch).bind(claim);
+                effect.execute(&mut *tx).await?;
+                let settled = client.backend().settle_in(&mut tx, &late).await?;
+                // A host that is refused rolls back.
+                if !counts(&settled) {
+                    return Ok(());
+                }
+                tx.commit().await
             }
-        }
-        Ok(())
+            Self::Postgres(pool, client) => {
+                let mut tx = pool.begin().await?;
+                let effect = sqlx::query(EFFECT).bind(job).bind(i64::from(epoch)).bind(claim);
+                effect.execute(&mut *tx).await?;
+                let settled = client.backend().settle_in(&mut tx, &late).await?;
+                if !counts(&settled) {
+                    return Ok(());
+                }
+                tx.commit().await
+            }
+            Self::Redis => return Ok(()),
+        };
+        note(key, committed, history)
     }
 
     /// Inserts a job and a row of the host's in one transaction, and commits it or rolls it back.

@@ -101,7 +101,8 @@ impl<B: Backend> Queue for Recorder<B> {
             let taken = claimed.leases.iter();
             let leases = taken.map(|l| Taken { key: l.key, attempt: l.attempt }).collect();
             self.history.record(What::Claimed { worker, claim, leases });
-            claimed.leases.iter().for_each(|lease| self.keys.claimed(lease.key));
+            let leases = claimed.leases.iter();
+            leases.for_each(|lease| self.keys.claimed(lease.key, lease.kind.as_str()));
         }
         Ok(claimed)
     }

@@ -108,12 +108,15 @@ impl Case<'_> {
             || self.trace.cancels.iter().any(|t| *t >= self.held.sent)
     }
 
-    /// Another fault may have hidden who rescued it, and a claim may wait for its turn.
+    /// Another fault may have hidden who rescued it, and an insert that meets the holder of its unique key rescues it without a word. A claim
+    /// may then wait for its turn.
     fn unheard(&self, taken: Option<u64>) -> bool {
+        let unique = self.trace.unique.is_some();
         let rescued = |t| self.trace.rescues.contains(&t);
         taken.is_some_and(|taken| {
             let mut others = self.traces.faults_between(self.loss.at, taken);
-            !rescued(taken) && others.any(|other| other.number != self.loss.fault.number)
+            !rescued(taken)
+                && (unique || others.any(|other| other.number != self.loss.fault.number))
         })
     }
 
