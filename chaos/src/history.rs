@@ -285,6 +285,9 @@ pub enum What {
     Born {
         /// The process.
         name: String,
+        /// It is of another build of this program.
+        #[serde(default)]
+        second: bool,
     },
     /// A process ended.
     Died {
@@ -404,7 +407,7 @@ mod tests {
         let names = ["a", "b", "c", "d"];
         for (n, name) in names.into_iter().enumerate() {
             let history = if n % 2 == 0 { &one } else { &two };
-            history.record(What::Born { name: name.to_owned() });
+            history.record(What::Born { name: name.to_owned(), second: false });
         }
         std::fs::OpenOptions::new()
             .append(true)
@@ -416,7 +419,7 @@ mod tests {
         let found: Vec<_> = read
             .iter()
             .map(|entry| match &entry.what {
-                What::Born { name } => name.as_str(),
+                What::Born { name, .. } => name.as_str(),
                 other => panic!("{other:?}"),
             })
             .collect();

@@ -69,6 +69,8 @@ pub struct Figures {
     pub states: BTreeMap<String, u64>,
     /// Handlers that began.
     pub runs: u64,
+    /// Of these, in processes of another build.
+    pub second: u64,
     /// Handlers whose job ran elsewhere at the same time.
     pub overlaps: u64,
     /// Claims in the histories of jobs.
@@ -184,6 +186,8 @@ pub(super) fn count(evidence: &Evidence, traces: &Traces<'_>, findings: &mut Fin
         repeated(*id, trace, traces, figures);
         figures.acknowledged += u64::from(matches!(trace.acked, Some((_, Answer::New))));
         figures.runs += trace.runs.len() as u64;
+        let of_second = trace.runs.iter().filter(|run| traces.second.contains(&run.process));
+        figures.second += of_second.count() as u64;
     }
     figures.samples = samples(evidence, traces);
 }

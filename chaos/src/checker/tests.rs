@@ -58,7 +58,7 @@ impl Story {
 
     fn worker(&mut self, name: &'static str) -> Worker {
         let worker = WorkerId::new();
-        self.then("conductor", What::Born { name: name.to_owned() });
+        self.then("conductor", What::Born { name: name.to_owned(), second: false });
         let sent = self.t;
         self.then(name, What::Registered { worker, sent });
         Worker(name, worker)

@@ -199,6 +199,8 @@ pub struct Traces<'a> {
     pub faults: Vec<Fault>,
     /// Processes that have registered as workers.
     pub workers: HashSet<String>,
+    /// Processes of another build.
+    pub second: HashSet<String>,
     /// When answers came that may have been undone, in order.
     undone: Vec<(u64, u64)>,
     /// The last time on record.
@@ -311,6 +313,9 @@ impl<'a> Traces<'a> {
             }
             What::CommitFailed { key, error } => {
                 self.answer(t, key, HOST, Verdict::Unknown(error.clone()));
+            }
+            What::Born { name, second: true } => {
+                self.second.insert(name.clone());
             }
             What::Died { name } => {
                 self.deaths.insert(name.clone(), t);

@@ -122,7 +122,7 @@ impl Processes {
             // A signal of the terminal is the conductor's affair.
             .process_group(0)
             .spawn()?;
-        self.history.record(What::Born { name: name.clone() });
+        self.history.record(What::Born { name: name.clone(), second: second.is_some() });
         self.running.push(Process { role, name, child, env });
         Ok(())
     }

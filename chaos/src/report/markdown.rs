@@ -123,6 +123,9 @@ fn one(section: &Section) -> String {
             let _ = writeln!(text, "- {:?}:{job} {}", violation.rule, violation.text);
         }
     }
+    if figures.second > 0 {
+        let _ = write!(text, " {} handlers began in another build.", number(figures.second));
+    }
     if findings.lost_as_allowed > 0 {
         let _ = write!(
             text,
