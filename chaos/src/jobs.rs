@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use windlass::{Context, Draft, Job, LeaseKey, LogLevel, Outcome, Stop, Worker};
 
+use crate::checker::Limit;
 use crate::history::{History, What};
 use crate::keys::Keys;
 use crate::place::Host;
@@ -54,6 +55,19 @@ kinds! {
     Parent, "parent", 40;
     /// Completes in a transaction of the host's, with an effect.
     Effect, "effect", 40;
+}
+
+/// What each worker may run at once.
+pub fn limits() -> Vec<Limit> {
+    let limit = |name: &str, of_kind, built, set| {
+        let name = name.to_owned();
+        Limit { name, of_kind, built, set }
+    };
+    vec![
+        limit("default", false, MANY, None),
+        limit(LIMITED, false, 2 * FEW, Some(FEW)),
+        limit("narrow", true, 1, None),
+    ]
 }
 
 /// What handlers share.

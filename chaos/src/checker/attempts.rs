@@ -10,6 +10,7 @@ pub(super) fn check(evidence: &Evidence, traces: &Traces<'_>, findings: &mut Fin
         steps(job, retries, findings);
         if !traces.touched(job.id) {
             heard(job, traces, findings);
+            cancelled(job, traces, findings);
         }
     }
 }
@@ -83,6 +84,18 @@ fn attempts_after(attempt: u32, change: &Change) -> u32 {
 
 fn snoozed(change: &Change) -> bool {
     change.cause == Cause::Settled && change.failure.is_none() && change.to == State::Scheduled
+}
+
+/// Nobody claims what was cancelled, unless an operator has it run again.
+fn cancelled(job: &FinalJob, traces: &Traces<'_>, findings: &mut Findings) {
+    let Some(trace) = traces.jobs.get(&job.id).filter(|trace| trace.retries.is_empty()) else {
+        return;
+    };
+    let answered = trace.cancelled.iter().copied().min();
+    if answered.is_some_and(|t| trace.claims.iter().any(|claim| claim.sent > t)) {
+        let text = "it was claimed after its cancellation was answered";
+        findings.add(Rule::StatesFollow, Some(job.id), text);
+    }
 }
 
 /// What workers heard of is in the history.

@@ -144,14 +144,30 @@ pub struct Promises {
     pub call: u64,
 }
 
+/// How many jobs of a queue, or of a kind, each process may run at once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limit {
+    /// The queue or the kind.
+    pub name: String,
+    /// It is of a kind.
+    pub of_kind: bool,
+    /// With how many workers are built.
+    pub built: u32,
+    /// How many a setting of the queue allows, which workers follow within a few seconds.
+    pub set: Option<u32>,
+}
+
 /// Everything that is known of a run.
+///
+/// Only the histories, the store at the end and what must hold are always there ([`Evidence::new`]); a rule about the rest is not checked
+/// where there is none.
 #[derive(Debug, Clone)]
 pub struct Evidence {
     /// All histories, in the order of their times.
     pub entries: Vec<Entry>,
     /// The store at the end.
     pub jobs: Vec<FinalJob>,
-    /// The host's effects.
+    /// The host's effects: jobs of the kind `effect` complete with one, where [`Promises::transactional`] says so.
     pub effects: Vec<Committed>,
     /// Jobs with a row of the host's.
     pub rows: Vec<JobId>,
@@ -161,6 +177,18 @@ pub struct Evidence {
     pub steady: Option<String>,
     /// What the database's own check finds.
     pub damage: Vec<String>,
+    /// What each process may run at once.
+    pub limits: Vec<Limit>,
     /// What must hold.
     pub promises: Promises,
+}
+
+impl Evidence {
+    /// That of a run without host, feed and limits. The histories are sorted by time here; jobs are those of [`FinalJob::of`].
+    pub fn new(mut entries: Vec<Entry>, jobs: Vec<FinalJob>, promises: Promises) -> Self {
+        entries.sort_by_key(|entry| entry.t);
+        let (effects, rows, limits, damage) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (told, steady) = (None, None);
+        Self { entries, jobs, effects, rows, told, steady, damage, limits, promises }
+    }
 }

@@ -3,45 +3,38 @@
 use std::collections::HashMap;
 
 use super::trace::{Run, Traces};
-use super::{Evidence, Findings, Rule};
-use crate::jobs::{FEW, LIMITED, MANY};
+use super::{Evidence, Findings, Limit, Rule};
 
-/// The kind of which a worker runs one at once.
-const NARROW: &str = "narrow";
+/// A worker follows the settings of its queues within so many microseconds: afterwards the setting holds.
+const SETTLED: u64 = 10_000_000;
 
-pub(super) fn check(_: &Evidence, traces: &Traces<'_>, findings: &mut Findings) {
-    let mut groups: HashMap<(&str, &str, u32), Vec<&Run>> = HashMap::new();
-    for run in traces.jobs.values().flat_map(|trace| &trace.runs) {
-        // Before the setting was first read, a worker runs as many as it was built with.
-        let most = if run.queue == LIMITED { 2 * FEW } else { MANY };
-        groups.entry((&run.process, &run.queue, most)).or_default().push(run);
-        if run.kind == NARROW {
-            groups.entry((&run.process, NARROW, 1)).or_default().push(run);
+pub(super) fn check(evidence: &Evidence, traces: &Traces<'_>, findings: &mut Findings) {
+    for limit in &evidence.limits {
+        let mut groups: HashMap<&str, Vec<&Run>> = HashMap::new();
+        for run in traces.jobs.values().flat_map(|trace| &trace.runs) {
+            let name = if limit.of_kind { &run.kind } else { &run.queue };
+            if *name == limit.name {
+                groups.entry(&run.process).or_default().push(run);
+            }
         }
-    }
-    for ((process, what, most), runs) in groups {
-        let (at_once, when) = at_once(&runs);
-        if at_once > u64::from(most) {
-            let text = format!(
-                "{process} ran {at_once} jobs of `{what}` at once at {when}, {most} are allowed"
-            );
-            findings.add(Rule::WithinLimits, None, text);
-        }
-        if what == LIMITED {
-            settings(process, runs, findings);
+        for (process, mut runs) in groups {
+            // Before the setting was first read, a worker runs as many as it was built with.
+            exceeded(process, limit, limit.built, &runs, findings);
+            let first = runs.iter().map(|run| run.begun).min().unwrap_or_default();
+            if let Some(set) = limit.set {
+                runs.retain(|run| run.begun > first + SETTLED);
+                exceeded(process, limit, set, &runs, findings);
+            }
         }
     }
 }
 
-/// A worker follows the settings of its queues within a few seconds: afterwards the setting holds.
-fn settings(process: &str, mut runs: Vec<&Run>, findings: &mut Findings) {
-    const SETTLED: u64 = 10_000_000;
-    let Some(first) = runs.iter().map(|run| run.begun).min() else { return };
-    runs.retain(|run| run.begun > first + SETTLED);
-    let (at_once, when) = at_once(&runs);
-    if at_once > u64::from(FEW) {
+fn exceeded(process: &str, limit: &Limit, most: u32, runs: &[&Run], findings: &mut Findings) {
+    let (at_once, when) = at_once(runs);
+    if at_once > u64::from(most) {
+        let name = &limit.name;
         let text = format!(
-            "{process} ran {at_once} jobs of `{LIMITED}` at once at {when}, {FEW} are allowed"
+            "{process} ran {at_once} jobs of `{name}` at once at {when}, {most} are allowed"
         );
         findings.add(Rule::WithinLimits, None, text);
     }

@@ -2,6 +2,33 @@
 //!
 //! Each rule is a module with a function that adds what breaks it to a [`Findings`]. A rule never guesses: where a reply was lost, both
 //! answers are possible, and only what is wrong under either is a violation.
+//!
+//! It knows nothing of processes and servers: whatever writes such a history can be checked, a simulation as well. Times may be of any clock
+//! that all of it shares, in microseconds.
+//!
+//! ```
+//! use windlass::{Cause, JobId, State};
+//! use windlass_chaos::checker::{Change, Evidence, FinalJob, Promises, Rule, UndoneBy, check};
+//! use windlass_chaos::history::{Answer, Entry, What};
+//!
+//! let job = JobId::new();
+//! let (kind, queue) = ("plain".to_owned(), "default".to_owned());
+//! let sent = What::Sent { job, kind, queue, unique: None, delay: 0, with_row: false };
+//! let acked = What::Acked { job, answer: Answer::New };
+//! let at = |t, what| Entry { t, process: "producer".to_owned(), what };
+//! let promises = Promises {
+//!     undone_by: UndoneBy::Nothing,
+//!     inserts: true,
+//!     one_writer: false,
+//!     transactional: false,
+//!     lease: 3_000_000,
+//!     recovery: 5_000_000,
+//!     call: 1_000_000,
+//! };
+//! // It was acknowledged, and the store has nothing at the end.
+//! let evidence = Evidence::new(vec![at(1, sent), at(2, acked)], Vec::new(), promises);
+//! assert_eq!(check(&evidence).count(Rule::NothingLost), 1);
+//! ```
 
 mod attempts;
 mod effects;
@@ -23,7 +50,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use windlass::JobId;
 
-pub use evidence::{Change, Committed, Evidence, FinalJob, Promises, Told, UndoneBy};
+pub use evidence::{Change, Committed, Evidence, FinalJob, Limit, Promises, Told, UndoneBy};
 pub use figures::{Figures, Lasting, Sample, percentile};
 pub use trace::Traces;
 

@@ -31,16 +31,8 @@ impl Story {
             recovery: 5 * SECOND,
             call: SECOND,
         };
-        let evidence = Evidence {
-            entries: Vec::new(),
-            jobs: Vec::new(),
-            effects: Vec::new(),
-            rows: Vec::new(),
-            damage: Vec::new(),
-            told: None,
-            steady: None,
-            promises,
-        };
+        let mut evidence = Evidence::new(Vec::new(), Vec::new(), promises);
+        evidence.limits = crate::jobs::limits();
         Self { evidence, t: SECOND }
     }
 
@@ -700,4 +692,43 @@ fn a_run_that_ended_with_its_worker_did_not_count_though_its_claim_is_on_record(
     story.store(key, "plain", vec![inserted(worker), claimed(1, worker), discarded]);
     let all = story.breaks(&[]).figures.all();
     assert_eq!((all.repeated, all.outside), (1, 1));
+}
+
+#[test]
+fn a_job_that_is_claimed_after_its_cancellation_was_answered_is_red() {
+    for (changed, broken) in [(false, vec![]), (true, vec![Rule::StatesFollow])] {
+        let mut story = Story::new();
+        let worker = story.worker("one");
+        let job = story.enqueue("plain");
+        story.then("producer", What::Cancelling { job });
+        story.then("producer", What::Changed { job, changed });
+        story.complete(worker, job, "plain");
+        story.breaks(&broken);
+    }
+}
+
+#[test]
+fn a_queue_whose_setting_is_not_followed_is_red() {
+    for (wait, broken) in [(0, vec![]), (11 * SECOND, vec![Rule::WithinLimits])] {
+        let mut story = Story::new();
+        let worker = story.worker("one");
+        let queue = crate::jobs::LIMITED.to_owned();
+        let run = |story: &mut Story, at_once: usize| {
+            let jobs: Vec<_> = (0..at_once).map(|_| story.enqueue("plain")).collect();
+            let keys: Vec<_> = jobs.iter().map(|job| story.claim(worker, *job, 1, 1)).collect();
+            for key in &keys {
+                let (key, kind, queue) = (*key, "plain".to_owned(), queue.clone());
+                story.then("one", What::Begun { key, kind, queue, attempt: 1 });
+            }
+            for key in keys {
+                story.end(worker, key);
+                story.settle(worker, key, Ending::Completed, Verdict::Applied(State::Completed));
+                story.store(key, "plain", completed(worker));
+            }
+        };
+        run(&mut story, 1);
+        story.wait(wait);
+        run(&mut story, 3);
+        story.breaks(&broken);
+    }
 }

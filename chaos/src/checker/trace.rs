@@ -108,6 +108,10 @@ pub struct Trace {
     pub children: Vec<(LeaseKey, JobId)>,
     /// When an operator asked to cancel it.
     pub cancels: Vec<u64>,
+    /// When he was answered that it is, or is to be.
+    pub cancelled: Vec<u64>,
+    /// His last request is to cancel it.
+    cancelling: bool,
     /// When an operator asked to run it again.
     pub retries: Vec<u64>,
     /// Its claims.
@@ -250,8 +254,19 @@ impl<'a> Traces<'a> {
             }
             What::Failed { job, .. } => self.job(*job).failed = true,
             What::RolledBack { job } => self.job(*job).rolled_back = true,
-            What::Cancelling { job } => self.job(*job).cancels.push(t),
-            What::Retrying { job } => self.job(*job).retries.push(t),
+            What::Cancelling { job } => {
+                let trace = self.job(*job);
+                trace.cancels.push(t);
+                trace.cancelling = true;
+            }
+            What::Retrying { job } => {
+                let trace = self.job(*job);
+                trace.retries.push(t);
+                trace.cancelling = false;
+            }
+            What::Changed { job, changed: true } if self.job(*job).cancelling => {
+                self.job(*job).cancelled.push(t);
+            }
             What::Registered { worker, sent } => {
                 self.beats.entry(*worker).or_default().push(*sent);
                 self.workers.insert(process.to_owned());

@@ -180,6 +180,7 @@ pub(super) fn keep(evidence: &Evidence, folder: &Path) -> Result<()> {
         write(&folder.join("told.jsonl"), told)?;
     }
     write(&folder.join("steady.jsonl"), &evidence.steady)?;
+    write(&folder.join("limits.jsonl"), &evidence.limits)?;
     write(&folder.join("promises.jsonl"), [evidence.promises])
 }
 
@@ -196,6 +197,7 @@ pub(super) fn kept(folder: &Path) -> Result<Evidence> {
             told if told.exists() => Some(read(&told)?),
             _ => None,
         },
+        limits: read(&folder.join("limits.jsonl"))?,
         steady: read(&folder.join("steady.jsonl"))?.pop(),
         promises: promises.into_iter().next().ok_or("no promises are kept")?,
     })

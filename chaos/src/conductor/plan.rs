@@ -70,6 +70,18 @@ impl FaultKind {
     }
 }
 
+/// What a server can't have that was started after these errors: first with a clock that moves on a small disk, then on the disk alone.
+pub fn left_out(small_disk: bool, movable_clock: bool, errors: &[String]) -> Vec<String> {
+    // What follows the first line is told by the server, and to whom it concerns.
+    let first_line = |error: &String| error.lines().next().unwrap_or_default().to_owned();
+    let of = |has: bool, fault: FaultKind, error: usize| {
+        let error = errors.get(error).or(errors.last()).map(first_line).unwrap_or_default();
+        (!has).then(|| format!("{}: {error}", fault.name()))
+    };
+    let disk = of(small_disk, FaultKind::DiskFull, 1);
+    disk.into_iter().chain(of(movable_clock, FaultKind::ClockOfServer, 0)).collect()
+}
+
 /// Random choices, of which each fault has its own: how many one makes changes nothing of the next.
 #[derive(Debug)]
 pub struct Dice(fastrand::Rng);

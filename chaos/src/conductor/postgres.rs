@@ -5,7 +5,7 @@ use std::time::Duration;
 use windlass_test_servers::{Auth, PostgresBuilder, PostgresServer, Proxy};
 
 use super::network::Network;
-use super::plan::FaultKind;
+use super::plan::{FaultKind, left_out};
 use crate::Result;
 use crate::wire::postgres::Postgres as Protocol;
 
@@ -38,13 +38,14 @@ impl Postgres {
             (false, true, |server| server.movable_clock()),
             (false, false, |server| server),
         ];
-        let mut left_out: Vec<String> = Vec::new();
+        let mut errors: Vec<String> = Vec::new();
         for (small_disk, movable_clock, change) in changes {
             match change(plain.clone()).start().await {
                 Ok(server) => {
                     let proxy = Proxy::start(server.port()).await?;
                     let network = Network::start(proxy, Protocol::new).await?;
                     let ahead = Duration::ZERO;
+                    let left_out = left_out(small_disk, movable_clock, &errors);
                     return Ok(Self {
                         server,
                         network,
@@ -54,14 +55,10 @@ impl Postgres {
                         ahead,
                     });
                 }
-                Err(error) => left_out.push(match (small_disk, movable_clock) {
-                    (true, true) => format!("disk full, or clock of the server: {error}"),
-                    (true, false) => format!("disk full: {error}"),
-                    _ => format!("clock of the server: {error}"),
-                }),
+                Err(error) => errors.push(error.to_string()),
             }
         }
-        Err(format!("no server: {}", left_out.join("; ")).into())
+        Err(format!("no server: {}", errors.join("; ")).into())
     }
 
     /// The URL through the network.

@@ -6,7 +6,7 @@ use windlass_test_servers::{Proxy, QUICK, RedisBuilder, RedisSentinels, RedisSer
 
 use super::network::Network;
 use super::place::Mark;
-use super::plan::{Dice, FaultKind};
+use super::plan::{Dice, FaultKind, left_out};
 use crate::Result;
 use crate::history::Moment;
 use crate::wire::redis::Redis as Protocol;
@@ -40,13 +40,14 @@ impl Redis {
             (false, true, |server| server.movable_clock()),
             (false, false, |server| server),
         ];
-        let mut left_out: Vec<String> = Vec::new();
+        let mut errors: Vec<String> = Vec::new();
         for (small_disk, movable_clock, change) in changes {
             match change(plain.clone()).start().await {
                 Ok(server) => {
                     let proxy = Proxy::start(server.port()).await?;
                     let network = Network::start(proxy, Protocol::new).await?;
                     let ahead = Duration::ZERO;
+                    let left_out = left_out(small_disk, movable_clock, &errors);
                     return Ok(Self {
                         server,
                         network,
@@ -56,14 +57,10 @@ impl Redis {
                         ahead,
                     });
                 }
-                Err(error) => left_out.push(match (small_disk, movable_clock) {
-                    (true, true) => format!("disk full, or clock of the server: {error}"),
-                    (true, false) => format!("disk full: {error}"),
-                    _ => format!("clock of the server: {error}"),
-                }),
+                Err(error) => errors.push(error.to_string()),
             }
         }
-        Err(format!("no server: {}", left_out.join("; ")).into())
+        Err(format!("no server: {}", errors.join("; ")).into())
     }
 
     /// The URL through the network.

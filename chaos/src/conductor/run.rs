@@ -14,6 +14,7 @@ use super::stop::Stop;
 use crate::Result;
 use crate::checker::{Evidence, Promises};
 use crate::history::{self, History, What};
+use crate::jobs;
 use crate::task::LEASE;
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -208,6 +209,7 @@ impl Run {
             effects: self.direct.effects().await?,
             rows: self.direct.rows().await?,
             damage: std::mem::take(&mut self.damage),
+            limits: jobs::limits(),
             promises,
         };
         gather::keep(&evidence, folder)?;
