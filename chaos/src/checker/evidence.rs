@@ -105,6 +105,8 @@ impl Committed {
 /// A state change that a reader of the feed was told.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Told {
+    /// When.
+    pub t: u64,
     /// The job.
     pub job: JobId,
     /// The change.

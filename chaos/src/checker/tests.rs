@@ -534,7 +534,8 @@ fn a_feed_that_leaves_something_out_or_says_it_twice_is_red() {
     let worker = story.worker("one");
     let job = story.enqueue("plain");
     story.complete(worker, job, "plain");
-    let told: Vec<_> = completed(worker).into_iter().map(|change| Told { job, change }).collect();
+    let told: Vec<_> =
+        completed(worker).into_iter().map(|change| Told { t: 0, job, change }).collect();
     story.evidence.told = Some(told.clone());
     story.breaks(&[]);
     story.evidence.told = Some(told[..2].to_vec());
@@ -616,6 +617,28 @@ fn a_feed_that_says_nothing_is_red() {
     story.complete(worker, job, "plain");
     story.evidence.told = Some(Vec::new());
     story.breaks(&[Rule::FeedComplete]);
+}
+
+#[test]
+fn what_was_undone_the_reader_of_a_feed_alone_may_have_been_told() {
+    let mut story = Story::new();
+    story.evidence.promises.undone_by = UndoneBy::Failover;
+    let worker = story.worker("one");
+    let job = story.enqueue("plain");
+    story.wait(SECOND);
+    failover(&mut story);
+    let promoted =
+        |entry: &&Entry| matches!(entry.what, What::Moment { moment: Moment::Promoted, .. });
+    let in_time = story.evidence.entries.iter().find(promoted).unwrap().t;
+    story.complete(worker, job, "plain");
+    let changes = completed(worker);
+    // A claim of which no worker heard.
+    let undone = [changes[0].clone(), claimed(1, worker), changes[1].clone(), changes[2].clone()];
+    for (t, broken) in [(in_time, vec![]), (in_time + 3 * SECOND, vec![Rule::FeedComplete])] {
+        let told = undone.iter().map(|change| Told { t, job, change: change.clone() });
+        story.evidence.told = Some(told.collect());
+        story.breaks(&broken);
+    }
 }
 
 /// A failover, which a worker's loss has no part in.

@@ -9,6 +9,7 @@ use windlass::{Client, EventFilter, Followed, Position, Since};
 
 use crate::Result;
 use crate::checker::{Change, Told};
+use crate::history::now;
 
 /// How long it may take to read what is left once all is healed.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -58,7 +59,8 @@ impl Follower {
                     Ok(Followed::Event(event)) => {
                         read.last = Some(event.position);
                         let change = Change::of(&event.body);
-                        read.told.extend(change.map(|change| Told { job: event.job, change }));
+                        let (t, job) = (now(), event.job);
+                        read.told.extend(change.map(|change| Told { t, job, change }));
                     }
                     Ok(_) => read.wrong.push("the feed's reader was told of a gap".to_owned()),
                     Err(error) => read.wrong.push(format!("the feed's reader ended: {error}")),

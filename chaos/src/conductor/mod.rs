@@ -112,7 +112,7 @@ async fn attempt(settings: &Settings, stop: &Stop, outcome: &mut Outcome) -> Res
         outcome.errors.push(format!("the faults ended early: {error}"));
         run.heal().await?;
     }
-    let evidence = run.gather(&settings.folder, promises).await?;
+    let evidence = run.gather(promises).await?;
     outcome.dropped = run.place.network().map(network::Network::dropped).unwrap_or_default();
     // Servers and small disks need memory, and so does the checker.
     drop(run);
@@ -160,7 +160,8 @@ async fn start(place: Place, settings: &Settings) -> Result<Run> {
     }
     let follower = Follower::start(&place.url()).await?;
     let (number, hours, damage) = (0, 0, Vec::new());
-    Ok(Run { place, processes, history, direct, follower, number, hours, damage })
+    let folder = settings.folder.clone();
+    Ok(Run { folder, place, processes, history, direct, follower, number, hours, damage })
 }
 
 /// Checks the evidence of an earlier run again.

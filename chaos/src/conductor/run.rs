@@ -1,6 +1,6 @@
 //! A run: what was started, the faults that it goes through, and the evidence that is left.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use windlass_test_servers::clock_ahead;
@@ -22,11 +22,15 @@ const HOUR: Duration = Duration::from_secs(3_600);
 const DRAIN: Duration = Duration::from_secs(120);
 /// Between two measurements of memory.
 const MEASURE: Duration = Duration::from_secs(1);
+/// Bytes that must be free where the evidence is: it is worth nothing if its end is missing.
+const ROOM: u64 = 256 << 20;
 /// How many processes may end by themselves before nothing more is to be learnt.
 const ENDS: usize = 20;
 
 /// What was started.
 pub(super) struct Run {
+    /// Where the evidence is.
+    pub(super) folder: PathBuf,
     pub(super) place: Place,
     pub(super) processes: Processes,
     pub(super) history: History,
@@ -71,6 +75,9 @@ impl Run {
             self.damage.extend(self.processes.replace_ended().await?);
             if self.damage.len() > ENDS {
                 return Err("too many processes end by themselves".into());
+            }
+            if free(&self.folder)? < ROOM {
+                return Err(format!("less than {ROOM} bytes are free for the evidence").into());
             }
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() || stop.asked() {
@@ -193,7 +200,7 @@ impl Run {
     }
 
     /// Lets everything end, and reads what is in the store.
-    pub(super) async fn gather(&mut self, folder: &Path, promises: Promises) -> Result<Evidence> {
+    pub(super) async fn gather(&mut self, promises: Promises) -> Result<Evidence> {
         self.damage.extend(self.processes.end(Role::Producer).await?);
         gather::drain(&self.direct, DRAIN).await?;
         self.damage.extend(self.processes.end(Role::Worker).await?);
@@ -202,7 +209,7 @@ impl Run {
         let (told, wrong) = self.follower.end(last).await;
         self.damage.extend(wrong);
         let evidence = Evidence {
-            entries: history::read(&folder.join("histories"))?,
+            entries: history::read(&self.folder.join("histories"))?,
             jobs,
             told: Some(told),
             steady: self.processes.spared(Role::Worker),
@@ -212,7 +219,13 @@ impl Run {
             limits: jobs::limits(),
             promises,
         };
-        gather::keep(&evidence, folder)?;
+        gather::keep(&evidence, &self.folder)?;
         Ok(evidence)
     }
+}
+
+/// Bytes that are free on the file system of a folder.
+fn free(folder: &Path) -> Result<u64> {
+    let of = rustix::fs::statvfs(folder)?;
+    Ok(of.f_bavail.saturating_mul(of.f_frsize))
 }
