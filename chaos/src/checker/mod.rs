@@ -33,6 +33,7 @@
 mod attempts;
 mod effects;
 mod evidence;
+mod fault;
 mod feed;
 mod figures;
 mod finishes;

@@ -7,7 +7,10 @@ use super::{
 };
 use crate::history::{Answer, Ending, Entry, Held, Moment, Taken, Until, Verdict, What};
 
+mod keys;
 mod recovery;
+mod undone;
+mod workers;
 
 const SECOND: u64 = 1_000_000;
 
@@ -243,17 +246,6 @@ fn a_job_that_nobody_sent_is_red() {
 }
 
 #[test]
-fn a_run_without_a_claim_of_its_own_is_red() {
-    let mut story = Story::new();
-    let worker = story.worker("one");
-    let job = story.enqueue("plain");
-    let key = story.complete(worker, job, "plain");
-    story.begin(worker, key, "plain");
-    story.end(worker, key);
-    story.breaks(&[Rule::NothingUnexpected]);
-}
-
-#[test]
 fn a_stale_finish_that_is_accepted_is_red() {
     let mut story = Story::new();
     let (one, first, two, second) = rescue(&mut story);
@@ -264,46 +256,6 @@ fn a_stale_finish_that_is_accepted_is_red() {
     story.store(first, "plain", rescue_changes(one, two));
     let findings = story.breaks(&[Rule::NoStaleFinish]);
     assert_eq!(findings.figures.all().stale_accepted, 1);
-}
-
-#[test]
-fn a_claim_that_counts_from_the_same_epoch_makes_the_other_stale() {
-    let mut story = Story::new();
-    story.evidence.promises.undone_by = UndoneBy::Failover;
-    let (one, two) = (story.worker("one"), story.worker("two"));
-    let job = story.enqueue("plain");
-    let first = story.claim(one, job, 1, 1);
-    failover(&mut story);
-    let second = story.claim(two, job, 1, 1);
-    story.settle(two, second, Ending::Completed, Verdict::Applied(State::Completed));
-    story.store(second, "plain", completed(two));
-    story.breaks(&[]);
-    story.settle(one, first, Ending::Completed, Verdict::Applied(State::Completed));
-    story.breaks(&[Rule::OneFinish, Rule::NoStaleFinish]);
-}
-
-#[test]
-fn what_a_failover_undid_is_counted_and_only_that() {
-    let mut story = Story::new();
-    story.evidence.promises.undone_by = UndoneBy::Failover;
-    story.evidence.promises.inserts = false;
-    let worker = story.worker("one");
-    let (job, _lost) = (story.enqueue("plain"), story.enqueue("plain"));
-    let first = story.claim(worker, job, 1, 1);
-    story.settle(worker, first, Ending::Completed, Verdict::Applied(State::Completed));
-    let fault = What::Fault { number: 1, kind: "failover".to_owned(), victim: None };
-    story
-        .then("conductor", fault)
-        .wait(SECOND)
-        .then("conductor", What::Healed { number: 1, count: 0 });
-    let second = story.claim(worker, job, 1, 1);
-    story.settle(worker, second, Ending::Completed, Verdict::Applied(State::Completed));
-    story.store(second, "plain", completed(worker));
-    let findings = story.breaks(&[]);
-    assert_eq!((findings.lost_as_allowed, findings.figures.undone), (1, 1));
-    // Without a server that was lost, nothing may be undone.
-    story.evidence.entries.retain(|entry| !matches!(entry.what, What::Fault { .. }));
-    story.breaks(&[Rule::NothingLost, Rule::OneFinish, Rule::AttemptsAreClaims]);
 }
 
 #[test]
@@ -385,23 +337,6 @@ fn follow_ups_come_with_their_parent_and_only_then() {
 }
 
 #[test]
-fn an_overlap_before_the_lease_ran_out_is_red() {
-    let mut story = Story::new();
-    let (one, first, two, second) = rescue(&mut story);
-    story.end(two, second);
-    story.settle(two, second, Ending::Completed, Verdict::Applied(State::Completed));
-    story.end(one, first);
-    story.store(second, "plain", rescue_changes(one, two));
-    story.breaks(&[]);
-    // A heartbeat of the first that was answered shortly before the second claim.
-    let at = story.evidence.entries.iter().position(|e| matches!(e.what, What::Rescued { .. }));
-    let t = story.evidence.entries[at.unwrap()].t;
-    let what = What::Beat { worker: one.1, sent: t - 10, expired: false, lost: Vec::new() };
-    story.evidence.entries.insert(at.unwrap(), Entry { t, process: "one".to_owned(), what });
-    story.breaks(&[Rule::OverlapAfterExpiry]);
-}
-
-#[test]
 fn attempts_that_are_not_the_claims_are_red() {
     let mut story = Story::new();
     let worker = story.worker("one");
@@ -457,77 +392,6 @@ fn a_step_that_the_machine_does_not_know_is_red() {
     story.breaks(&[]);
 }
 
-fn held(story: &mut Story, until: Until) -> JobId {
-    let job = story.sent("unique", Some(Held { key: "k".to_owned(), until }));
-    story.then("producer", What::Acked { job, answer: Answer::New });
-    job
-}
-
-#[test]
-fn a_key_with_two_holders_is_red() {
-    for until in [Until::Finished, Until::Started, Until::For(60_000)] {
-        let mut story = Story::new();
-        let worker = story.worker("one");
-        let first = held(&mut story, until);
-        let second = held(&mut story, until);
-        story.complete(worker, first, "unique");
-        story.complete(worker, second, "unique");
-        story.breaks(&[Rule::OneHolder]);
-    }
-}
-
-#[test]
-fn a_key_that_is_taken_when_it_is_free_breaks_nothing() {
-    for until in [Until::Finished, Until::Started, Until::For(1)] {
-        let mut story = Story::new();
-        let worker = story.worker("one");
-        let first = held(&mut story, until);
-        story.complete(worker, first, "unique");
-        let second = held(&mut story, until);
-        story.complete(worker, second, "unique");
-        story.breaks(&[]);
-    }
-}
-
-#[test]
-fn more_at_once_than_may_be_is_red() {
-    let mut story = Story::new();
-    let worker = story.worker("one");
-    let keys = [1, 2].map(|_| {
-        let job = story.enqueue("narrow");
-        story.claim(worker, job, 1, 1)
-    });
-    keys.iter().for_each(|key| story.begin(worker, *key, "narrow"));
-    for key in keys {
-        story.end(worker, key);
-        story.settle(worker, key, Ending::Completed, Verdict::Applied(State::Completed));
-        story.store(key, "narrow", completed(worker));
-    }
-    story.breaks(&[Rule::WithinLimits]);
-}
-
-#[test]
-fn a_recovery_that_takes_too_long_is_red() {
-    for (after, broken) in [(3 * SECOND, vec![]), (9 * SECOND, vec![Rule::RecoveryInTime])] {
-        let mut story = Story::new();
-        let (one, two) = (story.worker("one"), story.worker("two"));
-        let job = story.enqueue("plain");
-        let first = story.claim(one, job, 1, 1);
-        story.begin(one, first, "plain");
-        story.fault("worker killed", one);
-        story.wait(after);
-        let second = story.claim(two, job, 3, 2);
-        story.begin(two, second, "plain");
-        story.end(two, second);
-        story.settle(two, second, Ending::Completed, Verdict::Applied(State::Completed));
-        story.store(second, "plain", rescue_changes(one, two));
-        let findings = story.breaks(&broken);
-        let lasting = &findings.figures.faults["worker killed"];
-        assert_eq!((lasting.faults, lasting.recovery.len(), lasting.repeated), (1, 1, 1));
-        assert!(lasting.recovery[0] > after);
-    }
-}
-
 #[test]
 fn a_feed_that_leaves_something_out_or_says_it_twice_is_red() {
     let mut story = Story::new();
@@ -554,62 +418,6 @@ fn damage_is_red() {
 }
 
 #[test]
-fn a_handler_that_begins_without_a_claim_is_red() {
-    let mut story = Story::new();
-    let worker = story.worker("one");
-    let job = story.enqueue("plain");
-    story.complete(worker, job, "plain");
-    story.then("one", What::Unclaimed { job });
-    story.breaks(&[Rule::NothingUnexpected]);
-}
-
-#[test]
-fn an_answer_that_is_missing_is_red() {
-    let mut story = Story::new();
-    let worker = story.worker("one");
-    let job = story.enqueue("plain");
-    let key = story.complete(worker, job, "plain");
-    story.settle(worker, key, Ending::Completed, Verdict::Missing);
-    story.breaks(&[Rule::NothingUnexpected]);
-}
-
-#[test]
-fn an_insert_that_was_refused_and_is_there_is_red() {
-    let mut story = Story::new();
-    let worker = story.worker("one");
-    let job = story.sent("unique", None);
-    story.then("producer", What::Acked { job, answer: Answer::Rejected(JobId::new()) });
-    story.complete(worker, job, "unique");
-    story.breaks(&[Rule::NothingUnexpected]);
-    // A sending before it failed, and may have been applied after this answer.
-    let at = story.evidence.entries.iter().position(|e| matches!(e.what, What::Acked { .. }));
-    let entry = &story.evidence.entries[at.unwrap()];
-    let what = What::Failed { job, error: "lost".to_owned() };
-    let failed = Entry { what, ..entry.clone() };
-    story.evidence.entries.insert(at.unwrap(), failed);
-    story.breaks(&[]);
-}
-
-#[test]
-fn a_stale_finish_on_record_whose_answer_was_lost_is_red() {
-    let mut story = Story::new();
-    let (one, first, two, second) = rescue(&mut story);
-    story.end(one, first);
-    story.then("one", What::Settling { key: first, ending: Ending::Completed, in_host: false });
-    story.end(two, second);
-    story.store(first, "plain", rescue_changes(one, two));
-    let findings = story.breaks(&[Rule::NoStaleFinish]);
-    assert_eq!(findings.figures.all().stale_accepted, 1);
-    // If it had been sent before the other heard of its claim, it may have been applied in time.
-    let sent = story.evidence.entries.iter().position(|e| matches!(e.what, What::Settling { .. }));
-    let mut entry = story.evidence.entries.remove(sent.unwrap());
-    let rescue = story.evidence.entries.iter().position(|e| matches!(e.what, What::Rescued { .. }));
-    entry.t = story.evidence.entries[rescue.unwrap()].t - 1;
-    story.evidence.entries.insert(rescue.unwrap(), entry);
-    story.breaks(&[]);
-}
-
-#[test]
 fn a_feed_that_says_nothing_is_red() {
     let mut story = Story::new();
     let worker = story.worker("one");
@@ -617,104 +425,6 @@ fn a_feed_that_says_nothing_is_red() {
     story.complete(worker, job, "plain");
     story.evidence.told = Some(Vec::new());
     story.breaks(&[Rule::FeedComplete]);
-}
-
-#[test]
-fn what_was_undone_the_reader_of_a_feed_alone_may_have_been_told() {
-    let mut story = Story::new();
-    story.evidence.promises.undone_by = UndoneBy::Failover;
-    let worker = story.worker("one");
-    let job = story.enqueue("plain");
-    story.wait(SECOND);
-    failover(&mut story);
-    let promoted =
-        |entry: &&Entry| matches!(entry.what, What::Moment { moment: Moment::Promoted, .. });
-    let in_time = story.evidence.entries.iter().find(promoted).unwrap().t;
-    story.complete(worker, job, "plain");
-    let changes = completed(worker);
-    // A claim of which no worker heard.
-    let undone = [changes[0].clone(), claimed(1, worker), changes[1].clone(), changes[2].clone()];
-    for (t, broken) in [(in_time, vec![]), (in_time + 3 * SECOND, vec![Rule::FeedComplete])] {
-        let told = undone.iter().map(|change| Told { t, job, change: change.clone() });
-        story.evidence.told = Some(told.collect());
-        story.breaks(&broken);
-    }
-}
-
-/// A failover, which a worker's loss has no part in.
-fn failover(story: &mut Story) {
-    let (number, kind) = (1, "failover".to_owned());
-    story.then("conductor", What::Fault { number, kind, victim: None });
-    for moment in [Moment::LinkCut, Moment::Killed, Moment::Promoted] {
-        story.then("conductor", What::Moment { number, moment });
-    }
-    story.wait(4 * SECOND);
-    story.then("conductor", What::Moment { number, moment: Moment::Demoted });
-    story.then("conductor", What::Healed { number, count: 1 });
-}
-
-#[test]
-fn what_was_answered_before_or_after_a_failover_stays() {
-    let mut story = Story::new();
-    story.evidence.promises.undone_by = UndoneBy::Failover;
-    story.evidence.promises.inserts = false;
-    let worker = story.worker("one");
-    let job = story.enqueue("plain");
-    story.complete(worker, job, "plain");
-    story.evidence.told = Some(Vec::new());
-    story.wait(SECOND);
-    failover(&mut story);
-    // The excuse is of a moment, and not of the setting.
-    story.breaks(&[Rule::FeedComplete]);
-    story.evidence.told = None;
-    story.evidence.jobs[0].changes.remove(1);
-    story.breaks(&[Rule::AttemptsAreClaims, Rule::StatesFollow]);
-    story.evidence.jobs.clear();
-    story.evidence.entries.retain(|entry| {
-        !matches!(entry.what, What::Claimed { .. } | What::Settled { .. } | What::Begun { .. })
-    });
-    story.breaks(&[Rule::NothingLost]);
-    // And what the new primary answered while the old one was not back yet.
-    let mut story = Story::new();
-    story.evidence.promises.undone_by = UndoneBy::Failover;
-    story.evidence.promises.inserts = false;
-    failover(&mut story);
-    let healed = story.evidence.entries.pop().unwrap();
-    story.enqueue("plain");
-    story.evidence.entries.push(Entry { t: story.t + 1, ..healed });
-    story.breaks(&[Rule::NothingLost]);
-}
-
-#[test]
-fn a_log_that_the_system_has_survives_the_end_of_the_server() {
-    for (undone_by, broken) in
-        [(UndoneBy::KilledServer, vec![]), (UndoneBy::FullDisk, vec![Rule::NothingLost])]
-    {
-        let mut story = Story::new();
-        story.evidence.promises.undone_by = undone_by;
-        story.evidence.promises.inserts = false;
-        story.enqueue("plain");
-        let kind = "server killed".to_owned();
-        story.then("conductor", What::Fault { number: 1, kind, victim: None });
-        story.then("conductor", What::Healed { number: 1, count: 0 });
-        story.breaks(&broken);
-    }
-}
-
-#[test]
-fn a_run_that_ended_with_its_worker_did_not_count_though_its_claim_is_on_record() {
-    let mut story = Story::new();
-    let worker = story.worker("one");
-    let job = story.enqueue("plain");
-    let key = story.claim(worker, job, 1, 1);
-    story.begin(worker, key, "plain");
-    story.then("one", What::Effect { key });
-    story.end(worker, key);
-    let discarded = step(Some(State::Running), State::Discarded, 1, Cause::Rescued, worker);
-    let discarded = Change { failure: Some(FailureKind::Crash), ..discarded };
-    story.store(key, "plain", vec![inserted(worker), claimed(1, worker), discarded]);
-    let all = story.breaks(&[]).figures.all();
-    assert_eq!((all.repeated, all.outside), (1, 1));
 }
 
 #[test]
@@ -726,32 +436,6 @@ fn a_job_that_is_claimed_after_its_cancellation_was_answered_is_red() {
         story.then("producer", What::Cancelling { job });
         story.then("producer", What::Changed { job, changed });
         story.complete(worker, job, "plain");
-        story.breaks(&broken);
-    }
-}
-
-#[test]
-fn a_queue_whose_setting_is_not_followed_is_red() {
-    for (wait, broken) in [(0, vec![]), (11 * SECOND, vec![Rule::WithinLimits])] {
-        let mut story = Story::new();
-        let worker = story.worker("one");
-        let queue = crate::jobs::LIMITED.to_owned();
-        let run = |story: &mut Story, at_once: usize| {
-            let jobs: Vec<_> = (0..at_once).map(|_| story.enqueue("plain")).collect();
-            let keys: Vec<_> = jobs.iter().map(|job| story.claim(worker, *job, 1, 1)).collect();
-            for key in &keys {
-                let (key, kind, queue) = (*key, "plain".to_owned(), queue.clone());
-                story.then("one", What::Begun { key, kind, queue, attempt: 1 });
-            }
-            for key in keys {
-                story.end(worker, key);
-                story.settle(worker, key, Ending::Completed, Verdict::Applied(State::Completed));
-                story.store(key, "plain", completed(worker));
-            }
-        };
-        run(&mut story, 1);
-        story.wait(wait);
-        run(&mut story, 3);
         story.breaks(&broken);
     }
 }

@@ -108,3 +108,25 @@ fn lost_workers_of_which_nothing_can_be_checked_are_red() {
     }
     story.breaks(&[Rule::RecoveryInTime]);
 }
+
+#[test]
+fn a_recovery_that_takes_too_long_is_red() {
+    for (after, broken) in [(3 * SECOND, vec![]), (9 * SECOND, vec![Rule::RecoveryInTime])] {
+        let mut story = Story::new();
+        let (one, two) = (story.worker("one"), story.worker("two"));
+        let job = story.enqueue("plain");
+        let first = story.claim(one, job, 1, 1);
+        story.begin(one, first, "plain");
+        story.fault("worker killed", one);
+        story.wait(after);
+        let second = story.claim(two, job, 3, 2);
+        story.begin(two, second, "plain");
+        story.end(two, second);
+        story.settle(two, second, Ending::Completed, Verdict::Applied(State::Completed));
+        story.store(second, "plain", rescue_changes(one, two));
+        let findings = story.breaks(&broken);
+        let lasting = &findings.figures.faults["worker killed"];
+        assert_eq!((lasting.faults, lasting.recovery.len(), lasting.repeated), (1, 1, 1));
+        assert!(lasting.recovery[0] > after);
+    }
+}
