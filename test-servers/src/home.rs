@@ -151,6 +151,15 @@ impl Home {
         }
     }
 
+    /// Sends a signal to everything that runs in the folder.
+    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
+        for pid in self.processes()?.into_iter().filter_map(Pid::from_raw) {
+            // It may be gone already.
+            let _ = kill_process(pid, signal);
+        }
+        Ok(())
+    }
+
     /// The end of a file, for an error.
     pub(crate) fn tail(&self, name: &str) -> String {
         let text = std::fs::read(self.path.join(name)).unwrap_or_default();

@@ -11,6 +11,8 @@
 
 mod binaries;
 mod chromium;
+mod clock;
+mod disk;
 mod error;
 mod home;
 mod pgbouncer;
@@ -22,6 +24,8 @@ mod redis;
 mod s3;
 
 pub use chromium::Chromium;
+pub use clock::clock_ahead;
+pub use disk::{Disk, Filler};
 pub use error::{Error, Result};
 pub use pgbouncer::{PgBouncer, PgBouncerBuilder};
 pub use port::free as free_port;

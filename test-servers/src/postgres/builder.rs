@@ -6,7 +6,7 @@ use super::server::{PASSWORD, PostgresServer, Running};
 use super::{address::Postgres, template, tls};
 use crate::error::{Result, blocking};
 use crate::home::Home;
-use crate::{binaries, port};
+use crate::{binaries, clock, port};
 
 /// How clients prove who they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,11 +26,19 @@ pub struct PostgresBuilder {
     settings: Vec<(String, String)>,
     tmpfs: Option<u64>,
     ssl: bool,
+    clock: bool,
 }
 
 impl PostgresBuilder {
     pub(super) fn new() -> Self {
-        Self { version: None, auth: Auth::Scram, settings: Vec::new(), tmpfs: None, ssl: false }
+        Self {
+            version: None,
+            auth: Auth::Scram,
+            settings: Vec::new(),
+            tmpfs: None,
+            ssl: false,
+            clock: false,
+        }
     }
 
     /// The major version, one of [`PostgresServer::available_versions`]; the newest by default.
@@ -62,6 +70,13 @@ impl PostgresBuilder {
         self
     }
 
+    /// Gives the server a clock of its own, which [`PostgresServer::clock_ahead`] moves. Needs libfaketime.
+    #[must_use]
+    pub fn movable_clock(mut self) -> Self {
+        self.clock = true;
+        self
+    }
+
     /// Offers TLS, with a certificate for 127.0.0.1 and localhost by a CA of its own: [`PostgresServer::ca_certificate`].
     #[must_use]
     pub fn ssl(mut self) -> Self {
@@ -88,7 +103,8 @@ impl PostgresBuilder {
         home.write("data/postgresql.conf", &self.conf(&home))?;
         home.write("data/pg_hba.conf", &self.hba())?;
         let ca = self.ssl.then(|| home.path().join(tls::CA));
-        let mut running = Running { home, bin, data, port: 0 };
+        let env = if self.clock { clock::prepare(&home)? } else { Vec::new() };
+        let mut running = Running { home, bin, data, port: 0, env };
         for again in (0..5).rev() {
             running.port = port::free()?;
             match running.start() {

@@ -5,11 +5,15 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::Signal;
 
 use super::{address::Postgres, builder::PostgresBuilder, shared};
-use crate::binaries;
+use crate::disk::{self, Filler};
 use crate::error::{Context, Error, Result, blocking};
 use crate::home::{Home, run};
+use crate::{binaries, clock};
 
 /// Distinctive, so that a test can look for it.
 pub(super) const PASSWORD: &str = "tests-only-Kj4vXq81";
@@ -92,6 +96,27 @@ impl PostgresServer {
         self.with(|server| server.home.kill_9()).await
     }
 
+    /// Stops all processes of the server in the middle of what they do (SIGSTOP): connections stay, and nothing is answered.
+    pub async fn pause(&self) -> Result<()> {
+        self.with(|server| server.home.signal(Signal::STOP)).await
+    }
+
+    /// Lets them go on after a pause.
+    pub async fn resume(&self) -> Result<()> {
+        self.with(|server| server.home.signal(Signal::CONT)).await
+    }
+
+    /// Takes all room on the file system of the data, until the answer is dropped. For data on a [tmpfs](PostgresBuilder::data_on_tmpfs).
+    pub async fn fill_disk(&self) -> Result<Filler> {
+        disk::fill(&self.running.data).await
+    }
+
+    /// Sets how far its clock is ahead of the machine's, for a server with a [movable clock](PostgresBuilder::movable_clock). It takes
+    /// up to a second.
+    pub async fn clock_ahead(&self, ahead: Duration) -> Result<()> {
+        self.with(move |server| clock::set(server.home.path(), ahead)).await
+    }
+
     async fn with(&self, work: impl FnOnce(&Running) -> Result<()> + Send + 'static) -> Result<()> {
         let running = Arc::clone(&self.running);
         blocking(move || work(&running)).await
@@ -105,6 +130,8 @@ pub(super) struct Running {
     pub(super) bin: PathBuf,
     pub(super) data: PathBuf,
     pub(super) port: u16,
+    /// Environment variables of the server.
+    pub(super) env: Vec<(String, String)>,
 }
 
 impl Running {
@@ -134,6 +161,7 @@ impl Running {
 
     fn control(&self, args: &[&str]) -> Result<()> {
         let mut pg_ctl: Command = self.home.command(&self.bin.join("pg_ctl"));
+        pg_ctl.envs(self.env.iter().map(|(name, value)| (name, value)));
         run(pg_ctl.args(args).args(["-w", "-t", PATIENCE, "-D"]).arg(&self.data))
     }
 }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Mutex;
 
 use super::server::{PASSWORD, Redis, RedisServer, Running};
+use crate::clock;
 use crate::error::{Result, blocking};
 use crate::home::Home;
 use crate::port;
@@ -15,6 +16,8 @@ pub struct RedisBuilder {
     settings: Vec<(String, String)>,
     tls: Option<Tls>,
     sentinel: bool,
+    clock: bool,
+    tmpfs: Option<u64>,
 }
 
 /// Where the certificate comes from.
@@ -54,6 +57,20 @@ impl RedisBuilder {
         self.setting("user", &format!("{name} {rules}"))
     }
 
+    /// Gives the server a clock of its own, which [`RedisServer::clock_ahead`] moves. Needs libfaketime.
+    #[must_use]
+    pub fn movable_clock(mut self) -> Self {
+        self.clock = true;
+        self
+    }
+
+    /// Keeps the append-only file on a file system of that many bytes, which a test can fill. Needs root.
+    #[must_use]
+    pub fn data_on_tmpfs(mut self, bytes: u64) -> Self {
+        self.tmpfs = Some(bytes);
+        self
+    }
+
     /// A copy of another server, which follows it.
     #[must_use]
     pub fn replica_of(self, primary: &RedisServer) -> Self {
@@ -79,8 +96,13 @@ impl RedisBuilder {
             Some(Tls::Shared(certificates)) => certificates.put(&home)?,
             None => {}
         }
+        let env = if self.clock { clock::prepare(&home)? } else { Vec::new() };
+        if let Some(bytes) = self.tmpfs {
+            home.mount_tmpfs(&home.make_folder("data")?, bytes)?;
+        }
         let mut running = Running {
             home,
+            env,
             port: 0,
             tls: self.tls.is_some(),
             sentinel: self.sentinel,
@@ -118,6 +140,11 @@ impl RedisBuilder {
             ("maxmemory-policy", "noeviction".to_owned()),
             ("enable-debug-command", "local".to_owned()),
         ];
+        if self.tmpfs.is_some() {
+            lines.push(("dir", "data".to_owned()));
+            // Else it would lie in the folder of the data.
+            lines.push(("logfile", "../log".to_owned()));
+        }
         if !self.sentinel {
             lines.extend(data);
         }

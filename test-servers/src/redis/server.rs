@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{builder::RedisBuilder, shared};
-use crate::binaries;
+use crate::disk::{self, Filler};
 use crate::error::{Context, Error, Result, blocking};
 use crate::home::Home;
+use crate::{binaries, clock};
 
 /// Distinctive, so that a test can look for it.
 pub(super) const PASSWORD: &str = "tests-only-Xw7rTz29";
@@ -135,6 +136,19 @@ impl RedisServer {
         self.running.signal(Signal::CONT)
     }
 
+    /// Takes all room on the file system of the append-only file, until the answer is dropped. For data on a
+    /// [tmpfs](RedisBuilder::data_on_tmpfs).
+    pub async fn fill_disk(&self) -> Result<Filler> {
+        disk::fill(&self.running.home.path().join("data")).await
+    }
+
+    /// Sets how far its clock is ahead of the machine's, for a server with a [movable clock](RedisBuilder::movable_clock). It takes up to
+    /// a second.
+    pub async fn clock_ahead(&self, ahead: Duration) -> Result<()> {
+        let running = Arc::clone(&self.running);
+        blocking(move || clock::set(running.home.path(), ahead)).await
+    }
+
     /// Starts the server after a kill, and waits until it has loaded its data and takes connections.
     pub async fn start(&self) -> Result<()> {
         let running = Arc::clone(&self.running);
@@ -166,6 +180,8 @@ pub(super) struct Running {
     pub(super) tls: bool,
     pub(super) sentinel: bool,
     pub(super) child: Mutex<Option<Child>>,
+    /// Environment variables of the server.
+    pub(super) env: Vec<(String, String)>,
 }
 
 impl Running {
@@ -175,6 +191,7 @@ impl Running {
         let output =
             File::create(self.home.path().join("output")).context(|| "its output".to_owned())?;
         let errors = output.try_clone().context(|| "its output".to_owned())?;
+        server.envs(self.env.iter().map(|(name, value)| (name, value)));
         server.arg("redis.conf");
         if self.sentinel {
             server.arg("--sentinel");

@@ -1,0 +1,116 @@
+//! Histories follow the state machine; attempts are claims, less snoozes and releases; final states stay.
+
+use windlass::{Cause, State, machine};
+
+use super::{Change, Evidence, FinalJob, Findings, Rule, Traces};
+
+pub(super) fn check(evidence: &Evidence, traces: &Traces<'_>, findings: &mut Findings) {
+    for job in &evidence.jobs {
+        let retries = traces.jobs.get(&job.id).map_or(0, |trace| trace.retries.len());
+        steps(job, retries, findings);
+        if !traces.touched(job.id) {
+            heard(job, traces, findings);
+            cancelled(job, traces, findings);
+        }
+    }
+}
+
+fn steps(job: &FinalJob, retries: usize, findings: &mut Findings) {
+    let (mut state, mut attempt, mut snoozes, mut revived) = (None, 0, 0, 0);
+    for change in &job.changes {
+        if let Some(text) = misstep(state, change) {
+            findings.add(Rule::StatesFollow, Some(job.id), text);
+        }
+        if state.is_some_and(State::is_final) {
+            revived += 1;
+            snoozes = 0;
+        }
+        attempt = attempts_after(attempt, change);
+        snoozes += u32::from(snoozed(change));
+        if change.attempt != attempt {
+            let text = format!(
+                "{attempt} claims count, less snoozes and releases, and the history has {} at {:?}",
+                change.attempt, change.cause
+            );
+            findings.add(Rule::AttemptsAreClaims, Some(job.id), text);
+            attempt = change.attempt;
+        }
+        state = Some(change.to);
+    }
+    if state != Some(job.state) {
+        let text = format!("its history ends with {state:?}, and its record says {}", job.state);
+        findings.add(Rule::StatesFollow, Some(job.id), text);
+    }
+    if revived > retries {
+        findings.add(Rule::StatesFollow, Some(job.id), "it left a final state, and nobody asked");
+    }
+    if attempt != job.attempt || snoozes != job.snoozes {
+        let text = format!(
+            "attempts and snoozes by its history: {attempt}, {snoozes}; by its record: {}, {}",
+            job.attempt, job.snoozes
+        );
+        findings.add(Rule::AttemptsAreClaims, Some(job.id), text);
+    }
+}
+
+/// Why this step can't follow the state before.
+fn misstep(state: Option<State>, change: &Change) -> Option<String> {
+    if change.from != state {
+        return Some(format!("it was {state:?}, and the next step begins with {:?}", change.from));
+    }
+    let Some(from) = state else {
+        return (change.cause != Cause::Inserted).then(|| "its history has no insert".to_owned());
+    };
+    let owner = match change.cause {
+        Cause::Claimed => from == State::Available && change.to == State::Running,
+        Cause::Settled | Cause::Rescued => from == State::Running,
+        Cause::Inserted => false,
+        _ => from != State::Running || change.to == State::Running,
+    };
+    let allowed = from == change.to || machine::can_become(from, change.to);
+    (!owner || !allowed).then(|| format!("{from} became {} by {:?}", change.to, change.cause))
+}
+
+fn attempts_after(attempt: u32, change: &Change) -> u32 {
+    match change.cause {
+        Cause::Claimed => attempt + 1,
+        // Only what gives the attempt back leads on without a failure, or to a cancellation without one.
+        Cause::Settled if change.failure.is_none() && change.to != State::Completed => {
+            attempt.saturating_sub(1)
+        }
+        _ => attempt,
+    }
+}
+
+fn snoozed(change: &Change) -> bool {
+    change.cause == Cause::Settled && change.failure.is_none() && change.to == State::Scheduled
+}
+
+/// Nobody claims what was cancelled, unless an operator has it run again.
+fn cancelled(job: &FinalJob, traces: &Traces<'_>, findings: &mut Findings) {
+    let Some(trace) = traces.jobs.get(&job.id).filter(|trace| trace.retries.is_empty()) else {
+        return;
+    };
+    let answered = trace.cancelled.iter().copied().min();
+    if answered.is_some_and(|t| trace.claims.iter().any(|claim| claim.sent > t)) {
+        let text = "it was claimed after its cancellation was answered";
+        findings.add(Rule::StatesFollow, Some(job.id), text);
+    }
+}
+
+/// What workers heard of is in the history.
+fn heard(job: &FinalJob, traces: &Traces<'_>, findings: &mut Findings) {
+    let Some(trace) = traces.jobs.get(&job.id) else { return };
+    let claimed = job.changes.iter().filter(|change| change.cause == Cause::Claimed).count();
+    if trace.claims.len() > claimed {
+        let text =
+            format!("workers had {} claims, and its history has {claimed}", trace.claims.len());
+        findings.add(Rule::AttemptsAreClaims, Some(job.id), text);
+    }
+    let settled = job.changes.iter().filter(|change| change.cause == Cause::Settled).count();
+    let accepted = trace.settlements.iter().filter(|one| one.accepted()).count();
+    if accepted > settled {
+        let text = format!("{accepted} settlements were accepted, and its history has {settled}");
+        findings.add(Rule::OneFinish, Some(job.id), text);
+    }
+}

@@ -1,0 +1,52 @@
+//! Unique keys.
+
+use super::*;
+
+fn held(story: &mut Story, until: Until) -> JobId {
+    let job = story.sent("unique", Some(Held { key: "k".to_owned(), until }));
+    story.then("producer", What::Acked { job, answer: Answer::New });
+    job
+}
+
+#[test]
+fn a_key_with_two_holders_is_red() {
+    for until in [Until::Finished, Until::Started, Until::For(60_000)] {
+        let mut story = Story::new();
+        let worker = story.worker("one");
+        let first = held(&mut story, until);
+        let second = held(&mut story, until);
+        story.complete(worker, first, "unique");
+        story.complete(worker, second, "unique");
+        story.breaks(&[Rule::OneHolder]);
+    }
+}
+
+#[test]
+fn a_key_that_is_taken_when_it_is_free_breaks_nothing() {
+    for until in [Until::Finished, Until::Started, Until::For(1)] {
+        let mut story = Story::new();
+        let worker = story.worker("one");
+        let first = held(&mut story, until);
+        story.complete(worker, first, "unique");
+        let second = held(&mut story, until);
+        story.complete(worker, second, "unique");
+        story.breaks(&[]);
+    }
+}
+
+#[test]
+fn an_insert_that_was_refused_and_is_there_is_red() {
+    let mut story = Story::new();
+    let worker = story.worker("one");
+    let job = story.sent("unique", None);
+    story.then("producer", What::Acked { job, answer: Answer::Rejected(JobId::new()) });
+    story.complete(worker, job, "unique");
+    story.breaks(&[Rule::NothingUnexpected]);
+    // A sending before it failed, and may have been applied after this answer.
+    let at = story.evidence.entries.iter().position(|e| matches!(e.what, What::Acked { .. }));
+    let entry = &story.evidence.entries[at.unwrap()];
+    let what = What::Failed { job, error: "lost".to_owned() };
+    let failed = Entry { what, ..entry.clone() };
+    story.evidence.entries.insert(at.unwrap(), failed);
+    story.breaks(&[]);
+}

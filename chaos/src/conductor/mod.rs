@@ -1,0 +1,170 @@
+//! The conductor: starts servers and processes, applies the plan of faults, heals everything, and gathers the evidence.
+
+pub mod follow;
+mod gather;
+pub mod network;
+pub mod place;
+pub mod plan;
+pub mod postgres;
+pub mod processes;
+pub mod redis;
+mod run;
+pub mod sqlite;
+pub mod stop;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use windlass_test_servers::clock_ahead;
+
+use follow::Follower;
+use place::Place;
+pub use place::{Backend, Setting};
+use plan::{FaultKind, Plan};
+use processes::{Launch, Processes, Role};
+use run::Run;
+use stop::Stop;
+
+use crate::Result;
+use crate::checker::{Findings, check};
+use crate::history::History;
+
+const WORKERS: usize = 4;
+const PRODUCERS: usize = 2;
+
+/// How to run.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How long faults are injected.
+    pub length: Duration,
+    /// Where random choices begin.
+    pub seed: u64,
+    /// A folder for the evidence.
+    pub folder: PathBuf,
+    /// This program.
+    pub program: PathBuf,
+    /// Another build of it, for every other worker.
+    pub second: Option<PathBuf>,
+    /// Jobs per second.
+    pub rate: f64,
+    /// No fault hits one worker and one producer: what they need over time tells of leaks.
+    pub soak: bool,
+}
+
+/// What came of a run.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What was run.
+    pub setting: Setting,
+    /// How long faults were injected.
+    pub length: Duration,
+    /// What the checker finds; nothing if it could not be asked.
+    pub findings: Findings,
+    /// Replies that were dropped, by what they said.
+    pub dropped: BTreeMap<String, u64>,
+    /// Faults that can't be made here, and why.
+    pub left_out: Vec<String>,
+    /// Faults for which there was no time.
+    pub missing: Vec<String>,
+    /// Why the run is not what it should be: these are no findings.
+    pub errors: Vec<String>,
+}
+
+impl Outcome {
+    /// Nothing as yet.
+    pub fn new(setting: Setting) -> Self {
+        let (length, findings, dropped) = (Duration::ZERO, Findings::default(), BTreeMap::new());
+        let (left_out, missing, errors) = (Vec::new(), Vec::new(), Vec::new());
+        Self { setting, length, findings, dropped, left_out, missing, errors }
+    }
+}
+
+/// Starts what a setting needs, and ends it: whether that can be is known before hours are spent.
+pub async fn try_out(setting: Setting, folder: &Path) -> Result<()> {
+    Place::start(setting, folder).await?;
+    Ok(())
+}
+
+/// Runs one setting. Whatever fails, what was recorded until then is checked if it can be, and told.
+pub async fn run(setting: Setting, settings: &Settings, stop: &Stop) -> Outcome {
+    let mut outcome = Outcome::new(setting);
+    if let Err(error) = attempt(settings, stop, &mut outcome).await {
+        outcome.errors.push(error.to_string());
+    }
+    outcome
+}
+
+async fn attempt(settings: &Settings, stop: &Stop, outcome: &mut Outcome) -> Result<()> {
+    let promises = outcome.setting.promises();
+    let place = Place::start(outcome.setting, &settings.folder).await?;
+    let kinds = kinds(&place, settings.soak, &mut outcome.left_out);
+    let mut plan = Plan::new(kinds, place.quiet(), settings.seed);
+    let mut run = start(place, settings).await?;
+    let begun = Instant::now();
+    let struck = run.faults(&mut plan, settings.length, stop).await;
+    outcome.length = begun.elapsed();
+    outcome.missing = plan.missing().iter().map(|kind| kind.name().to_owned()).collect();
+    if stop.asked() {
+        outcome.errors.push("it was told to end before its time".to_owned());
+    }
+    if let Err(error) = struck {
+        outcome.errors.push(format!("the faults ended early: {error}"));
+        run.heal().await?;
+    }
+    let evidence = run.gather(promises).await?;
+    outcome.dropped = run.place.network().map(network::Network::dropped).unwrap_or_default();
+    // Servers and small disks need memory, and so does the checker.
+    drop(run);
+    outcome.findings = check(&evidence);
+    Ok(())
+}
+
+fn kinds(place: &Place, soak: bool, left_out: &mut Vec<String>) -> Vec<FaultKind> {
+    let mut kinds = place.faults();
+    left_out.extend(place.left_out().iter().cloned());
+    // Where the clients' clocks are the database's.
+    if matches!(place, Place::Sqlite(_)) {
+        match clock_ahead(Duration::from_secs(1)) {
+            Ok(_) => kinds.push(FaultKind::ClockOfProcess),
+            Err(error) => left_out.push(format!("clock of a process: {error}")),
+        }
+    }
+    // Where some are never killed, all are not.
+    kinds.retain(|kind| !soak || *kind != FaultKind::AllKilled);
+    kinds
+}
+
+/// Starts the processes at a place.
+async fn start(place: Place, settings: &Settings) -> Result<Run> {
+    let histories = settings.folder.join("histories");
+    std::fs::create_dir_all(&histories)?;
+    let history = History::begin(&histories, "conductor")?;
+    let direct = gather::open(&place.direct()).await?;
+    let launch = Launch {
+        program: settings.program.clone(),
+        second: settings.second.clone(),
+        folder: settings.folder.clone(),
+        url: place.url(),
+        seed: settings.seed,
+        rate: settings.rate / PRODUCERS as f64,
+    };
+    let mut processes = Processes::new(launch, history.clone());
+    for (role, count) in [(Role::Worker, WORKERS), (Role::Producer, PRODUCERS)] {
+        for _ in 0..count {
+            processes.start(role, Vec::new())?;
+        }
+        if settings.soak {
+            processes.spare_one(role);
+        }
+    }
+    let follower = Follower::start(&place.url()).await?;
+    let (number, hours, damage) = (0, 0, Vec::new());
+    let folder = settings.folder.clone();
+    Ok(Run { folder, place, processes, history, direct, follower, number, hours, damage })
+}
+
+/// Checks the evidence of an earlier run again.
+pub fn check_again(folder: &Path) -> Result<Findings> {
+    Ok(check(&gather::kept(folder)?))
+}

@@ -1,0 +1,157 @@
+//! PostgreSQL behind a network that fails when told to.
+
+use std::time::Duration;
+
+use windlass_test_servers::{Auth, PostgresBuilder, PostgresServer, Proxy};
+
+use super::network::Network;
+use super::plan::{FaultKind, left_out};
+use crate::Result;
+use crate::wire::postgres::Postgres as Protocol;
+
+/// Bytes of the disk of the data, where one can be mounted.
+const DISK: u64 = 3 << 30;
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// A server, and the network before it.
+#[derive(Debug)]
+pub struct Postgres {
+    server: PostgresServer,
+    network: Network,
+    small_disk: bool,
+    movable_clock: bool,
+    left_out: Vec<String>,
+    ahead: Duration,
+}
+
+impl Postgres {
+    /// Starts a server, with as many ways to fail as there can be.
+    pub async fn start() -> Result<Self> {
+        // Less room for the log, so that a full disk is met by all that writes.
+        let plain = PostgresServer::builder().setting("max_wal_size", "256MB");
+        // Proving who one is takes processor time that hundreds of cut connections would take from the work.
+        let plain = plain.auth(Auth::Trust);
+        type Change = fn(PostgresBuilder) -> PostgresBuilder;
+        let changes: [(bool, bool, Change); 4] = [
+            (true, true, |server| server.data_on_tmpfs(DISK).movable_clock()),
+            (true, false, |server| server.data_on_tmpfs(DISK)),
+            (false, true, |server| server.movable_clock()),
+            (false, false, |server| server),
+        ];
+        let mut errors: Vec<String> = Vec::new();
+        for (small_disk, movable_clock, change) in changes {
+            match change(plain.clone()).start().await {
+                Ok(server) => {
+                    let proxy = Proxy::start(server.port()).await?;
+                    let network = Network::start(proxy, Protocol::new).await?;
+                    let ahead = Duration::ZERO;
+                    let left_out = left_out(small_disk, movable_clock, &errors);
+                    return Ok(Self {
+                        server,
+                        network,
+                        small_disk,
+                        movable_clock,
+                        left_out,
+                        ahead,
+                    });
+                }
+                Err(error) => errors.push(error.to_string()),
+            }
+        }
+        Err(format!("no server: {}", errors.join("; ")).into())
+    }
+
+    /// The URL through the network.
+    pub fn url(&self) -> String {
+        self.server.at_port(self.network.port()).url("postgres")
+    }
+
+    /// The URL around it.
+    pub fn direct(&self) -> String {
+        self.server.url("postgres")
+    }
+
+    /// The network.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// The faults that it can have.
+    pub fn faults(&self) -> Vec<FaultKind> {
+        let mut faults = vec![
+            FaultKind::WorkerKilled,
+            FaultKind::WorkerStopped,
+            FaultKind::ProducerKilled,
+            FaultKind::ServerKilled,
+            FaultKind::ServerStopped,
+            FaultKind::ConnectionsCut,
+            FaultKind::NetworkSlow,
+            FaultKind::NetworkStalled,
+            FaultKind::RepliesDropped,
+        ];
+        if self.small_disk {
+            faults.push(FaultKind::DiskFull);
+        }
+        if self.movable_clock {
+            faults.push(FaultKind::ClockOfServer);
+        }
+        faults
+    }
+
+    /// The faults that it can't have, and why.
+    pub fn left_out(&self) -> &[String] {
+        &self.left_out
+    }
+
+    /// Kills the server, and starts it after a while.
+    pub async fn kill(&self, hold: Duration) -> Result<()> {
+        self.server.kill_9().await?;
+        tokio::time::sleep(hold).await;
+        Ok(self.server.start().await?)
+    }
+
+    /// Stops the server for a while.
+    pub async fn stop(&self, hold: Duration) -> Result<()> {
+        self.server.pause().await?;
+        tokio::time::sleep(hold).await;
+        Ok(self.server.resume().await?)
+    }
+
+    /// Fills its disk for a while.
+    pub async fn fill_disk(&self, hold: Duration) -> Result<()> {
+        let filler = self.server.fill_disk().await?;
+        tokio::time::sleep(hold).await;
+        drop(filler);
+        // A server that could not write its log has ended, or is about to.
+        for _ in 0..60 {
+            if self.server.execute("postgres", "SELECT 1").await.is_ok() {
+                return Ok(());
+            }
+            // It may be starting by itself.
+            let _ = self.server.start().await;
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        Err("the server does not come back after a full disk".into())
+    }
+
+    /// Lets it run, whatever was done to it.
+    pub async fn heal(&self) -> Result<()> {
+        self.network.heal();
+        // It may not be stopped.
+        let _ = self.server.resume().await;
+        if self.server.execute("postgres", "SELECT 1").await.is_err() {
+            let _ = self.server.kill_9().await;
+            self.server.start().await?;
+        }
+        Ok(())
+    }
+
+    /// Moves its clock an hour forward.
+    pub async fn move_clock(&mut self) -> Result<()> {
+        self.ahead += HOUR;
+        self.server.clock_ahead(self.ahead).await?;
+        // Until it looks again.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        Ok(())
+    }
+}

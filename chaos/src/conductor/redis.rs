@@ -1,0 +1,297 @@
+//! Redis: one server behind a network that fails when told to, or a primary with a replica and Sentinels.
+
+use std::time::{Duration, Instant};
+
+use windlass_test_servers::{Proxy, QUICK, RedisBuilder, RedisSentinels, RedisServer};
+
+use super::network::Network;
+use super::place::Mark;
+use super::plan::{Dice, FaultKind, left_out};
+use crate::Result;
+use crate::history::Moment;
+use crate::wire::redis::Redis as Protocol;
+
+/// Bytes of the disk of the append-only file, where one can be mounted.
+const DISK: u64 = 3 << 30;
+const HOUR: Duration = Duration::from_secs(3_600);
+/// Room in bytes before the memory is full.
+const ROOM: u64 = 200 << 10;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A server, and the network before it.
+#[derive(Debug)]
+pub struct Redis {
+    server: RedisServer,
+    network: Network,
+    small_disk: bool,
+    movable_clock: bool,
+    left_out: Vec<String>,
+    ahead: Duration,
+}
+
+impl Redis {
+    /// Starts a server that syncs its append-only file so (`appendfsync`), with as many ways to fail as there can be.
+    pub async fn start(fsync: &str) -> Result<Self> {
+        let plain = RedisServer::builder().setting("appendfsync", fsync);
+        type Change = fn(RedisBuilder) -> RedisBuilder;
+        let changes: [(bool, bool, Change); 4] = [
+            (true, true, |server| server.data_on_tmpfs(DISK).movable_clock()),
+            (true, false, |server| server.data_on_tmpfs(DISK)),
+            (false, true, |server| server.movable_clock()),
+            (false, false, |server| server),
+        ];
+        let mut errors: Vec<String> = Vec::new();
+        for (small_disk, movable_clock, change) in changes {
+            match change(plain.clone()).start().await {
+                Ok(server) => {
+                    let proxy = Proxy::start(server.port()).await?;
+                    let network = Network::start(proxy, Protocol::new).await?;
+                    let ahead = Duration::ZERO;
+                    let left_out = left_out(small_disk, movable_clock, &errors);
+                    return Ok(Self {
+                        server,
+                        network,
+                        small_disk,
+                        movable_clock,
+                        left_out,
+                        ahead,
+                    });
+                }
+                Err(error) => errors.push(error.to_string()),
+            }
+        }
+        Err(format!("no server: {}", errors.join("; ")).into())
+    }
+
+    /// The URL through the network.
+    pub fn url(&self) -> String {
+        let (from, to) = (self.server.port().to_string(), self.network.port().to_string());
+        self.direct().replace(&format!(":{from}/"), &format!(":{to}/"))
+    }
+
+    /// The URL around it.
+    pub fn direct(&self) -> String {
+        self.server.url("chaos")
+    }
+
+    /// The network.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// The faults that it can have.
+    pub fn faults(&self) -> Vec<FaultKind> {
+        let mut faults = vec![
+            FaultKind::WorkerKilled,
+            FaultKind::WorkerStopped,
+            FaultKind::ProducerKilled,
+            FaultKind::ServerKilled,
+            FaultKind::ServerStopped,
+            FaultKind::ConnectionsCut,
+            FaultKind::NetworkSlow,
+            FaultKind::NetworkStalled,
+            FaultKind::RepliesDropped,
+            FaultKind::MemoryFull,
+            FaultKind::ScriptsForgotten,
+        ];
+        if self.small_disk {
+            faults.push(FaultKind::DiskFull);
+        }
+        if self.movable_clock {
+            faults.push(FaultKind::ClockOfServer);
+        }
+        faults
+    }
+
+    /// The faults that it can't have, and why.
+    pub fn left_out(&self) -> &[String] {
+        &self.left_out
+    }
+
+    /// Kills the server, and starts it after a while.
+    pub async fn kill(&self, hold: Duration) -> Result<()> {
+        self.server.kill_9().await?;
+        tokio::time::sleep(hold).await;
+        Ok(self.server.start().await?)
+    }
+
+    /// Stops the server for a while.
+    pub async fn stop(&self, hold: Duration) -> Result<()> {
+        self.server.pause().await?;
+        tokio::time::sleep(hold).await;
+        Ok(self.server.resume().await?)
+    }
+
+    /// Fills its disk for a while.
+    pub async fn fill_disk(&self, hold: Duration) -> Result<()> {
+        let filler = self.server.fill_disk().await?;
+        tokio::time::sleep(hold).await;
+        drop(filler);
+        // A server that must sync each write and can't has ended; another takes writes again within a second.
+        if self.server.command(&["PING"]).await.is_err() {
+            self.server.kill_9().await?;
+            self.server.start().await?;
+        }
+        Ok(())
+    }
+
+    /// Lets its memory be full for a while.
+    pub async fn fill_memory(&self, hold: Duration) -> Result<()> {
+        let used: u64 = self.server.info("used_memory").await?.parse()?;
+        let most = (used + ROOM).to_string();
+        self.server.command(&["CONFIG", "SET", "maxmemory", &most]).await?;
+        tokio::time::sleep(hold).await;
+        self.server.command(&["CONFIG", "SET", "maxmemory", "0"]).await?;
+        Ok(())
+    }
+
+    /// Forgets the scripts several times.
+    pub async fn forget_scripts(&self, dice: &mut Dice) -> Result<()> {
+        for _ in 0..5 {
+            self.server.command(&["SCRIPT", "FLUSH"]).await?;
+            tokio::time::sleep(dice.between(0.05, 0.3)).await;
+        }
+        Ok(())
+    }
+
+    /// Lets it run, whatever was done to it.
+    pub async fn heal(&self) -> Result<()> {
+        self.network.heal();
+        revive(&self.server).await?;
+        self.server.command(&["CONFIG", "SET", "maxmemory", "0"]).await?;
+        Ok(())
+    }
+
+    /// Moves its clock an hour forward.
+    pub async fn move_clock(&mut self) -> Result<()> {
+        self.ahead += HOUR;
+        self.server.clock_ahead(self.ahead).await?;
+        // Until it looks again.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        Ok(())
+    }
+}
+
+/// Starts a server that does not run, or is stopped.
+async fn revive(server: &RedisServer) -> Result<()> {
+    // It may not be stopped.
+    let _ = server.resume().await;
+    if server.command(&["PING"]).await.is_err() {
+        let _ = server.kill_9().await;
+        server.start().await?;
+    }
+    Ok(())
+}
+
+/// A primary, a replica, and Sentinels.
+#[derive(Debug)]
+pub struct Pair {
+    all: RedisSentinels,
+    /// Parameters of the URL.
+    more: &'static str,
+}
+
+impl Pair {
+    /// Starts them; with `wait`, inserts wait for the replica.
+    pub async fn start(wait: bool) -> Result<Self> {
+        let all = RedisSentinels::start(RedisServer::builder(), 1, QUICK).await?;
+        let more = if wait { "&wait_replicas=1&wait_timeout=500ms" } else { "" };
+        Ok(Self { all, more })
+    }
+
+    /// The URL.
+    pub fn url(&self) -> String {
+        format!("{}{}", self.all.url("chaos"), self.more)
+    }
+
+    /// The faults that they can have.
+    pub fn faults(&self) -> Vec<FaultKind> {
+        // A failover more often than the others, which are shown on one server.
+        vec![
+            FaultKind::WorkerKilled,
+            FaultKind::WorkerStopped,
+            FaultKind::ProducerKilled,
+            FaultKind::ConnectionsCut,
+            FaultKind::PrimaryStopped,
+            FaultKind::Failover,
+            FaultKind::Failover,
+        ]
+    }
+
+    /// The primary and its replica.
+    async fn roles(&self) -> Result<(&RedisServer, &RedisServer)> {
+        let port = self.all.primary().await?;
+        let (primary, replica): (Vec<_>, Vec<_>) =
+            self.all.servers().iter().partition(|server| server.port() == port);
+        match (primary.first(), replica.first()) {
+            (Some(primary), Some(replica)) => Ok((*primary, *replica)),
+            _ => Err("there is no primary with a replica".into()),
+        }
+    }
+
+    /// Cuts all connections of clients several times.
+    pub async fn cut(&self, dice: &mut Dice) -> Result<()> {
+        let (primary, _) = self.roles().await?;
+        for _ in 0..1 + dice.below(4) {
+            primary.command(&["CLIENT", "KILL", "TYPE", "normal"]).await?;
+            tokio::time::sleep(dice.between(0.1, 0.6)).await;
+        }
+        Ok(())
+    }
+
+    /// Lets all servers run, whatever was done to them.
+    pub async fn heal(&self) -> Result<()> {
+        for server in self.all.servers() {
+            revive(server).await?;
+        }
+        Ok(())
+    }
+
+    /// The primary is stopped until its replica has taken over; it goes on as a primary until it is told.
+    pub async fn stop_primary(&self, mark: &Mark<'_>) -> Result<()> {
+        let (primary, replica) = self.roles().await?;
+        primary.pause().await?;
+        replica.until_info("role", "master").await?;
+        mark(Moment::Promoted);
+        primary.resume().await?;
+        self.demoted(primary, replica, mark).await
+    }
+
+    /// The primary dies after a while in which its replica hears nothing, which takes over.
+    pub async fn fail_over(&self, unheard: Duration, mark: &Mark<'_>) -> Result<()> {
+        let (primary, replica) = self.roles().await?;
+        replica.pause().await?;
+        mark(Moment::LinkCut);
+        primary.command(&["CLIENT", "KILL", "TYPE", "replica"]).await?;
+        tokio::time::sleep(unheard).await;
+        primary.kill_9().await?;
+        mark(Moment::Killed);
+        replica.resume().await?;
+        replica.until_info("role", "master").await?;
+        mark(Moment::Promoted);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        primary.start().await?;
+        self.demoted(primary, replica, mark).await
+    }
+
+    /// Waits until the old primary follows the new one, and Sentinel says so.
+    async fn demoted(
+        &self,
+        primary: &RedisServer,
+        replica: &RedisServer,
+        mark: &Mark<'_>,
+    ) -> Result<()> {
+        primary.until_info("role", "slave").await?;
+        mark(Moment::Demoted);
+        primary.until_info("master_link_status", "up").await?;
+        // Another failover needs a Sentinel that knows of this one.
+        let begun = Instant::now();
+        while self.all.primary().await? != replica.port() {
+            if begun.elapsed() > PATIENCE {
+                return Err("Sentinel does not name the new primary".into());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    }
+}

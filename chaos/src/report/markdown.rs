@@ -1,0 +1,187 @@
+//! The report for people.
+
+use std::fmt::Write as _;
+
+use super::{Origin, Section, plot};
+use crate::checker::{Lasting, Sample, percentile};
+
+fn ms(recovery: &[u64], hundredths: usize) -> String {
+    percentile(recovery, hundredths).map_or_else(|| "–".to_owned(), |micros| number(micros / 1_000))
+}
+
+/// A number with commas.
+fn number(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn row(name: &str, of: &Lasting, ledger: bool) -> String {
+    format!(
+        "| {name} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |\n",
+        number(of.faults),
+        number(of.count),
+        number(of.jobs),
+        number(of.lost),
+        number(of.stale_refused),
+        number(of.stale_accepted),
+        if ledger { number(of.doubled_effects) } else { "–".to_owned() },
+        number(of.repeated),
+        number(of.outside),
+        ms(&of.recovery, 50),
+        ms(&of.recovery, 99),
+        ms(&of.service, 50),
+        ms(&of.service, 99),
+    )
+}
+
+const HEAD: &str = "| fault | faults | hits | jobs ended | lost | stale finishes refused | stale finishes accepted | doubled effects | runs that did not count | their effects outside | recovery p50 (ms) | p99 (ms) | service p50 (ms) | p99 (ms) |
+|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|
+";
+
+/// The middle of what was measured in the first quarter of a soak and in its last.
+fn quarters(samples: &[Sample]) -> Option<String> {
+    let quarter = samples.len() / 4;
+    if quarter == 0 || samples.iter().all(|sample| sample.steady.is_none()) {
+        return None;
+    }
+    let middle = |samples: &[Sample], of: fn(&Sample) -> Option<f64>| {
+        let mut values: Vec<f64> = samples.iter().filter_map(of).collect();
+        values.sort_by(f64::total_cmp);
+        values.get(values.len() / 2).map_or_else(|| "–".to_owned(), |value| format!("{value:.1}"))
+    };
+    let (first, last) = (&samples[..quarter], &samples[samples.len() - quarter..]);
+    let row = |name: &str, of: fn(&Sample) -> Option<f64>| {
+        format!("| {name} | {} | {} |\n", middle(first, of), middle(last, of))
+    };
+    Some(format!(
+        "\n| median | first quarter | last quarter |\n|---|--:|--:|\n{}{}{}",
+        row("memory of a worker that lives through it (MiB)", |sample| sample.steady),
+        row("acknowledgement to claim, median (ms)", |sample| sample.pickup_p50),
+        row("acknowledgement to claim, p99 (ms)", |sample| sample.pickup_p99),
+    ))
+}
+
+/// The whole report.
+pub(super) fn of(sections: &[Section], origin: &Origin) -> String {
+    let mut text = format!(
+        "# Chaos\n\nMade by `{}` (seed {}) on {}. [The method](evidence.md) says what is counted, and how.\n",
+        origin.command, origin.seed, origin.system
+    );
+    if origin.second {
+        text.push_str("\nEvery other worker was of another build.\n");
+    }
+    for section in sections {
+        text.push_str(&one(section));
+    }
+    text
+}
+
+fn one(section: &Section) -> String {
+    let (findings, figures) = (&section.findings, &section.findings.figures);
+    let mut text = format!("\n## {}\n\n", section.setting);
+    let states: Vec<String> =
+        figures.states.iter().map(|(state, jobs)| format!("{} {state}", number(*jobs))).collect();
+    // Writing to a text can't fail.
+    let _ = write!(
+        text,
+        "{:.1} minutes of faults. {} jobs ended ({}); {} inserts were acknowledged as new, {} attempts were claimed, {} handlers began, {} times two \
+         of one job at once; {} effects were committed with a completion; a unique key was certainly held {} times; a reader of the feed was told {} state changes; {} jobs of lost workers were checked to be taken up in time.\n\n",
+        section.minutes,
+        number(figures.jobs),
+        states.join(", "),
+        number(figures.acknowledged),
+        number(figures.claims),
+        number(figures.runs),
+        number(figures.overlaps),
+        number(figures.effects),
+        number(figures.held),
+        number(figures.told),
+        number(figures.recoveries),
+    );
+    for error in &section.errors {
+        let _ = write!(text, "**Not to the end:** {error}.\n\n");
+    }
+    if section.good() {
+        text.push_str("Every rule holds.");
+    } else if findings.hold() {
+        text.push_str("No rule is broken by what was checked.");
+    } else {
+        text.push_str("**Rules are broken:**\n\n");
+        for (rule, count) in &findings.broken {
+            let _ = writeln!(text, "- {rule:?}: {count}");
+        }
+        text.push('\n');
+        for violation in &findings.violations {
+            let job = violation.job.map(|job| format!(" job {job}:")).unwrap_or_default();
+            let _ = writeln!(text, "- {:?}:{job} {}", violation.rule, violation.text);
+        }
+    }
+    if figures.second > 0 {
+        let _ = write!(text, " {} handlers began in another build.", number(figures.second));
+    }
+    if findings.lost_as_allowed > 0 {
+        let _ = write!(
+            text,
+            " {} acknowledged jobs were lost where the guarantees allow it.",
+            number(findings.lost_as_allowed)
+        );
+    }
+    if figures.undone > 0 {
+        let _ = write!(
+            text,
+            " {} ends of jobs that were acknowledged were undone, as is allowed there.",
+            number(figures.undone)
+        );
+    }
+    text.push_str("\n\n");
+    text.push_str(HEAD);
+    for (name, of) in &figures.faults {
+        text.push_str(&row(name, of, figures.ledger));
+    }
+    text.push_str(&row("**all**", &figures.all(), figures.ledger));
+    if let Some(quarters) = quarters(&figures.samples) {
+        text.push_str(&quarters);
+    }
+    if !section.left_out.is_empty() {
+        text.push_str("\nFaults that could not be made:\n\n");
+        for fault in &section.left_out {
+            let _ = writeln!(text, "- {fault}");
+        }
+    }
+    if !section.missing.is_empty() {
+        let _ = writeln!(text, "\nThere was no time for: {}.", section.missing.join(", "));
+    }
+    if !section.dropped.is_empty() {
+        text.push_str("\nReplies that were dropped after the commit, by what they said:\n\n");
+        for (name, count) in &section.dropped {
+            let _ = writeln!(text, "- {count} of `{}`", name.replace('`', "'"));
+        }
+    }
+    text.push('\n');
+    for (name, _) in plot::of(section) {
+        let _ = writeln!(text, "![{}]({name})", section.setting);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_soak_compares_its_quarters() {
+        let sample = |steady| Sample { steady: Some(steady), ..Sample::default() };
+        let samples: Vec<_> = [1.0, 1.0, 5.0, 5.0, 5.0, 5.0, 9.0, 9.0].map(sample).to_vec();
+        let text = quarters(&samples).unwrap();
+        assert!(text.contains("through it (MiB) | 1.0 | 9.0 |"), "{text}");
+        assert!(text.contains("p99 (ms) | – | – |"), "{text}");
+        assert_eq!(quarters(&[Sample::default(); 8]), None);
+    }
+}

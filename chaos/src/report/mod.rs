@@ -1,0 +1,119 @@
+//! The report: JSON for machines, Markdown with plots for people, and a line per backend.
+
+mod markdown;
+mod plot;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::Result;
+use crate::checker::{Findings, Rule, percentile};
+use crate::conductor::{Outcome, Setting};
+
+/// One run, as the report has it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Section {
+    /// Which backend.
+    pub backend: String,
+    /// In which setting.
+    pub setting: String,
+    /// For how long faults were injected.
+    pub minutes: f64,
+    /// What the checker finds.
+    pub findings: Findings,
+    /// Replies that were dropped, by what they said.
+    pub dropped: BTreeMap<String, u64>,
+    /// Faults that could not be made there, and why.
+    pub left_out: Vec<String>,
+    /// Faults for which there was no time.
+    pub missing: Vec<String>,
+    /// Why the run is not what it should be.
+    pub errors: Vec<String>,
+}
+
+impl Section {
+    /// Of what came of a run.
+    pub fn of(outcome: Outcome) -> Self {
+        Self {
+            backend: outcome.setting.backend().name().to_owned(),
+            setting: outcome.setting.name().to_owned(),
+            minutes: outcome.length.as_secs_f64() / 60.0,
+            findings: outcome.findings,
+            dropped: outcome.dropped,
+            left_out: outcome.left_out,
+            missing: outcome.missing,
+            errors: outcome.errors,
+        }
+    }
+
+    /// Of a setting that was not run.
+    pub fn skipped(setting: Setting, why: &str) -> Self {
+        let mut outcome = Outcome::new(setting);
+        outcome.errors.push(why.to_owned());
+        Self::of(outcome)
+    }
+
+    /// Every rule holds, and the run was what it should be.
+    pub fn good(&self) -> bool {
+        self.findings.hold() && self.errors.is_empty()
+    }
+}
+
+/// How the report can be had again.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Origin {
+    /// The command.
+    pub command: String,
+    /// Where random choices began.
+    pub seed: u64,
+    /// The system.
+    pub system: String,
+    /// Every other worker was of another build.
+    pub second: bool,
+}
+
+/// The line of a backend. `lost` counts what the guarantees forbid; `lost_as_allowed` the rest.
+pub fn line(backend: &str, sections: &[Section]) -> String {
+    let of: Vec<&Section> = sections.iter().filter(|s| s.backend == backend).collect();
+    let all: Vec<_> = of.iter().map(|section| section.findings.figures.all()).collect();
+    let recovery: Vec<u64> = all.iter().flat_map(|all| all.recovery.iter().copied()).collect();
+    let ledger = of.iter().any(|section| section.findings.figures.ledger);
+    let sum = |of_one: fn(&Findings) -> u64| of.iter().map(|s| of_one(&s.findings)).sum::<u64>();
+    let faults: u64 = all.iter().map(|all| all.faults).sum();
+    let minutes: f64 = of.iter().map(|section| section.minutes).sum();
+    let errors: Vec<&String> = of.iter().flat_map(|section| &section.errors).collect();
+    json!({
+        "backend": backend,
+        "minutes": (minutes * 10.0).round() / 10.0,
+        "jobs": sum(|f| f.figures.jobs),
+        "faults": faults,
+        "lost": sum(|f| f.count(Rule::NothingLost)),
+        "stale_accepted": sum(|f| f.count(Rule::NoStaleFinish)),
+        // Not 0 where nothing is there to count.
+        "doubled_effects": ledger.then(|| all.iter().map(|all| all.doubled_effects).sum::<u64>()),
+        "effects_outside_repeated": all.iter().map(|all| all.outside).sum::<u64>(),
+        "recovery_p99_ms": percentile(&recovery, 99).map(|micros| micros / 1_000),
+        "recoveries_checked": sum(|f| f.figures.recoveries),
+        "lost_as_allowed": sum(|f| f.lost_as_allowed),
+        // What was not run to its end: the figures are of what was.
+        "error": errors.first(),
+        "violations": sum(|f| f.broken.values().sum()),
+    })
+    .to_string()
+}
+
+/// Writes the whole report into a folder.
+pub fn write(folder: &Path, sections: &[Section], origin: &Origin) -> Result<()> {
+    std::fs::create_dir_all(folder)?;
+    let all = json!({ "origin": origin, "runs": sections });
+    std::fs::write(folder.join("chaos.json"), serde_json::to_vec_pretty(&all)?)?;
+    for section in sections {
+        for (name, text) in plot::of(section) {
+            std::fs::write(folder.join(name), text)?;
+        }
+    }
+    Ok(std::fs::write(folder.join("chaos.md"), markdown::of(sections, origin))?)
+}
