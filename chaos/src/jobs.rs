@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use windlass::{Context, Draft, Job, LeaseKey, LogLevel, Outcome, Stop, Worker};
+use windlass_checker::Limit;
+use windlass_checker::history::What;
 
-use crate::checker::Limit;
-use crate::history::{History, What};
+use crate::history::History;
 use crate::keys::Keys;
 use crate::place::Host;
 
@@ -198,10 +199,7 @@ async fn hanging(_: Hanging, cx: Context<App>) -> Outcome {
 async fn parent(job: Parent, cx: Context<App>) -> Outcome {
     let run = Run::begin(&cx)?;
     for n in 0..1 + job.n % 2 {
-        let child = Draft::new(Plain { n }).into_new_job()?;
-        cx.state().history.record(What::FollowUp { key: run.key, child: child.id });
-        let child = cx.follow_up(Draft::new(Plain { n }).id(child.id)).await;
-        if let Err(error) = child {
+        if let Err(error) = cx.follow_up(Draft::new(Plain { n })).await {
             return run.end(Err(error.into()));
         }
     }

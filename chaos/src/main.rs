@@ -51,6 +51,9 @@ struct Options {
     /// Keeps the evidence also of runs in which every rule holds.
     #[arg(long)]
     keep: bool,
+    /// What the simulation wrote (`windlass-model --report`), for the report.
+    #[arg(long)]
+    simulation: Option<PathBuf>,
 }
 
 impl Options {
@@ -151,6 +154,7 @@ async fn conduct(options: &Options) -> Result<ExitCode> {
     let settings = options.settings();
     let evidence = options.out.join(format!("evidence-{seed}-{}", std::process::id()));
     std::fs::create_dir_all(&evidence)?;
+    let simulation = options.simulation.as_ref().map(std::fs::read_to_string).transpose()?;
     let stop = Stop::on_signals()?;
     let mut sections = Vec::new();
     if let Err(error) = prerequisites(&settings, &evidence).await {
@@ -188,7 +192,8 @@ async fn conduct(options: &Options) -> Result<ExitCode> {
     // Only if nothing is kept in it.
     let _ = std::fs::remove_dir(&evidence);
     let second = options.second_build.is_some();
-    let origin = Origin { command: options.command(seed, None), seed, system: system(), second };
+    let command = options.command(seed, None);
+    let origin = Origin { command, seed, system: system(), second, simulation };
     report::write(&options.out, &sections, &origin)?;
     let backends: BTreeSet<Backend> = settings.iter().map(|(one, _)| one.backend()).collect();
     for backend in backends {

@@ -13,11 +13,13 @@ use windlass::{
     AttemptOutcome, Client, Context, Inserted, LeaseKey, NewJob, Settled, Settlement, State,
     Transactional as _,
 };
+use windlass_checker::Recorder;
+use windlass_checker::history::What;
 
 use crate::Result;
-use crate::history::{History, What};
+use crate::history::History;
 use crate::keys::Keys;
-use crate::recorder::Recorder;
+use crate::seam::Seam;
 
 /// Tables of the host application: effects that commit with a completion, and rows that commit with an insert.
 pub const TABLES: &str = "CREATE TABLE IF NOT EXISTS chaos_effects (job text NOT NULL, epoch bigint NOT NULL, claim text NOT NULL);
@@ -31,19 +33,19 @@ const PATIENCE: Duration = Duration::from_secs(3);
 #[derive(Debug, Clone)]
 pub enum Host {
     /// A file.
-    Sqlite(SqlitePool, Client<Recorder<SqliteBackend>>),
+    Sqlite(SqlitePool, Client<Recorder<SqliteBackend, Seam>>),
     /// A database.
-    Postgres(PgPool, Client<Recorder<PostgresBackend>>),
+    Postgres(PgPool, Client<Recorder<PostgresBackend, Seam>>),
     /// None: Redis has no host transactions.
     Redis,
 }
 
 /// Opens the backend at a URL, through a recorder.
 pub async fn open(url: &str, history: &History, keys: &Keys) -> Result<(Client, Host)> {
-    let record = (history.clone(), keys.clone());
+    let seam = Seam::new(history.clone(), keys.clone());
     if url.starts_with("sqlite:") {
         let options = SqliteOptions::from_url(url)?.busy_timeout(PATIENCE);
-        let client = recorded(SqliteBackend::open(options).await?, record);
+        let client = recorded(SqliteBackend::open(options).await?, seam);
         let host = SqliteConnectOptions::from_str(url)?.busy_timeout(PATIENCE);
         let host = host.synchronous(SqliteSynchronous::Full);
         let pool = SqlitePoolOptions::new().max_connections(2).acquire_timeout(PATIENCE);
@@ -52,19 +54,16 @@ pub async fn open(url: &str, history: &History, keys: &Keys) -> Result<(Client, 
     if url.starts_with("postgres:") {
         let options = PostgresOptions::from_url(url)?.connections(6);
         let options = options.acquire_timeout(PATIENCE).statement_timeout(PATIENCE);
-        let client = recorded(PostgresBackend::open(options).await?, record);
+        let client = recorded(PostgresBackend::open(options).await?, seam);
         let pool = PgPoolOptions::new().max_connections(4).acquire_timeout(PATIENCE);
         return Ok((client.erase(), Host::Postgres(pool.connect_lazy(url)?, client)));
     }
     let options = RedisOptions::from_url(url)?.connect_timeout(PATIENCE).response_timeout(PATIENCE);
-    Ok((recorded(RedisBackend::open(options).await?, record).erase(), Host::Redis))
+    Ok((recorded(RedisBackend::open(options).await?, seam).erase(), Host::Redis))
 }
 
-fn recorded<B: windlass::Backend>(
-    backend: B,
-    (history, keys): (History, Keys),
-) -> Client<Recorder<B>> {
-    Client::new(Arc::new(Recorder::new(backend, history, keys)))
+fn recorded<B: windlass::Backend>(backend: B, seam: Seam) -> Client<Recorder<B, Seam>> {
+    Client::new(Arc::new(Recorder::new(Arc::new(backend), seam)))
 }
 
 /// Whether a completion is to be committed with what belongs to it. A job that an operator has cancelled ends without.

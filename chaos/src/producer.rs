@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Mutex;
-use windlass::{Client, Draft, Inserted, Job, JobId, NewJob, OnConflict, Priority, UniqueUntil};
+use windlass::{Client, Draft, Job, JobId, NewJob, OnConflict, Priority};
+use windlass_checker::history::{Answer, What};
 
-use crate::history::{Answer, Held, History, Until, What};
+use crate::Result;
+use crate::history::History;
 use crate::jobs::{
     Effect, FEW, Flaky, Hanging, Hopeless, LIMITED, Narrow, Panicky, Parent, Patient, Plain, Slow,
     Snoozer, Unique,
@@ -15,7 +17,6 @@ use crate::jobs::{
 use crate::keys::Keys;
 use crate::place::{self, Beside, Host};
 use crate::task::{self, Task};
-use crate::{Error, Result};
 
 /// Calls at once.
 const TASKS: u64 = 6;
@@ -145,61 +146,18 @@ fn unique(n: u64, random: &mut fastrand::Rng) -> Draft<Unique> {
     })
 }
 
-fn sent(job: &NewJob, with_row: bool) -> What {
-    let unique = job.unique.as_ref().map(|rule| Held {
-        key: rule.key.as_str().to_owned(),
-        until: match rule.until {
-            UniqueUntil::Started => Until::Started,
-            UniqueUntil::Finished => Until::Finished,
-            UniqueUntil::For(window) => Until::For(millis(window)),
-        },
-    });
-    let delay = match job.start {
-        windlass::Start::In(delay) => millis(delay),
-        _ => 0,
-    };
-    let (kind, queue) = (job.kind.to_string(), job.queue.to_string());
-    What::Sent { job: job.id, kind, queue, unique, delay, with_row }
-}
-
-fn millis(length: Duration) -> u64 {
-    u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn answer(job: JobId, inserted: &Inserted) -> Answer {
-    match *inserted {
-        // A sending before this one was applied.
-        Inserted::Duplicate { existing } if existing == job => Answer::New,
-        Inserted::Duplicate { existing } => Answer::Duplicate(existing),
-        Inserted::Replaced { existing } => Answer::Replaced(existing),
-        Inserted::Rejected { existing } => Answer::Rejected(existing),
-        Inserted::New(_) => Answer::New,
-    }
-}
-
 impl Producer {
     /// Inserts jobs in one call; some that failed are sent again, as they are.
     async fn send(&self, jobs: Vec<NewJob>, random: &mut fastrand::Rng) {
-        jobs.iter().for_each(|job| self.history.record(sent(job, false)));
         for again in 0..=REPEATS {
-            match self.client.insert(jobs.clone()).await {
-                Ok(answers) => {
-                    for (job, inserted) in jobs.iter().zip(&answers) {
-                        let answer = answer(job.id, inserted);
-                        self.history.record(What::Acked { job: job.id, answer });
-                        self.remember(job.id).await;
-                    }
-                    return;
+            if self.client.insert(jobs.clone()).await.is_ok() {
+                for job in &jobs {
+                    self.remember(job.id).await;
                 }
-                Err(error) => {
-                    let error = Error::from(error).to_string();
-                    for job in &jobs {
-                        self.history.record(What::Failed { job: job.id, error: error.clone() });
-                    }
-                    if again == REPEATS || random.bool() {
-                        return;
-                    }
-                }
+                return;
+            }
+            if again == REPEATS || random.bool() {
+                return;
             }
         }
     }
@@ -207,10 +165,10 @@ impl Producer {
     /// Inserts a job beside a row of the host's.
     async fn beside(&self, job: NewJob, commit: bool) {
         let id = job.id;
-        self.history.record(sent(&job, true));
+        self.history.record(What::sent(&job, true));
         let what = match self.host.insert(job, commit).await {
             Ok(Beside::Committed(inserted)) => {
-                What::Acked { job: id, answer: answer(id, &inserted) }
+                What::Acked { job: id, answer: Answer::of(id, &inserted) }
             }
             Ok(Beside::RolledBack) => What::RolledBack { job: id },
             Err(error) => What::Failed { job: id, error: error.to_string() },
@@ -233,23 +191,19 @@ async fn operate(producer: &Producer, mut random: fastrand::Rng) {
     loop {
         tokio::time::sleep(Duration::from_millis(random.u64(100..600))).await;
         let Some(job) = producer.recent.lock().await.pop_front() else { continue };
-        producer.history.record(What::Cancelling { job });
-        let changed = producer.client.cancel(job).await;
-        answered(producer, job, changed);
+        // What is asked and answered is written down at the seam.
+        answered(job, producer.client.cancel(job).await);
         cancelled.push(job);
         if cancelled.len() > 8 {
             let job = cancelled.swap_remove(random.usize(..cancelled.len()));
-            producer.history.record(What::Retrying { job });
-            let changed = producer.client.retry_unless_completed(job).await;
-            answered(producer, job, changed);
+            answered(job, producer.client.retry_unless_completed(job).await);
             cancelled.clear();
         }
     }
 }
 
-fn answered(producer: &Producer, job: JobId, changed: windlass::Result<bool>) {
-    match changed {
-        Ok(changed) => producer.history.record(What::Changed { job, changed }),
-        Err(error) => eprintln!("no answer on job {job}: {error}"),
+fn answered(job: JobId, changed: windlass::Result<bool>) {
+    if let Err(error) = changed {
+        eprintln!("no answer on job {job}: {error}");
     }
 }

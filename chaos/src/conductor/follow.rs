@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt as _;
 use tokio::task::JoinHandle;
 use windlass::{Client, EventFilter, Followed, Position, Since};
+use windlass_checker::{Change, Told};
 
 use crate::Result;
-use crate::checker::{Change, Told};
 use crate::history::now;
 
 /// How long it may take to read what is left once all is healed.

@@ -12,9 +12,9 @@ use serde::de::DeserializeOwned;
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
 use windlass::{ClaimId, Client, Event, JobId, JobQuery, JobRecord, Position, State};
+use windlass_checker::{Change, Committed, Evidence, FinalJob, Promises};
 
 use crate::Result;
-use crate::checker::{Change, Committed, Evidence, FinalJob, Promises};
 use crate::history;
 use crate::place::TABLES;
 

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use windlass_checker::{Findings, check};
 use windlass_test_servers::clock_ahead;
 
 use follow::Follower;
@@ -27,7 +28,6 @@ use run::Run;
 use stop::Stop;
 
 use crate::Result;
-use crate::checker::{Findings, check};
 use crate::history::History;
 
 const WORKERS: usize = 4;

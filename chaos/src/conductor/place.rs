@@ -4,14 +4,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use windlass_checker::history::{Moment, micros};
+use windlass_checker::{Promises, UndoneBy};
 
 use super::network::Network;
 use super::plan::{Dice, FaultKind};
 use super::postgres::Postgres;
 use super::redis::{Pair, Redis};
 use super::sqlite::Sqlite;
-use crate::checker::{Promises, UndoneBy};
-use crate::history::{Moment, micros};
 use crate::task::{CALL, GRACE, LEASE, SWEEP};
 use crate::{Error, Result};
 
@@ -110,6 +110,7 @@ impl Setting {
             inserts: undone_by == UndoneBy::Nothing || self == Self::FailoverWaited,
             one_writer: self == Self::Sqlite,
             transactional: matches!(self, Self::Sqlite | Self::Postgres),
+            busy: true,
             lease: micros(LEASE),
             recovery: micros(LEASE + GRACE + SWEEP + SLACK),
             call: micros(CALL),

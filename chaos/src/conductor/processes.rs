@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
+use windlass_checker::history::What;
 
 use crate::Result;
-use crate::history::{History, What};
+use crate::history::History;
 use crate::task::Task;
 
 /// How long a process may take to end.

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use windlass_checker::history::Moment;
 use windlass_test_servers::{Proxy, QUICK, RedisBuilder, RedisSentinels, RedisServer};
 
 use super::network::Network;
 use super::place::Mark;
 use super::plan::{Dice, FaultKind, left_out};
 use crate::Result;
-use crate::history::Moment;
 use crate::wire::redis::Redis as Protocol;
 
 /// Bytes of the disk of the append-only file, where one can be mounted.

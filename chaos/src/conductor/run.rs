@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use windlass_checker::history::What;
+use windlass_checker::{Evidence, Promises};
 use windlass_test_servers::clock_ahead;
 
 use super::follow::Follower;
@@ -12,8 +14,7 @@ use super::plan::{Dice, FaultKind, Plan};
 use super::processes::{Processes, Role};
 use super::stop::Stop;
 use crate::Result;
-use crate::checker::{Evidence, Promises};
-use crate::history::{self, History, What};
+use crate::history::{self, History};
 use crate::jobs;
 use crate::task::LEASE;
 

@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
+use windlass_checker::{Lasting, Sample, percentile};
+
 use super::{Origin, Section, plot};
-use crate::checker::{Lasting, Sample, percentile};
 
 fn ms(recovery: &[u64], hundredths: usize) -> String {
     percentile(recovery, hundredths).map_or_else(|| "–".to_owned(), |micros| number(micros / 1_000))
@@ -80,6 +81,7 @@ pub(super) fn of(sections: &[Section], origin: &Origin) -> String {
     for section in sections {
         text.push_str(&one(section));
     }
+    text.push_str(origin.simulation.as_deref().unwrap_or_default());
     text
 }
 

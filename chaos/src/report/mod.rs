@@ -8,9 +8,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use windlass_checker::{Findings, Rule, percentile};
 
 use crate::Result;
-use crate::checker::{Findings, Rule, percentile};
 use crate::conductor::{Outcome, Setting};
 
 /// One run, as the report has it.
@@ -73,6 +73,8 @@ pub struct Origin {
     pub system: String,
     /// Every other worker was of another build.
     pub second: bool,
+    /// The section of the simulation, if it was run, too.
+    pub simulation: Option<String>,
 }
 
 /// The line of a backend. `lost` counts what the guarantees forbid; `lost_as_allowed` the rest.

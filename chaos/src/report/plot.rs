@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
+use windlass_checker::Sample;
+
 use super::Section;
-use crate::checker::Sample;
 
 const WIDTH: f64 = 860.0;
 const HEIGHT: f64 = 220.0;

@@ -1,8 +1,10 @@
 //! Two runs of a job may overlap, but only once the lease of the first has run out.
 
+use windlass_core::DEADLINE_GRACE;
+
 use super::trace::{Claim, Run, Trace, Traces};
 use super::{Evidence, Findings, Rule};
-use crate::history::Verdict;
+use crate::history::{Verdict, micros};
 
 /// A heartbeat is dated before it is sent, and a claim after its answer: this much may be between what was and what is on record.
 const TOLERANCE: u64 = 20_000;
@@ -22,6 +24,17 @@ pub(super) fn check(evidence: &Evidence, traces: &Traces<'_>, findings: &mut Fin
     }
 }
 
+/// Its lease was ended before its time, or its deadline had passed: others may take it then, whatever its worker believes.
+fn taken_before(traces: &Traces<'_>, old: &Claim, new: &Claim) -> bool {
+    let ends = traces.ended.get(&old.worker).into_iter().flatten();
+    let mut ended = ends.filter(|t| (old.sent..=new.heard).contains(t));
+    let deadline = old.timeout.map(|timeout| old.sent + timeout * 1_000 + micros(DEADLINE_GRACE));
+    let late = deadline.is_some_and(|deadline| {
+        new.heard + TOLERANCE >= deadline || traces.clock_moved(old.sent, new.heard)
+    });
+    ended.next().is_some() || late
+}
+
 /// Why this overlap can't be.
 fn wrong(
     evidence: &Evidence,
@@ -38,6 +51,9 @@ fn wrong(
     let last = beats.iter().copied().filter(|sent| *sent <= new.heard).max()?;
     let expires = last + evidence.promises.lease;
     if new.heard + TOLERANCE >= expires || traces.clock_moved(last, new.heard) {
+        return None;
+    }
+    if taken_before(traces, old, new) {
         return None;
     }
     // What a failover loses are also claims and leases.

@@ -1,7 +1,7 @@
 //! What the checker looks at.
 
 use serde::{Deserialize, Serialize};
-use windlass::{
+use windlass_core::{
     Cause, ClaimId, EventBody, FailureKind, JobId, JobRecord, LeaseKey, State, WorkerId,
 };
 
@@ -138,6 +138,9 @@ pub struct Promises {
     pub one_writer: bool,
     /// Host transactions are there.
     pub transactional: bool,
+    /// Workers always have something to do, so that of several that are lost some held jobs: their recovery must be seen.
+    #[serde(default)]
+    pub busy: bool,
     /// The lease, in microseconds.
     pub lease: u64,
     /// How soon jobs of a lost worker must be taken up, in microseconds after the fault.

@@ -1,6 +1,6 @@
 //! Histories follow the state machine; attempts are claims, less snoozes and releases; final states stay.
 
-use windlass::{Cause, State, machine};
+use windlass_core::{Cause, State, machine};
 
 use super::{Change, Evidence, FinalJob, Findings, Rule, Traces};
 
@@ -16,17 +16,21 @@ pub(super) fn check(evidence: &Evidence, traces: &Traces<'_>, findings: &mut Fin
 }
 
 fn steps(job: &FinalJob, retries: usize, findings: &mut Findings) {
-    let (mut state, mut attempt, mut snoozes, mut revived) = (None, 0, 0, 0);
+    let (mut state, mut attempt, mut revived, mut epochs) = (None, 0, 0, 0);
+    // Those that are on record as such, and those that may have been releases: without a delay they look the same.
+    let (mut snoozes, mut at_once) = (0, 0);
     for change in &job.changes {
         if let Some(text) = misstep(state, change) {
             findings.add(Rule::StatesFollow, Some(job.id), text);
         }
         if state.is_some_and(State::is_final) {
             revived += 1;
-            snoozes = 0;
+            (snoozes, at_once) = (0, 0);
         }
         attempt = attempts_after(attempt, change);
-        snoozes += u32::from(snoozed(change));
+        snoozes += u32::from(gives_back(change) && change.to == State::Scheduled);
+        at_once += u32::from(gives_back(change) && change.to == State::Available);
+        epochs += u32::from(matches!(change.cause, Cause::Claimed | Cause::Rescued));
         if change.attempt != attempt {
             let text = format!(
                 "{attempt} claims count, less snoozes and releases, and the history has {} at {:?}",
@@ -44,10 +48,18 @@ fn steps(job: &FinalJob, retries: usize, findings: &mut Findings) {
     if revived > retries {
         findings.add(Rule::StatesFollow, Some(job.id), "it left a final state, and nobody asked");
     }
-    if attempt != job.attempt || snoozes != job.snoozes {
+    let snoozed = (snoozes..=snoozes + at_once).contains(&job.snoozes);
+    if attempt != job.attempt || !snoozed {
         let text = format!(
             "attempts and snoozes by its history: {attempt}, {snoozes}; by its record: {}, {}",
             job.attempt, job.snoozes
+        );
+        findings.add(Rule::AttemptsAreClaims, Some(job.id), text);
+    }
+    if epochs != job.epoch {
+        let text = format!(
+            "{epochs} claims and rescues, each with an epoch, and the last is {}",
+            job.epoch
         );
         findings.add(Rule::AttemptsAreClaims, Some(job.id), text);
     }
@@ -65,6 +77,7 @@ fn misstep(state: Option<State>, change: &Change) -> Option<String> {
         Cause::Claimed => from == State::Available && change.to == State::Running,
         Cause::Settled | Cause::Rescued => from == State::Running,
         Cause::Inserted => false,
+        Cause::Promoted | Cause::Replaced => from != State::Running && !from.is_final(),
         _ => from != State::Running || change.to == State::Running,
     };
     let allowed = from == change.to || machine::can_become(from, change.to);
@@ -74,16 +87,14 @@ fn misstep(state: Option<State>, change: &Change) -> Option<String> {
 fn attempts_after(attempt: u32, change: &Change) -> u32 {
     match change.cause {
         Cause::Claimed => attempt + 1,
-        // Only what gives the attempt back leads on without a failure, or to a cancellation without one.
-        Cause::Settled if change.failure.is_none() && change.to != State::Completed => {
-            attempt.saturating_sub(1)
-        }
+        _ if gives_back(change) => attempt.saturating_sub(1),
         _ => attempt,
     }
 }
 
-fn snoozed(change: &Change) -> bool {
-    change.cause == Cause::Settled && change.failure.is_none() && change.to == State::Scheduled
+/// A snooze or a release: only these lead on without a failure, or to a cancellation without one.
+fn gives_back(change: &Change) -> bool {
+    change.cause == Cause::Settled && change.failure.is_none() && change.to != State::Completed
 }
 
 /// Nobody claims what was cancelled, unless an operator has it run again.
@@ -98,7 +109,20 @@ fn cancelled(job: &FinalJob, traces: &Traces<'_>, findings: &mut Findings) {
     }
 }
 
-/// What workers heard of is in the history.
+/// The epochs in which settlements are on record. `None` if that can't be told, since the epochs of the history are not those of the record.
+fn settled_in(job: &FinalJob) -> Option<Vec<u32>> {
+    let (mut epoch, mut settled) = (0, Vec::new());
+    for change in &job.changes {
+        match change.cause {
+            Cause::Claimed | Cause::Rescued => epoch += 1,
+            Cause::Settled => settled.push(epoch),
+            _ => {}
+        }
+    }
+    (epoch == job.epoch).then_some(settled)
+}
+
+/// What workers heard of is in the history, and what is settled there its holder has sent.
 fn heard(job: &FinalJob, traces: &Traces<'_>, findings: &mut Findings) {
     let Some(trace) = traces.jobs.get(&job.id) else { return };
     let claimed = job.changes.iter().filter(|change| change.cause == Cause::Claimed).count();
@@ -107,8 +131,30 @@ fn heard(job: &FinalJob, traces: &Traces<'_>, findings: &mut Findings) {
             format!("workers had {} claims, and its history has {claimed}", trace.claims.len());
         findings.add(Rule::AttemptsAreClaims, Some(job.id), text);
     }
+    for epoch in settled_in(job).unwrap_or_default() {
+        if !trace.settlements.iter().any(|one| one.key.epoch.0 == epoch) {
+            let text = format!("epoch {epoch} was settled, and its holder has sent nothing");
+            findings.add(Rule::NoStaleFinish, Some(job.id), text);
+        }
+    }
+    for (n, claim) in trace.claims.iter().enumerate() {
+        if trace.claims[..n].iter().any(|other| other.key.epoch == claim.key.epoch) {
+            let text = format!("two claims were given epoch {}", claim.key.epoch.0);
+            findings.add(Rule::AttemptsAreClaims, Some(job.id), text);
+        }
+    }
+    let accepted = || trace.settlements.iter().filter(|one| one.accepted());
+    let (told, given_back) = (
+        accepted().filter(|one| one.ending.gives_back()).count(),
+        job.changes.iter().filter(|change| gives_back(change)).count(),
+    );
+    if told > given_back {
+        let text =
+            format!("{told} snoozes and releases were accepted, its history has {given_back}");
+        findings.add(Rule::AttemptsAreClaims, Some(job.id), text);
+    }
     let settled = job.changes.iter().filter(|change| change.cause == Cause::Settled).count();
-    let accepted = trace.settlements.iter().filter(|one| one.accepted()).count();
+    let accepted = accepted().count();
     if accepted > settled {
         let text = format!("{accepted} settlements were accepted, and its history has {settled}");
         findings.add(Rule::OneFinish, Some(job.id), text);

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use windlass::{JobId, State};
+use windlass_core::{JobId, State};
 
 use super::{Committed, Evidence, Findings, Rule, Traces};
 

@@ -50,3 +50,21 @@ fn an_insert_that_was_refused_and_is_there_is_red() {
     story.evidence.entries.insert(at.unwrap(), failed);
     story.breaks(&[]);
 }
+
+#[test]
+fn a_rule_that_was_replaced_is_not_known_though_nobody_heard_of_it() {
+    for (replaced, broken) in [(false, vec![Rule::OneHolder]), (true, vec![])] {
+        let mut story = Story::new();
+        let worker = story.worker("one");
+        let first = held(&mut story, Until::For(60_000));
+        let second = held(&mut story, Until::Finished);
+        story.complete(worker, first, "unique");
+        story.complete(worker, second, "unique");
+        if replaced {
+            let state = Some(State::Available);
+            let step = step(state, State::Available, 0, Cause::Replaced, worker);
+            story.evidence.jobs[0].changes.insert(1, step);
+        }
+        story.breaks(&broken);
+    }
+}

@@ -1,15 +1,16 @@
-//! The checker: a pure function of the histories and of what is in the store at the end.
+//! The checker: a pure function of what those who took part in a run wrote down, and of what is in the store at the end.
+//!
+//! It knows nothing of processes and servers, and the same rules hold for all of them: real servers under faults (`chaos`), the worker runtime in
+//! a simulated world and sequences of operations on the memory backend (`model`). Whoever wraps his backend in a [`Recorder`] has most of the
+//! [`history`]; times may be of any clock that all of it shares, in microseconds.
 //!
 //! Each rule is a module with a function that adds what breaks it to a [`Findings`]. A rule never guesses: where a reply was lost, both
 //! answers are possible, and only what is wrong under either is a violation.
 //!
-//! It knows nothing of processes and servers: whatever writes such a history can be checked, a simulation as well. Times may be of any clock
-//! that all of it shares, in microseconds.
-//!
 //! ```
-//! use windlass::{Cause, JobId, State};
-//! use windlass_chaos::checker::{Change, Evidence, FinalJob, Promises, Rule, UndoneBy, check};
-//! use windlass_chaos::history::{Answer, Entry, What};
+//! use windlass_core::{Cause, JobId, State};
+//! use windlass_checker::{Change, Evidence, FinalJob, Promises, Rule, UndoneBy, check};
+//! use windlass_checker::history::{Answer, Entry, What};
 //!
 //! let job = JobId::new();
 //! let (kind, queue) = ("plain".to_owned(), "default".to_owned());
@@ -21,6 +22,7 @@
 //!     inserts: true,
 //!     one_writer: false,
 //!     transactional: false,
+//!     busy: false,
 //!     lease: 3_000_000,
 //!     recovery: 5_000_000,
 //!     call: 1_000_000,
@@ -29,6 +31,7 @@
 //! let evidence = Evidence::new(vec![at(1, sent), at(2, acked)], Vec::new(), promises);
 //! assert_eq!(check(&evidence).count(Rule::NothingLost), 1);
 //! ```
+#![forbid(unsafe_code)]
 
 mod attempts;
 mod effects;
@@ -37,9 +40,11 @@ mod fault;
 mod feed;
 mod figures;
 mod finishes;
+pub mod history;
 mod limits;
 mod lost;
 mod overlap;
+mod recorder;
 mod recovery;
 #[cfg(test)]
 mod tests;
@@ -47,12 +52,14 @@ pub mod trace;
 mod unique;
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use windlass::JobId;
+use windlass_core::JobId;
 
 pub use evidence::{Change, Committed, Evidence, FinalJob, Limit, Promises, Told, UndoneBy};
 pub use figures::{Figures, Lasting, Sample, percentile};
+pub use recorder::{Journal, Recorder, changing};
 pub use trace::Traces;
 
 /// How many violations of one rule are told in words.
@@ -68,7 +75,7 @@ pub enum Rule {
     NothingUnexpected,
     /// At most one finish of a job counts, and it is the one on record.
     OneFinish,
-    /// Nobody settles a job that somebody else has taken since.
+    /// Nobody settles a job that somebody else has taken since, or adds a record to it.
     NoStaleFinish,
     /// Effects that commit with the completion are there exactly once per completed job.
     EffectsOnce,
@@ -78,13 +85,13 @@ pub enum Rule {
     FollowUps,
     /// Two runs of a job overlap only after the lease of the first has run out.
     OverlapAfterExpiry,
-    /// Attempts are claims, less snoozes and releases.
+    /// Attempts are claims, less snoozes and releases; each claim and each rescue has an epoch of its own.
     AttemptsAreClaims,
     /// The steps of a history follow the state machine, and final states stay.
     StatesFollow,
     /// A unique key has one holder.
     OneHolder,
-    /// A worker runs no more jobs at once than it may.
+    /// A worker runs no more jobs at once than it may, and is given no more than it asks for.
     WithinLimits,
     /// Jobs of a lost worker are taken up again in time.
     RecoveryInTime,
@@ -103,6 +110,16 @@ pub struct Violation {
     pub job: Option<JobId>,
     /// What is wrong.
     pub text: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.rule)?;
+        if let Some(job) = self.job {
+            write!(f, ", job {job}")?;
+        }
+        write!(f, ": {}", self.text)
+    }
 }
 
 /// What the checker finds.

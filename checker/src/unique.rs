@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use windlass::{Cause, JobId};
+use windlass_core::{Cause, JobId};
 
 use super::trace::{Trace, Traces};
 use super::{Evidence, Findings, Rule};
@@ -45,7 +45,8 @@ fn certainly(id: JobId, trace: &Trace, traces: &Traces<'_>) -> Option<Holder> {
     let (Some((from, Answer::New)), Some(sent)) = (trace.acked, trace.sent) else { return None };
     // A job that is lost has lost its key; one that was run again took it anew; one that was replaced has another rule.
     let stored = traces.stored.get(&id)?;
-    if !trace.retries.is_empty() || trace.replaced {
+    let replaced = stored.changes.iter().any(|change| change.cause == Cause::Replaced);
+    if !trace.retries.is_empty() || trace.replaced || replaced {
         return None;
     }
     let cancelled = trace.cancels.iter().copied().min().unwrap_or(u64::MAX);
@@ -57,7 +58,8 @@ fn certainly(id: JobId, trace: &Trace, traces: &Traces<'_>) -> Option<Holder> {
         Until::Started => {
             // A claim that nobody heard of: who knows when it was.
             let first = stored.changes.iter().find(|change| change.cause == Cause::Claimed);
-            match (first, trace.claims.first()) {
+            // The first epoch is that of the first claim.
+            match (first, trace.claims.iter().find(|claim| claim.key.epoch.0 == 1)) {
                 (Some(first), Some(claim)) if first.worker == Some(claim.worker) => claim.sent,
                 (Some(_), _) => return None,
                 (None, _) => traces.end,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use windlass::{Cause, JobId, LeaseKey};
+use windlass_core::{Cause, JobId, LeaseKey};
 
 use super::trace::{Settlement, Trace, Traces};
 use super::{Evidence, Findings};

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use windlass::{ClaimId, JobId};
+use windlass_core::{ClaimId, JobId, LeaseKey, State};
 
-use super::trace::{Settlement, Trace};
+use super::trace::{Claim, Settlement, Trace};
 use super::{Evidence, Findings, Rule, Traces};
 use crate::history::{Ending, Verdict};
 
@@ -36,6 +36,7 @@ pub(super) fn check(_: &Evidence, traces: &Traces<'_>, findings: &mut Findings) 
                 _ => {}
             }
         }
+        records(*id, traces, trace, findings);
         if let Some(unheard) = unheard(*id, traces, trace) {
             stale(*id, traces, trace, unheard, findings);
         }
@@ -77,6 +78,35 @@ fn one_finish(id: JobId, trace: &Trace, accepted: &[&Settlement], findings: &mut
     }
 }
 
+/// A claim of the same job that somebody else had heard of when something was sent under a key.
+fn later<'a>(
+    id: JobId,
+    traces: &Traces<'_>,
+    trace: &'a Trace,
+    key: LeaseKey,
+    sent: u64,
+) -> Option<&'a Claim> {
+    let own = trace.claims.iter().find(|claim| claim.key == key);
+    trace.claims.iter().find(|claim| {
+        // A failover may issue an epoch again, or a lower one: then only what was sent after the other was heard is later for certain.
+        let after = own.is_some_and(|own| claim.sent > own.heard);
+        let later = if traces.touched(id) { after } else { claim.key.epoch > key.epoch };
+        let again = claim.key.epoch == key.epoch && after;
+        claim.key != key && (later || again) && claim.heard < sent
+    })
+}
+
+/// A record that was sent after somebody else had heard of a later claim.
+fn records(id: JobId, traces: &Traces<'_>, trace: &Trace, findings: &mut Findings) {
+    for one in trace.notes.iter().filter(|one| one.added == Some(true)) {
+        if let Some(later) = later(id, traces, trace, one.key, one.sent) {
+            let (epoch, of) = (one.key.epoch.0, later.key.epoch.0);
+            let text = format!("a record of epoch {epoch} was added after epoch {of} was claimed");
+            findings.add(Rule::NoStaleFinish, Some(id), text);
+        }
+    }
+}
+
 /// A settlement that was sent after somebody else had heard of a later claim.
 fn stale(
     id: JobId,
@@ -86,15 +116,7 @@ fn stale(
     findings: &mut Findings,
 ) {
     let key = settlement.key;
-    let own = trace.claims.iter().find(|claim| claim.key == key);
-    let later = trace.claims.iter().find(|claim| {
-        // A failover may issue an epoch again, or a lower one: then only what was sent after the other was heard is later for certain.
-        let after = own.is_some_and(|own| claim.sent > own.heard);
-        let later = if traces.touched(id) { after } else { claim.key.epoch > key.epoch };
-        let again = claim.key.epoch == key.epoch && after;
-        claim.key != key && (later || again) && claim.heard < settlement.sent
-    });
-    if let Some(later) = later {
+    if let Some(later) = later(id, traces, trace, key, settlement.sent) {
         let text = format!(
             "the {:?} of epoch {} was accepted; it was sent {} µs after epoch {} had been claimed",
             settlement.ending,
@@ -132,7 +154,7 @@ fn on_record(
             );
             findings.add(Rule::OneFinish, Some(id), text);
         }
-        if state == windlass::State::Completed && one.ending != Ending::Completed {
+        if state == State::Completed && one.ending != Ending::Completed {
             findings.add(Rule::OneFinish, Some(id), "it completed by another outcome");
         }
     }

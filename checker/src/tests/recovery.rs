@@ -4,6 +4,11 @@ use super::*;
 
 /// A worker is lost by a fault with a job, which another takes up after so long.
 fn lost(story: &mut Story, kind: &str, after: u64, heard: bool) {
+    lost_until(story, kind, after, heard, 3);
+}
+
+/// The same, with the epoch in which it was taken up.
+fn lost_until(story: &mut Story, kind: &str, after: u64, heard: bool, epoch: u32) {
     let (one, two) = (story.worker("one"), story.worker("two"));
     let job = story.enqueue("plain");
     let first = story.claim(one, job, 1, 1);
@@ -13,7 +18,7 @@ fn lost(story: &mut Story, kind: &str, after: u64, heard: bool) {
     if heard {
         story.then("two", What::Rescued { jobs: vec![job] });
     }
-    let second = story.claim(two, job, 3, 2);
+    let second = story.claim(two, job, epoch, 2);
     story.settle(two, second, Ending::Completed, Verdict::Applied(State::Completed));
     story.store(second, "plain", rescue_changes(one, two));
 }
@@ -54,7 +59,7 @@ fn a_rescue_of_which_nobody_heard_is_not_late_where_another_fault_may_have_hidde
 fn a_taker_of_which_nobody_heard_takes_another_recovery() {
     for (takers, broken) in [(1, vec![]), (0, vec![Rule::RecoveryInTime])] {
         let mut story = Story::new();
-        lost(&mut story, "worker killed", 9 * SECOND, true);
+        lost_until(&mut story, "worker killed", 9 * SECOND, true, 3 + 2 * takers);
         let job = &mut story.evidence.jobs[0];
         let worker = Worker("three", WorkerId::new());
         if takers > 0 {

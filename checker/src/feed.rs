@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use windlass::JobId;
+use windlass_core::JobId;
 
 use super::{Change, Evidence, Findings, Rule, Traces};
 
@@ -32,7 +32,9 @@ pub(super) fn check(evidence: &Evidence, traces: &Traces<'_>, findings: &mut Fin
             findings.add(Rule::FeedComplete, Some(job.id), text);
         }
     }
-    for job in told.keys().filter(|job| !touched.contains(job) && !traces.touched(**job)) {
+    let removed = |job: &JobId| traces.jobs.get(job).is_some_and(|trace| trace.removed);
+    let excused = |job: &JobId| touched.contains(job) || traces.touched(*job) || removed(job);
+    for job in told.keys().filter(|job| !excused(job)) {
         findings.add(Rule::FeedComplete, Some(*job), "the feed told of it, and it is not there");
     }
 }

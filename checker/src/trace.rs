@@ -1,15 +1,14 @@
 //! The histories, sorted by job, worker and process.
 
+mod read;
+
 use std::collections::{HashMap, HashSet};
 
-use windlass::{ClaimId, JobId, LeaseKey, WorkerId};
+use windlass_core::{ClaimId, JobId, LeaseKey, WorkerId};
 
 pub use super::fault::Fault;
 use super::{Evidence, FinalJob};
-use crate::history::{Answer, Ending, Held, Verdict, What};
-
-/// A completion in a transaction of the host's.
-const HOST: (Ending, bool) = (Ending::Completed, true);
+use crate::history::{Answer, Ending, Held, Slots, Verdict};
 
 /// A claim, as its worker heard of it.
 #[derive(Debug, Clone)]
@@ -24,6 +23,40 @@ pub struct Claim {
     pub heard: u64,
     /// Where.
     pub process: String,
+    /// How long the attempt may take, in milliseconds.
+    pub timeout: Option<u64>,
+}
+
+/// A claim that is about to be answered.
+#[derive(Debug)]
+struct Asked {
+    /// When it was sent first.
+    sent: u64,
+    /// It was sent more than once, and may have taken jobs as often.
+    resend: bool,
+    slots: Vec<Slots>,
+}
+
+/// A claim that gave more than it asked for.
+#[derive(Debug, Clone)]
+pub struct Surplus {
+    /// Where.
+    pub process: String,
+    /// Of what, and how many were asked for.
+    pub slots: Slots,
+    /// How many it gave.
+    pub given: usize,
+}
+
+/// A record of a running job.
+#[derive(Debug, Clone, Copy)]
+pub struct Noted {
+    /// The fence.
+    pub key: LeaseKey,
+    /// When it was sent.
+    pub sent: u64,
+    /// It was answered that it was added, or that it was not.
+    pub added: Option<bool>,
 }
 
 /// A run of a handler.
@@ -58,6 +91,8 @@ pub struct Settlement {
     pub verdict: Option<Verdict>,
     /// When the answer came.
     pub answered: u64,
+    /// The jobs that it adds.
+    pub adds: Vec<JobId>,
 }
 
 impl Settlement {
@@ -69,6 +104,11 @@ impl Settlement {
     /// It was answered that it counts, or that it did before.
     pub fn counts(&self) -> bool {
         matches!(self.verdict, Some(Verdict::Applied(_) | Verdict::Already(_)))
+    }
+
+    /// It may be the one that counts, as far as its answer tells.
+    pub fn may_count(&self) -> bool {
+        self.verdict.as_ref().is_none_or(Verdict::may_count)
     }
 
     /// It was answered that it counts and that the job is final.
@@ -100,8 +140,8 @@ pub struct Trace {
     pub replaced: bool,
     /// The attempt that was to add it.
     pub parent: Option<LeaseKey>,
-    /// The jobs that were to follow, by attempt.
-    pub children: Vec<(LeaseKey, JobId)>,
+    /// The host removed it: it need not be there.
+    pub removed: bool,
     /// When an operator asked to cancel it.
     pub cancels: Vec<u64>,
     /// When he was answered that it is, or is to be.
@@ -116,6 +156,8 @@ pub struct Trace {
     pub runs: Vec<Run>,
     /// Its settlements.
     pub settlements: Vec<Settlement>,
+    /// Records.
+    pub notes: Vec<Noted>,
     /// Effects outside of the database.
     pub outside: Vec<(u64, LeaseKey)>,
     /// When somebody was told that it was rescued.
@@ -144,6 +186,10 @@ pub struct Traces<'a> {
     pub stored: HashMap<JobId, &'a FinalJob>,
     /// When each worker sent what was answered by a lease, or by a longer one.
     pub beats: HashMap<WorkerId, Vec<u64>>,
+    /// When leases ended before their time.
+    pub ended: HashMap<WorkerId, Vec<u64>>,
+    /// Claims that gave more than was asked for.
+    pub surplus: Vec<Surplus>,
     /// When each process was gone.
     pub deaths: HashMap<String, u64>,
     /// The faults, in order.
@@ -166,7 +212,7 @@ impl<'a> Traces<'a> {
             end: evidence.entries.last().map_or(0, |entry| entry.t),
             ..Self::default()
         };
-        let mut claims: HashMap<ClaimId, u64> = HashMap::new();
+        let mut claims: HashMap<ClaimId, Asked> = HashMap::new();
         for entry in &evidence.entries {
             all.read(entry.t, &entry.process, &entry.what, &mut claims);
         }
@@ -179,145 +225,6 @@ impl<'a> Traces<'a> {
             }
         }
         all
-    }
-
-    fn job(&mut self, job: JobId) -> &mut Trace {
-        self.jobs.entry(job).or_default()
-    }
-
-    fn read(&mut self, t: u64, process: &str, what: &What, claims: &mut HashMap<ClaimId, u64>) {
-        match what {
-            What::Sent { job, kind, unique, delay, with_row, .. } => {
-                let trace = self.job(*job);
-                trace.sent.get_or_insert(t);
-                trace.kind = Some(kind.clone());
-                (trace.unique, trace.delay, trace.with_row) = (unique.clone(), *delay, *with_row);
-            }
-            What::Acked { job, answer } => {
-                self.job(*job).acked.get_or_insert((t, *answer));
-                if let Answer::Replaced(existing) = answer {
-                    self.job(*existing).replaced = true;
-                }
-            }
-            What::Failed { job, .. } => self.job(*job).failed = true,
-            What::RolledBack { job } => self.job(*job).rolled_back = true,
-            What::Cancelling { job } => {
-                let trace = self.job(*job);
-                trace.cancels.push(t);
-                trace.cancelling = true;
-            }
-            What::Retrying { job } => {
-                let trace = self.job(*job);
-                trace.retries.push(t);
-                trace.cancelling = false;
-            }
-            What::Changed { job, changed: true } if self.job(*job).cancelling => {
-                self.job(*job).cancelled.push(t);
-            }
-            What::Registered { worker, sent } => {
-                self.beats.entry(*worker).or_default().push(*sent);
-                self.workers.insert(process.to_owned());
-            }
-            What::Beat { worker, sent, expired: false, .. } => {
-                self.beats.entry(*worker).or_default().push(*sent);
-            }
-            What::Claiming { claim, .. } => {
-                claims.entry(*claim).or_insert(t);
-            }
-            What::Claimed { worker, claim, leases } => {
-                let sent = claims.get(claim).copied().unwrap_or(t);
-                for taken in leases {
-                    let (key, process) = (taken.key, process.to_owned());
-                    let claims = &mut self.job(key.job).claims;
-                    if !claims.iter().any(|claim| claim.key == key) {
-                        claims.push(Claim { key, worker: *worker, sent, heard: t, process });
-                    }
-                }
-            }
-            What::Begun { key, kind, queue, .. } => {
-                let (kind, queue, process) = (kind.clone(), queue.clone(), process.to_owned());
-                let run = Run { key: *key, kind, queue, process, begun: t, ended: u64::MAX };
-                self.job(key.job).runs.push(run);
-            }
-            What::Ended { key, .. } => {
-                let runs = &mut self.job(key.job).runs;
-                if let Some(run) = runs.iter_mut().rfind(|run| run.key == *key) {
-                    run.ended = t;
-                }
-            }
-            What::Unclaimed { job } => self.job(*job).unclaimed += 1,
-            What::Effect { key } => self.job(key.job).outside.push((t, *key)),
-            What::FollowUp { key, child } => {
-                self.job(key.job).children.push((*key, *child));
-                self.job(*child).parent = Some(*key);
-            }
-            What::Rescued { jobs } => jobs.iter().for_each(|job| self.job(*job).rescues.push(t)),
-            _ => self.read_end(t, what),
-        }
-    }
-
-    fn read_end(&mut self, t: u64, what: &What) {
-        match what {
-            What::Settling { key, ending, in_host } => {
-                let (key, ending, in_host) = (*key, *ending, *in_host);
-                let answered = u64::MAX;
-                let one = Settlement { key, ending, in_host, sent: t, verdict: None, answered };
-                self.job(key.job).settlements.push(one);
-            }
-            // Inside of the host's transaction only a refusal is final.
-            What::Settled { key, ending, verdict, in_host }
-                if !in_host || *verdict == Verdict::Lost =>
-            {
-                self.answer(t, key, (*ending, *in_host), verdict.clone());
-            }
-            What::Committed { key } => {
-                self.answer(t, key, HOST, Verdict::Applied(windlass::State::Completed));
-            }
-            What::CommitFailed { key, error } => {
-                self.answer(t, key, HOST, Verdict::Unknown(error.clone()));
-            }
-            What::Born { name, second: true } => {
-                self.second.insert(name.clone());
-            }
-            What::Died { name } => {
-                self.deaths.insert(name.clone(), t);
-            }
-            What::Fault { number, kind, victim } => {
-                let (kind, victim) = (kind.clone(), victim.clone());
-                let (from, to, moments) = (t, u64::MAX, Vec::new());
-                self.faults.push(Fault {
-                    number: *number,
-                    kind,
-                    victim,
-                    from,
-                    to,
-                    count: 0,
-                    moments,
-                });
-            }
-            What::Moment { number, moment } => {
-                let mut faults = self.faults.iter_mut();
-                if let Some(fault) = faults.rfind(|fault| fault.number == *number) {
-                    fault.moments.push((t, *moment));
-                }
-            }
-            What::Healed { number, count } => {
-                let mut faults = self.faults.iter_mut();
-                if let Some(fault) = faults.rfind(|fault| fault.number == *number) {
-                    (fault.to, fault.count) = (t, *count);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn answer(&mut self, t: u64, key: &LeaseKey, which: (Ending, bool), verdict: Verdict) {
-        let settlements = &mut self.job(key.job).settlements;
-        let mut open = settlements.iter_mut().filter(|one| one.key == *key);
-        let found = open.rfind(|one| (one.ending, one.in_host) == which && one.verdict.is_none());
-        if let Some(one) = found {
-            (one.verdict, one.answered) = (Some(verdict), t);
-        }
     }
 
     /// The fault under which something falls that happened at a time: the last one that had begun.

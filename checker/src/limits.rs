@@ -1,14 +1,19 @@
-//! A worker runs no more jobs of a queue, or of a kind, at once than it may.
+//! A worker runs no more jobs of a queue, or of a kind, at once than it may, and is given no more than it asks for.
 
 use std::collections::HashMap;
 
-use super::trace::{Run, Traces};
+use super::trace::{Run, Surplus, Traces};
 use super::{Evidence, Findings, Limit, Rule};
 
 /// A worker follows the settings of its queues within so many microseconds: afterwards the setting holds.
 const SETTLED: u64 = 10_000_000;
 
 pub(super) fn check(evidence: &Evidence, traces: &Traces<'_>, findings: &mut Findings) {
+    for Surplus { process, slots, given } in &traces.surplus {
+        let (name, most) = (&slots.name, slots.most);
+        let text = format!("{process} asked for {most} jobs of `{name}`, and was given {given}");
+        findings.add(Rule::WithinLimits, None, text);
+    }
     for limit in &evidence.limits {
         let mut groups: HashMap<&str, Vec<&Run>> = HashMap::new();
         for run in traces.jobs.values().flat_map(|trace| &trace.runs) {

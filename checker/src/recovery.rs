@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use windlass::{Cause, JobId};
+use windlass_core::{Cause, JobId};
 
 use super::trace::{Claim, Fault, Trace, Traces};
 use super::{Evidence, Findings, Rule};
 
-/// So many lost workers held something: if nothing could be checked then, the rule sleeps.
+/// Of so many lost workers that had work some held something: if nothing could be checked then, the rule sleeps.
 const AWAKE: usize = 3;
 
 /// A worker that was lost: killed, or stopped for longer than its lease.
@@ -33,7 +33,7 @@ pub(super) fn check(evidence: &Evidence, traces: &Traces<'_>, findings: &mut Fin
     }
     service(traces, findings);
     let lost: usize = losses.values().map(Vec::len).sum();
-    if lost >= AWAKE && findings.figures.recoveries == 0 {
+    if evidence.promises.busy && lost >= AWAKE && findings.figures.recoveries == 0 {
         let text = format!("{lost} workers were lost, and no recovery could be checked");
         findings.add(Rule::RecoveryInTime, None, text);
     }

@@ -1,16 +1,22 @@
 //! Nothing acknowledged is lost, and nothing is there that nobody asked for.
 
-use windlass::JobId;
+use std::collections::HashSet;
+
+use windlass_core::{JobId, LeaseKey, State};
 
 use super::trace::{Fault, Trace};
 use super::{Evidence, Findings, Rule, Traces};
-use crate::history::Answer;
+use crate::history::{Answer, Ending};
+
+/// Faults under which a request may be applied long after it was sent, or once more.
+const HELD_BACK: [&str; 3] = ["network stalled", "server stopped", "network troubled"];
 
 pub(super) fn check(evidence: &Evidence, traces: &Traces<'_>, findings: &mut Findings) {
     for (id, trace) in &traces.jobs {
         let stored = traces.stored.get(id);
         if let Some((acked, Answer::New)) = trace.acked {
             match stored {
+                None if trace.removed => {}
                 None if evidence.promises.inserts => {
                     let text = "it was acknowledged, and is not in the store";
                     findings.add(Rule::NothingLost, Some(*id), text);
@@ -46,7 +52,7 @@ pub(super) fn check(evidence: &Evidence, traces: &Traces<'_>, findings: &mut Fin
                 "its insert was rolled back, and it is there",
             );
         }
-        follow_ups(traces, trace, findings);
+        follow_ups(*id, traces, trace, findings);
         runs(trace, *id, findings);
     }
     for job in &evidence.jobs {
@@ -67,7 +73,7 @@ fn refused(id: JobId, traces: &Traces<'_>, trace: &Trace, findings: &mut Finding
         return;
     };
     // A sending that was held back may be applied after another was refused.
-    let held_back = |fault: &Fault| ["network stalled", "server stopped"].contains(&&*fault.kind);
+    let held_back = |fault: &Fault| HELD_BACK.contains(&&*fault.kind);
     let late = trace.failed || traces.faults_between(trace.sent.unwrap_or(t), t).any(held_back);
     if traces.stored.contains_key(&id) && !late && !traces.undone_at(t) {
         let text = format!("it was answered with {answer:?}, and it is there");
@@ -75,29 +81,48 @@ fn refused(id: JobId, traces: &Traces<'_>, trace: &Trace, findings: &mut Finding
     }
 }
 
-/// A child is there exactly if the attempt that was to add it is the one that completed its parent.
-fn follow_ups(traces: &Traces<'_>, trace: &Trace, findings: &mut Findings) {
-    for (key, child) in &trace.children {
-        if traces.touched(key.job) || traces.touched(*child) {
+/// A child is there exactly if the settlement that was to add it is the one that completed its parent.
+fn follow_ups(id: JobId, traces: &Traces<'_>, trace: &Trace, findings: &mut Findings) {
+    let mut looked_at = HashSet::new();
+    for (one, child) in
+        trace.settlements.iter().flat_map(|one| one.adds.iter().map(move |c| (one, c)))
+    {
+        let key = one.key;
+        let touched = traces.touched(id) || traces.touched(*child);
+        if touched || !looked_at.insert((key, *child)) {
             continue;
         }
-        let parent = traces.stored.get(&key.job);
-        let completed = parent.is_some_and(|parent| {
-            parent.state == windlass::State::Completed
+        let completed = traces.stored.get(&id).is_some_and(|parent| {
+            parent.state == State::Completed
                 && (parent.claim, parent.epoch) == (Some(key.claim_id), key.epoch.0)
         });
         match (completed, traces.stored.contains_key(child)) {
-            (true, false) => {
-                let text = format!("its parent {} completed, and it is not there", key.job);
+            (true, false) if must_be_there(traces, trace, key, *child) => {
+                let text = format!("its parent {id} completed, and it is not there");
                 findings.add(Rule::FollowUps, Some(*child), text);
             }
-            (false, true) => {
-                let text = format!("it is there, and that attempt of {} did not complete", key.job);
+            (false, true) if !may_be_there(trace, *child) => {
+                let text = format!("it is there, and that attempt of {id} did not complete");
                 findings.add(Rule::FollowUps, Some(*child), text);
             }
             _ => {}
         }
     }
+}
+
+/// Every settlement that may have completed the parent adds it, and nobody else's unique key or deletion may be in its way.
+fn must_be_there(traces: &Traces<'_>, parent: &Trace, key: LeaseKey, child: JobId) -> bool {
+    let of_key = parent.settlements.iter().filter(|one| one.key == key && one.may_count());
+    let mut completions = of_key.filter(|one| one.ending == Ending::Completed);
+    let free = traces.jobs.get(&child).is_none_or(|child| child.unique.is_none() && !child.removed);
+    free && completions.all(|one| one.adds.contains(&child))
+}
+
+/// A parent that has completed and is no longer on record as that, since it was removed or run again.
+fn may_be_there(parent: &Trace, child: JobId) -> bool {
+    let mut adding = parent.settlements.iter().filter(|one| one.adds.contains(&child));
+    let gone = parent.removed || !parent.retries.is_empty();
+    gone && adding.any(|one| one.ending == Ending::Completed && one.may_count())
 }
 
 /// Every run has a claim of its own.
