@@ -1,19 +1,24 @@
 //! Runs seeds of the simulation: `cargo run -p windlass-model -- --seed 7 --trace`.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use windlass_model::sim::{self, Mistake, Plan, Report};
+use windlass_model::sim::{self, Mistake, Plan, Report, Summary};
 
 const USAGE: &str = "\
 windlass-model [--seed N | --seeds FROM..TO] [--trace] [--mistake NAME] [--deaths-only] [--per-mille N]
+    [--outside-only] [--report FILE]
   --seed N          one seed (default 1)
   --seeds FROM..TO  all seeds from FROM up to and without TO
   --trace           print what happened, line by line
   --mistake NAME    break a guard on purpose; the checker must see it
   --deaths-only     no trouble but processes that die one at a time
-  --per-mille N     faults per 1,000 calls, of each sort (default: as the seed says)";
+  --per-mille N     faults per 1,000 calls, of each sort (default: as the seed says)
+  --outside-only    only the shared checker looks, and no inside check
+  --report FILE     write what all seeds came to, as Markdown";
 
+#[derive(Default)]
 struct Args {
     from: u64,
     to: u64,
@@ -21,19 +26,21 @@ struct Args {
     mistake: Option<Mistake>,
     deaths_only: bool,
     per_mille: Option<u32>,
+    outside_only: bool,
+    report: Option<PathBuf>,
 }
 
 impl Args {
     fn plan(&self, seed: u64) -> Plan {
         let plan = if self.deaths_only { Plan::deaths_only(seed) } else { Plan::of(seed) };
         let per_mille = self.per_mille.unwrap_or(plan.per_mille);
-        Plan { trace: self.trace, mistake: self.mistake, per_mille, ..plan }
+        let (trace, mistake, outside_only) = (self.trace, self.mistake, self.outside_only);
+        Plan { trace, mistake, per_mille, outside_only, ..plan }
     }
 }
 
 fn parse(mut args: impl Iterator<Item = String>) -> Result<Args, String> {
-    let mut parsed =
-        Args { from: 1, to: 2, trace: false, mistake: None, deaths_only: false, per_mille: None };
+    let mut parsed = Args { from: 1, to: 2, ..Args::default() };
     let number = |text: &str| text.parse::<u64>().map_err(|e| format!("`{text}`: {e}"));
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or_else(|| format!("`{arg}` needs a value"));
@@ -56,6 +63,8 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Args, String> {
                 let text = value()?;
                 parsed.per_mille = Some(text.parse().map_err(|e| format!("`{text}`: {e}"))?);
             }
+            "--outside-only" => parsed.outside_only = true,
+            "--report" => parsed.report = Some(value()?.into()),
             "--mistake" => parsed.mistake = Some(value()?.parse()?),
             _ => return Err(format!("`{arg}` is not known")),
         }
@@ -81,12 +90,11 @@ fn main() -> ExitCode {
         }
     };
     let begun = Instant::now();
-    let (mut simulated, mut good) = (Duration::ZERO, true);
+    let mut all = Summary::default();
     for seed in args.from..args.to {
         match sim::run(&args.plan(seed)) {
             Ok(report) => {
-                simulated += report.simulated;
-                good &= report.broken.is_empty();
+                all.add(&report);
                 tell(&report);
                 if args.to - args.from == 1 {
                     println!("seed {seed}: hash {:016x}, {:?}", report.hash, report.figures);
@@ -98,11 +106,15 @@ fn main() -> ExitCode {
             }
         }
     }
-    println!(
-        "{} seeds, {:.1} simulated hours in {:.1} s",
-        args.to - args.from,
-        simulated.as_secs_f64() / 3_600.0,
-        begun.elapsed().as_secs_f64()
-    );
-    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let seconds = begun.elapsed().as_secs_f64();
+    println!("{} seeds, {:.1} simulated hours in {seconds:.1} s", all.seeds, all.hours());
+    if let Some(file) = &args.report {
+        let (from, to) = (args.from, args.to);
+        let command = format!("cargo run -p windlass-model -- --seeds {from}..{to}");
+        if let Err(error) = std::fs::write(file, all.markdown(&command)) {
+            eprintln!("can't write `{}`: {error}", file.display());
+            return ExitCode::from(2);
+        }
+    }
+    if all.broken == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

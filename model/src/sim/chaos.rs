@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::time::{Instant, sleep};
+use windlass_checker::history::What;
 use windlass_core::{MemoryBackend, Queue, QueueChange, Store};
 
 use super::people;
@@ -41,7 +42,7 @@ pub(super) async fn reign(world: &Arc<World>, processes: &mut [Process]) {
 }
 
 fn struck(world: &World, sort: &'static str) {
-    world.lock().checker.figures.struck(sort);
+    world.lock().inside.figures.struck(sort);
 }
 
 /// One dies while all are alive; otherwise the one that is dead comes back.
@@ -58,8 +59,9 @@ fn lose_lease(world: &World, process: &Process) {
     let Some(worker) = process.worker() else { return };
     world.line("a lease is lost");
     struck(world, "lease lost");
+    world.record("conductor", What::LeaseEnded { worker });
     let leave = |memory: &MemoryBackend| memory.deregister(worker).now_or_never();
-    world.step("deregister", leave, |checker, _| checker.unleased(worker));
+    world.step("deregister", leave, |inside, _| inside.unleased(worker));
 }
 
 /// The store's clock goes ahead, mostly by more than a lease.
@@ -69,7 +71,7 @@ fn jump(world: &World) {
     });
     world.line(&format!("the clock jumps by {by:?}"));
     struck(world, "clock jump");
-    world.memory.advance(by);
+    world.fault("clock jump", None, || world.memory.advance(by));
 }
 
 /// Nothing comes through for a while.

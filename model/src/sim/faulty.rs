@@ -1,7 +1,7 @@
 //! The layer between a process and the store: a network that delays, loses and doubles, and an end to it when the process dies.
 
-use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
+use windlass_checker::changing;
 use windlass_core::{
     Backend, BlobKey, Capabilities, ChangeRequest, Changed, ClaimRequest, Claimed, Error,
     EventFilter, EventPage, Heartbeat, Inserted, JobId, JobQuery, JobRecord, LeaseKey, Limits,
@@ -24,8 +25,6 @@ use super::world::LEASE;
 /// A handle on the store for one process or person.
 pub struct Faulty {
     road: Arc<Road>,
-    /// The key that a claim gave this process for each attempt.
-    given: Mutex<BTreeMap<(JobId, u32), LeaseKey>>,
 }
 
 impl fmt::Debug for Faulty {
@@ -86,7 +85,7 @@ struct Road {
 
 impl Road {
     fn struck(&self, sort: &'static str) {
-        self.world.lock().checker.figures.struck(sort);
+        self.world.lock().inside.figures.struck(sort);
     }
 
     fn fate(&self) -> Fate {
@@ -164,7 +163,7 @@ impl Road {
         tokio::spawn(async move {
             sleep(time).await;
             world.line(&format!("{who}: {name} comes late"));
-            world.lock().checker.figures.struck(sort);
+            world.lock().inside.figures.struck(sort);
             drop(apply(&world));
         });
     }
@@ -173,7 +172,7 @@ impl Road {
 impl Faulty {
     pub(super) fn new(world: Arc<World>, name: String) -> Self {
         let (dead, cut_off) = (CancellationToken::new(), Mutex::default());
-        Self { road: Arc::new(Road { world, name, dead, cut_off }), given: Mutex::default() }
+        Self { road: Arc::new(Road { world, name, dead, cut_off }) }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -189,6 +188,10 @@ impl Faulty {
         self.road.dead.cancel();
     }
 
+    pub(super) fn is_dead(&self) -> bool {
+        self.road.dead.is_cancelled()
+    }
+
     /// Returns when the process has died.
     pub(super) async fn dead(&self) {
         self.road.dead.cancelled().await;
@@ -197,12 +200,6 @@ impl Faulty {
     /// Nothing comes through until then.
     pub(super) fn cut_off(&self, until: Instant) {
         *self.road.cut_off.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
-    }
-
-    /// The key that a claim gave this process last for an attempt.
-    pub(super) fn key(&self, job: JobId, attempt: u32) -> Option<LeaseKey> {
-        let given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
-        given.get(&(job, attempt)).copied()
     }
 
     fn unavailable(during: &'static str) -> Error {
@@ -214,7 +211,7 @@ impl Faulty {
         name: &'static str,
         apply: impl Fn(&World) -> Result<T> + Send + Sync + 'static,
     ) -> Result<T> {
-        if self.road.dead.is_cancelled() {
+        if self.is_dead() {
             return Err(Error::Closed("sim"));
         }
         self.world().line(&format!("{}: {name}", self.name()));
@@ -238,7 +235,7 @@ impl Faulty {
         }
     }
 
-    /// A call of which the checker sees only what it does to jobs.
+    /// A call of which only is looked at what it does to jobs.
     async fn pass<T: Send + 'static>(
         &self,
         name: &'static str,
@@ -283,9 +280,9 @@ impl Queue for Faulty {
             world.step(
                 "register",
                 |memory| now(memory.register(&info)),
-                |checker, answer| {
+                |inside, answer| {
                     if answer.is_ok() {
-                        checker.leased(info.id, until);
+                        inside.leased(info.id, until);
                     }
                 },
             )
@@ -300,9 +297,9 @@ impl Queue for Faulty {
             world.step(
                 "heartbeat",
                 |memory| now(memory.heartbeat(worker, &owned)),
-                |checker, answer| {
+                |inside, answer| {
                     if let Ok(Heartbeat::Alive { .. }) = answer {
-                        checker.leased(worker, until);
+                        inside.leased(worker, until);
                     }
                 },
             )
@@ -313,7 +310,7 @@ impl Queue for Faulty {
     async fn deregister(&self, worker: WorkerId) -> Result<()> {
         self.call("deregister", move |world| {
             let leave = |memory: &MemoryBackend| now(memory.deregister(worker));
-            world.step("deregister", leave, |checker, _| checker.unleased(worker))
+            world.step("deregister", leave, |inside, _| inside.unleased(worker))
         })
         .await
     }
@@ -321,18 +318,15 @@ impl Queue for Faulty {
     async fn claim(&self, request: &ClaimRequest) -> Result<Claimed> {
         let request = request.clone();
         let mistake = self.world().plan.mistake;
-        let claimed = self.call("claim", move |world| {
+        self.call("claim", move |world| {
             let claim = |memory: &_| mistake::claim(mistake, memory, &request);
-            world.step("claim", claim, |checker, answer| {
+            world.step("claim", claim, |inside, answer| {
                 if let Ok(claimed) = answer {
-                    checker.claimed(&request, &claimed.leases);
+                    inside.claimed(&request, &claimed.leases);
                 }
             })
-        });
-        let claimed = claimed.await?;
-        let keys = claimed.leases.iter().map(|lease| ((lease.key.job, lease.attempt), lease.key));
-        self.given.lock().unwrap_or_else(PoisonError::into_inner).extend(keys);
-        Ok(claimed)
+        })
+        .await
     }
 
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>> {
@@ -340,12 +334,12 @@ impl Queue for Faulty {
         let mistake = self.world().plan.mistake;
         self.call("settle", move |world| {
             for settlement in &settlements {
-                world.lock().checker.sent(&settlement.follow_ups);
+                world.lock().inside.sent(&settlement.follow_ups);
             }
             let settle = |memory: &_| mistake::settle(mistake, memory, &settlements);
-            world.step("settle", settle, |checker, answer| {
+            world.step("settle", settle, |inside, answer| {
                 if let Ok(answers) = answer {
-                    checker.settled(&settlements, answers);
+                    inside.settled(&settlements, answers);
                 }
             })
         })
@@ -357,9 +351,9 @@ impl Queue for Faulty {
         let mistake = self.world().plan.mistake;
         self.call("record", move |world| {
             let record = |memory: &_| mistake::record(mistake, memory, &records);
-            world.step("record", record, |checker, answer| {
+            world.step("record", record, |inside, answer| {
                 if let Ok(answers) = answer {
-                    checker.recorded(&records, answers);
+                    inside.recorded(&records, answers);
                 }
             })
         })
@@ -384,7 +378,7 @@ impl Queue for Faulty {
 impl Store for Faulty {
     async fn insert(&self, jobs: &[NewJob]) -> Result<Vec<Inserted>> {
         let jobs = jobs.to_vec();
-        self.world().lock().checker.sent(&jobs);
+        self.world().lock().inside.sent(&jobs);
         let mistake = self.world().plan.mistake;
         self.pass("insert", move |memory| mistake::insert(mistake, memory, &jobs)).await
     }
@@ -399,8 +393,15 @@ impl Store for Faulty {
     }
 
     async fn change(&self, request: &ChangeRequest) -> Result<Changed> {
-        let request = request.clone();
-        self.pass("change", move |memory| now(memory.change(&request))).await
+        let (request, came) = (request.clone(), AtomicBool::new(false));
+        self.call("change", move |world| {
+            // A request that the network doubles is asked for twice.
+            if came.swap(true, Ordering::Relaxed) {
+                changing(&request).into_iter().for_each(|what| world.record("network", what));
+            }
+            world.step("change", |memory| now(memory.change(&request)), |_, _| {})
+        })
+        .await
     }
 
     async fn history(&self, id: JobId, after: Option<Position>, limit: usize) -> Result<EventPage> {

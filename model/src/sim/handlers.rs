@@ -1,15 +1,15 @@
 //! Jobs and what becomes of them: at each run chance decides anew.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
-use windlass_core::{Backoff, Context, Job, Outcome, Stop};
+use windlass_checker::Journal;
+use windlass_checker::history::What;
+use windlass_core::{Backoff, Context, Job, LeaseKey, Outcome, Stop};
 
-use super::Faulty;
-use super::process::{MAIN, SIDE, SLOW};
+use super::diary::{Diary, Recorded};
 use super::world::World;
 
 macro_rules! job {
@@ -38,57 +38,54 @@ job!(Odd, "odd");
 #[derive(Debug)]
 pub(super) struct Scene {
     world: Arc<World>,
-    handle: Arc<Faulty>,
-    counts: Mutex<BTreeMap<String, u32>>,
+    backend: Arc<Recorded>,
 }
 
 impl Scene {
-    pub(super) fn new(world: Arc<World>, handle: Arc<Faulty>) -> Self {
-        Self { world, handle, counts: Mutex::default() }
+    pub(super) const fn new(world: Arc<World>, backend: Arc<Recorded>) -> Self {
+        Self { world, backend }
     }
 
-    fn count(&self, what: &str, limit: u32, by: i32) {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(what.to_owned()).or_default();
-        *count = count.saturating_add_signed(by);
-        if *count > limit {
-            self.world.lock().checker.too_many(what, *count, limit);
-        }
+    fn diary(&self) -> &Diary {
+        self.backend.journal()
     }
 }
 
 /// One run of a handler, told of its end however it comes.
 struct Run<'a> {
     scene: &'a Scene,
-    queue: (String, u32),
-    slow: bool,
+    /// Of the claim that led here.
+    key: Option<LeaseKey>,
     number: u64,
     well: bool,
 }
 
 impl<'a> Run<'a> {
-    fn begin(cx: &'a Context<Scene>, slow: bool) -> Self {
+    fn begin(cx: &'a Context<Scene>) -> Self {
         let scene = cx.state();
         let number = scene.world.next_run();
-        let key = scene.handle.key(cx.job_id(), cx.attempt());
-        scene.world.lock().checker.run_begins(number, cx.job_id(), key);
-        let queue = cx.queue().to_string();
-        let limit = if queue == "main" { MAIN } else { SIDE };
-        scene.count(&queue, limit, 1);
-        if slow {
-            scene.count("slow", SLOW, 1);
+        let (job, attempt) = (cx.job_id(), cx.attempt());
+        let key = scene.diary().key(job, attempt);
+        let (kind, queue) = (cx.kind().to_string(), cx.queue().to_string());
+        scene.diary().record(match key {
+            Some(key) => What::Begun { key, kind, queue, attempt },
+            None => What::Unclaimed { job },
+        });
+        if let Some(key) = key {
+            scene.world.lock().inside.run_begins(number, key);
         }
-        Self { scene, queue: (queue, limit), slow, number, well: false }
+        Self { scene, key, number, well: false }
     }
 }
 
 impl Drop for Run<'_> {
     fn drop(&mut self) {
-        self.scene.count(&self.queue.0, self.queue.1, -1);
-        if self.slow {
-            self.scene.count("slow", SLOW, -1);
+        if let Some(key) = self.key {
+            self.scene.diary().record(What::Ended { key, dropped: !self.well });
         }
-        self.scene.world.lock().checker.run_ends(self.number, self.well);
+        if self.well {
+            self.scene.world.lock().inside.run_ends_well(self.number);
+        }
     }
 }
 
@@ -105,8 +102,8 @@ pub(super) async fn odd(_: Odd, cx: Context<Scene>) -> Outcome<u64> {
 }
 
 async fn run(cx: &Context<Scene>, slow: bool) -> Outcome<u64> {
-    let mut run = Run::begin(cx, slow);
-    let handle = &cx.state().handle;
+    let mut run = Run::begin(cx);
+    let handle = cx.state().diary().handle();
     tokio::select! {
         biased;
         () = handle.dead() => return Err(Stop::retry("the process is dead")),

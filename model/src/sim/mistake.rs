@@ -117,9 +117,9 @@ pub(super) fn claim(
     if mistake == Some(Mistake::GivesOthersJobs) && request.resend && claimed.leases.is_empty() {
         let running = JobQuery::from(JobFilter::default().states([State::Running]));
         let others = now(memory.list(&running))?.items;
-        let lease = others.first().and_then(|job| {
+        let lease = others.first().map(|job| {
             let claim_id = request.claim_id;
-            Some(Lease::of(job, LeaseKey { job: job.id, epoch: job.epoch, claim_id }))
+            Lease::of(job, LeaseKey { job: job.id, epoch: job.epoch, claim_id })
         });
         claimed.leases.extend(lease);
     }

@@ -2,20 +2,23 @@
 //!
 //! Some producers, an operator and a few worker processes share a memory backend through a layer that delays calls, loses
 //! requests and replies, and delivers them twice. For a while processes die, leases are lost and the store's clock jumps; then
-//! everything heals and all work is drained. A checker looks at every step of the store, and at what is left.
+//! everything heals and all work is drained. Everybody writes down what he asks and is answered, and [`windlass_checker`] checks it as it does the
+//! histories of real servers; inside checks look at every step of the store.
 //!
 //! The same seed gives the same run, to the last line of its trace: nothing here asks the system for time or chance, and the
 //! worker takes what is ready in a fixed order. A process that dies is cut off from the store for good and its handlers end; its tasks wind down
 //! unseen, since tasks of one runtime can't be dropped together.
 
 mod chaos;
-mod checker;
+mod diary;
 mod faulty;
 mod figures;
 mod handlers;
+mod inside;
 mod mistake;
 mod people;
 mod process;
+mod summary;
 mod trace;
 mod unique;
 mod watch;
@@ -24,10 +27,12 @@ mod world;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-pub use self::checker::Checker;
+use windlass_checker::Findings;
+
 pub use self::faulty::Faulty;
 pub use self::figures::Figures;
 pub use self::mistake::Mistake;
+pub use self::summary::Summary;
 pub use self::world::{Plan, World};
 
 /// What a run came to.
@@ -43,7 +48,9 @@ pub struct Report {
     pub hash: u64,
     /// What was counted.
     pub figures: Figures,
-    /// Rules that were broken; none in a good run.
+    /// What the shared checker finds; nothing if the inside checks found something before.
+    pub findings: Findings,
+    /// What is wrong; nothing in a good run.
     pub broken: Vec<String>,
 }
 
@@ -63,8 +70,8 @@ pub fn run(plan: &Plan) -> std::io::Result<Report> {
     let _watch = watch::Watch::new(plan);
     let report = runtime.block_on(async {
         let world = Arc::new(World::new(plan));
-        world.live().await;
-        world.report()
+        let evidence = world.live().await;
+        world.report(&evidence)
     });
     drop(runtime);
     Ok(report)

@@ -9,6 +9,7 @@ use windlass_core::{
     Start, Store, Unique, UniqueKey, UniqueUntil,
 };
 
+use super::diary;
 use super::world::World;
 
 /// How long people wait for an answer.
@@ -25,7 +26,7 @@ fn kind(name: &str) -> Kind {
 
 /// Sends its share of the jobs, each batch until it is acknowledged or given up.
 pub(super) async fn produce(world: Arc<World>, number: usize) {
-    let handle = world.handle(format!("producer {number}"));
+    let handle = diary::open(&world, format!("producer {number}"));
     let end = Instant::now() + world.plan.trouble;
     let pause = world.plan.trouble.as_millis() / u128::from(world.plan.jobs.max(1));
     let pause = u64::try_from(pause).unwrap_or(1_000).max(1);
@@ -34,8 +35,7 @@ pub(super) async fn produce(world: Arc<World>, number: usize) {
         let count = world.chance(|rng| rng.usize(1..=3));
         let jobs: Vec<_> = (0..count).map(|_| job(&world)).collect();
         for tries in 1.. {
-            if let Ok(Ok(answers)) = timeout(PATIENCE, handle.insert(&jobs)).await {
-                world.lock().checker.acknowledged(&answers);
+            if let Ok(Ok(_)) = timeout(PATIENCE, handle.insert(&jobs)).await {
                 break;
             }
             if tries == 4 && !world.is_healed() {
@@ -89,7 +89,7 @@ fn unique(rng: &mut fastrand::Rng) -> Unique {
 
 /// Cancels, retries and reschedules jobs that it picks at random.
 pub(super) async fn operate(world: Arc<World>) {
-    let handle = world.handle("operator".to_owned());
+    let handle = diary::open(&world, "operator".to_owned());
     let end = Instant::now() + world.plan.trouble;
     let first = u128::from(world.plan.seed) << 64;
     while Instant::now() < end && !world.is_broken() {

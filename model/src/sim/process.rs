@@ -3,24 +3,34 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use windlass_checker::Limit;
+use windlass_checker::history::What;
 use windlass_core::{Client, RunningWorker, Worker, WorkerId};
 
 use super::Faulty;
+use super::diary::{self, Recorded};
 use super::handlers::{self, Odd, Scene, Slow, Work};
-use super::world::{GRACE, HEARTBEAT, LEASE, SWEEP, World};
+use super::world::{CALL, GRACE, HEARTBEAT, LEASE, SWEEP, World};
 
 /// Slots of a process.
-pub(super) const MAIN: u32 = 4;
-pub(super) const SIDE: u32 = 2;
+const MAIN: u32 = 4;
+const SIDE: u32 = 2;
 /// Jobs of the slow kind at once.
-pub(super) const SLOW: u32 = 2;
+const SLOW: u32 = 2;
+
+/// What each process may run at once.
+pub(super) fn limits() -> Vec<Limit> {
+    let limit =
+        |name: &str, of_kind, built| Limit { name: name.to_owned(), of_kind, built, set: None };
+    vec![limit("main", false, MAIN), limit("side", false, SIDE), limit(kind::<Slow>(), true, SLOW)]
+}
 
 /// A process, alive or not.
 #[derive(Debug)]
 pub(super) struct Process {
     number: usize,
     lives: usize,
-    alive: Option<(Arc<Faulty>, RunningWorker)>,
+    alive: Option<(Arc<Recorded>, RunningWorker)>,
 }
 
 impl Process {
@@ -37,9 +47,9 @@ impl Process {
         }
         self.lives += 1;
         let name = format!("process {}.{}", self.number, self.lives);
-        let handle = world.handle(name.clone());
-        let client = Client::new(handle.clone());
-        let scene = Scene::new(world.clone(), handle.clone());
+        let backend = diary::open(world, name.clone());
+        let client = Client::new(backend.clone());
+        let scene = Scene::new(world.clone(), backend.clone());
         let worker = Worker::new(&client)
             .state(scene)
             .options(|o| {
@@ -50,7 +60,7 @@ impl Process {
                 o.grace = GRACE;
                 o.maintenance = SWEEP;
                 o.drain = Duration::from_secs(5);
-                o.call_timeout = Duration::from_secs(4);
+                o.call_timeout = CALL;
                 o.retention = None;
             })
             .register(handlers::work)
@@ -60,11 +70,12 @@ impl Process {
             .queue("main", MAIN)
             .queue("side", SIDE);
         world.line(&format!("{name} starts"));
+        world.record("conductor", What::Born { name: name.clone(), second: false });
         // The types are named here so that a kind that loses its handler does not compile.
         let _: [&str; 3] = [kind::<Work>(), kind::<Slow>(), kind::<Odd>()];
         match worker.start() {
-            Ok(running) => self.alive = Some((handle, running)),
-            Err(error) => world.lock().checker.broken.push(format!("{name}: {error}")),
+            Ok(running) => self.alive = Some((backend, running)),
+            Err(error) => world.lock().inside.wrong(format!("{name}: {error}")),
         }
     }
 
@@ -72,18 +83,23 @@ impl Process {
         self.alive.as_ref().and_then(|(_, running)| running.id())
     }
 
-    pub(super) fn handle(&self) -> Option<&Arc<Faulty>> {
-        self.alive.as_ref().map(|(handle, _)| handle)
+    pub(super) fn handle(&self) -> Option<&Faulty> {
+        self.alive.as_ref().map(|(backend, _)| &**backend.journal().handle())
     }
 
     /// Cuts it off in the middle of whatever it does.
     pub(super) fn kill(&mut self, world: &World) {
-        let Some((handle, running)) = self.alive.take() else { return };
-        world.line(&format!("{} dies", handle.name()));
+        let Some((backend, running)) = self.alive.take() else { return };
+        let handle = backend.journal().handle();
+        let name = handle.name().to_owned();
+        world.line(&format!("{name} dies"));
         let mut inner = world.lock();
-        inner.checker.died(running.id());
-        inner.checker.figures.struck("process killed");
+        inner.inside.died(running.id());
+        inner.inside.figures.struck("process killed");
         drop(inner);
+        world.fault("worker killed", Some(&name), || {
+            world.record("conductor", What::Died { name: name.clone() });
+        });
         handle.kill();
         running.shutdown_now();
     }

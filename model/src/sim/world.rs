@@ -6,15 +6,19 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::time::{Instant, sleep};
-use windlass_core::{JobFilter, JobQuery, JobRecord, MemoryBackend, Position, QueueChange, Store};
+use windlass_checker::history::{Entry, What, micros};
+use windlass_checker::{Change, Evidence, FinalJob, Findings, Promises, Told, UndoneBy, check};
+use windlass_core::{
+    Event, JobFilter, JobQuery, JobRecord, MemoryBackend, Position, QueueChange, Store,
+};
 
+use super::Report;
 use super::chaos;
-use super::checker::Checker;
+use super::inside::Inside;
 use super::mistake::Mistake;
 use super::people;
-use super::process::Process;
+use super::process::{self, Process};
 use super::trace::Trace;
-use super::{Faulty, Report};
 
 /// The lease of a worker in here.
 pub(super) const LEASE: Duration = Duration::from_secs(10);
@@ -24,6 +28,8 @@ pub(super) const HEARTBEAT: Duration = Duration::from_secs(3);
 pub(super) const GRACE: Duration = Duration::from_secs(2);
 /// The longest time between two sweeps of one worker.
 pub(super) const SWEEP: Duration = Duration::from_secs(1);
+/// How long a process waits for the answer to a call.
+pub(super) const CALL: Duration = Duration::from_secs(4);
 /// For what a call takes after all has healed.
 const SLACK: Duration = Duration::from_secs(1);
 /// Far longer than any drain takes; what is not final by then never will be.
@@ -46,6 +52,8 @@ pub struct Plan {
     pub per_mille: u32,
     /// No trouble but processes that die one at a time, so that somebody is there to take up their jobs.
     pub deaths_only: bool,
+    /// Without the inside checks: what the participants write down must be enough.
+    pub outside_only: bool,
 }
 
 impl Plan {
@@ -61,6 +69,7 @@ impl Plan {
             jobs: rng.u32(10..60),
             per_mille: rng.choice([0, 5, 20, 60]).unwrap_or(20),
             deaths_only: false,
+            outside_only: false,
         }
     }
 
@@ -82,6 +91,9 @@ impl Plan {
         if self.per_mille != usual.per_mille {
             text += &format!(" --per-mille {}", self.per_mille);
         }
+        if self.outside_only {
+            text += " --outside-only";
+        }
         if let Some(mistake) = self.mistake {
             text += &format!(" --mistake {mistake:?}");
         }
@@ -96,9 +108,13 @@ impl Plan {
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) rng: fastrand::Rng,
-    pub(super) checker: Checker,
+    pub(super) inside: Inside,
     pub(super) trace: Trace,
     seen: Option<Position>,
+    /// What everybody wrote down, and a reader of the feed was told.
+    entries: Vec<Entry>,
+    told: Vec<Told>,
+    faults: u32,
     runs: u64,
     jobs: u128,
 }
@@ -117,9 +133,12 @@ impl World {
     pub(super) fn new(plan: &Plan) -> Self {
         let inner = Inner {
             rng: fastrand::Rng::with_seed(plan.seed),
-            checker: Checker::default(),
+            inside: Inside::new(plan.outside_only),
             trace: Trace::new(plan.trace),
             seen: None,
+            entries: Vec::new(),
+            told: Vec::new(),
+            faults: 0,
             runs: 0,
             jobs: u128::from(plan.seed) << 64,
         };
@@ -141,7 +160,7 @@ impl World {
     }
 
     pub(super) fn is_broken(&self) -> bool {
-        !self.lock().checker.broken.is_empty()
+        !self.lock().inside.broken.is_empty()
     }
 
     pub(super) fn chance<T>(&self, draw: impl FnOnce(&mut fastrand::Rng) -> T) -> T {
@@ -151,6 +170,38 @@ impl World {
     pub(super) fn line(&self, text: &str) {
         let at = self.begun.elapsed();
         self.lock().trace.line(at, text);
+    }
+
+    /// Now, in the unit of the histories. No two of their entries are of one moment: their order is known.
+    pub(super) fn now(&self) -> u64 {
+        let now = micros(self.begun.elapsed());
+        now.max(self.lock().entries.last().map_or(0, |last| last.t))
+    }
+
+    /// Somebody writes down what happened.
+    pub(super) fn record(&self, process: &str, what: What) {
+        let now = micros(self.begun.elapsed());
+        let mut inner = self.lock();
+        let t = now.max(inner.entries.last().map_or(0, |last| last.t + 1));
+        inner.entries.push(Entry { t, process: process.to_owned(), what });
+    }
+
+    /// Writes down a fault that begins, and answers its number.
+    fn fault_begins(&self, kind: &str, victim: Option<&str>) -> u32 {
+        let mut inner = self.lock();
+        inner.faults += 1;
+        let number = inner.faults;
+        drop(inner);
+        let (kind, victim) = (kind.to_owned(), victim.map(str::to_owned));
+        self.record("conductor", What::Fault { number, kind, victim });
+        number
+    }
+
+    /// A fault that is over at once.
+    pub(super) fn fault(&self, kind: &str, victim: Option<&str>, strike: impl FnOnce()) {
+        let number = self.fault_begins(kind, victim);
+        strike();
+        self.record("conductor", What::Healed { number, count: 1 });
     }
 
     /// A number for the next job, in order.
@@ -167,12 +218,12 @@ impl World {
         inner.runs
     }
 
-    /// Does one step on the store and shows the checker what came of it.
+    /// Does one step on the store, and looks at what came of it.
     pub(super) fn step<T>(
         &self,
         name: &str,
         call: impl FnOnce(&MemoryBackend) -> T,
-        told: impl FnOnce(&mut Checker, &T),
+        told: impl FnOnce(&mut Inside, &T),
     ) -> T {
         let answer = call(&self.memory);
         let at = self.begun.elapsed();
@@ -195,20 +246,25 @@ impl World {
                         format!("{job} {from:?} -> {to:?} {cause:?} attempt {attempt} {worker:?}");
                     inner.trace.line(at, &text);
                 }
+                if let Some(change) = Change::of(&event.body) {
+                    inner.told.push(Told { t: micros(at), job: event.job, change });
+                }
             }
-            inner.checker.events(name, &page.events);
+            inner.inside.events(name, &page.events);
             inner.seen = page.next;
             if !page.more {
                 break;
             }
         }
-        told(&mut inner.checker, &answer);
-        inner.checker.step_over(name);
+        told(&mut inner.inside, &answer);
+        inner.inside.step_over(name);
         answer
     }
 
     /// From the first job to the last word.
-    pub(super) async fn live(self: &Arc<Self>) {
+    pub(super) async fn live(self: &Arc<Self>) -> Evidence {
+        // Requests are late, lost and doubled all along, so one fault stands for all of that.
+        let network = (!self.plan.deaths_only).then(|| self.fault_begins("network troubled", None));
         let mut processes: Vec<_> =
             (0..self.chance(|rng| rng.usize(2..=3))).map(|n| Process::new(self, n)).collect();
         let producers: Vec<_> =
@@ -217,6 +273,9 @@ impl World {
         chaos::reign(self, &mut processes).await;
         self.line("healed");
         self.healed.store(true, Ordering::Relaxed);
+        if let Some(number) = network {
+            self.record("conductor", What::Healed { number, count: 1 });
+        }
         for process in &mut processes {
             process.ensure(self);
         }
@@ -233,17 +292,54 @@ impl World {
         }
         sleep(LEASE + GRACE + SWEEP + SLACK).await;
         let stuck = self.stuck().await;
-        self.lock().checker.recovered(&stuck);
+        self.lock().inside.recovered(&stuck);
         let end = Instant::now() + DRAIN;
         while Instant::now() < end && !self.is_broken() && !self.is_drained().await {
             sleep(Duration::from_secs(1)).await;
         }
-        let left = self.jobs(JobFilter::default()).await;
-        self.lock().checker.drained(&left);
+        let evidence = self.evidence().await;
         for process in processes {
             process.stop().await;
         }
         self.line("the end");
+        evidence
+    }
+
+    /// All that was written down, and what is in the store.
+    async fn evidence(&self) -> Evidence {
+        let mut jobs = Vec::new();
+        for job in self.jobs(JobFilter::default()).await {
+            let events = self.history(&job).await;
+            let changes = events.iter().filter_map(|event| Change::of(&event.body)).collect();
+            jobs.push(FinalJob::of(&job, changes));
+        }
+        let promises = Promises {
+            undone_by: UndoneBy::Nothing,
+            inserts: true,
+            one_writer: false,
+            transactional: false,
+            busy: false,
+            lease: micros(LEASE),
+            recovery: micros(Plan::RECOVERY + SLACK),
+            call: micros(CALL),
+        };
+        let mut inner = self.lock();
+        let (entries, told) = (std::mem::take(&mut inner.entries), std::mem::take(&mut inner.told));
+        let mut evidence = Evidence::new(entries, jobs, promises);
+        (evidence.told, evidence.limits) = (Some(told), process::limits());
+        evidence
+    }
+
+    async fn history(&self, job: &JobRecord) -> Vec<Event> {
+        let (mut events, mut after) = (Vec::new(), None);
+        while let Ok(page) = self.memory.history(job.id, after, 1_000).await {
+            events.extend(page.events);
+            after = page.next;
+            if !page.more {
+                break;
+            }
+        }
+        events
     }
 
     async fn is_drained(&self) -> bool {
@@ -266,20 +362,25 @@ impl World {
         self.memory.list(&query).await.map(|page| page.items).unwrap_or_default()
     }
 
-    /// A handle for one process or person.
-    pub(super) fn handle(self: &Arc<Self>, name: String) -> Arc<Faulty> {
-        Arc::new(Faulty::new(self.clone(), name))
-    }
-
-    pub(super) fn report(&self) -> Report {
+    pub(super) fn report(&self, evidence: &Evidence) -> Report {
         let inner = self.lock();
+        let mut broken = inner.inside.broken.clone();
+        let mut findings = Findings::default();
+        // A run that was found wrong from inside ends early: what is open then is no evidence.
+        if broken.is_empty() {
+            findings = check(evidence);
+            broken.extend(findings.violations.iter().map(ToString::to_string));
+        }
+        let mut figures = inner.inside.figures.clone();
+        (figures.runs, figures.overlaps) = (findings.figures.runs, findings.figures.overlaps);
         Report {
             seed: self.plan.seed,
             command: self.plan.command(),
             simulated: self.begun.elapsed(),
             hash: inner.trace.hash,
-            figures: inner.checker.figures.clone(),
-            broken: inner.checker.broken.clone(),
+            figures,
+            findings,
+            broken,
         }
     }
 }
