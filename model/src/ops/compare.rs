@@ -1,7 +1,7 @@
 //! What may honestly differ between two backends, and nothing else:
 //!
-//! - **Times.** Each backend has its own clock and is asked a little later than the other: times within [`SLACK`] count as the
-//!   same, and so do spans up to then.
+//! - **Times.** Both backends go by the same clock of the machine, and one is asked a little later than the other: times that lie no further apart than
+//!   the longest of these calls took count as the same (with [`MARGIN`]). No other tolerance is needed, however busy the machine is.
 //! - **Positions** of events. They are opaque; only the order of one job's events counts, and none across jobs.
 //! - **The order of sets**: jobs rescued, workers, and the keys that a heartbeat names.
 //! - **The row of a worker that has left**: it may stay until the next maintenance, which then counts it. Whether its id, or that of an expired
@@ -21,13 +21,20 @@ use windlass_core::{
     JobId, JobRecord, Maintained, Page, Pruned, Recorded, Result, Settled, Stats, WorkerRecord,
 };
 
-/// Far above the time between the same call on two backends, on a busy machine as well, and far below every span that is long.
-pub const SLACK: Duration = Duration::from_secs(25);
+/// For clocks that are read a little early, such as once per turn of a server's loop, and rounded.
+pub const MARGIN: Duration = Duration::from_millis(50);
+
+/// How far the same time may lie apart on two backends, after calls of which the longest pair took so long. What is told as a span lies between two
+/// such times.
+#[must_use]
+pub fn slack(longest: Duration) -> Duration {
+    longest.saturating_mul(2).saturating_add(MARGIN)
+}
 
 /// Takes over from the other side what may differ.
 pub trait Align {
     /// What is left of the difference is real.
-    fn align(&mut self, to: &Self);
+    fn align(&mut self, to: &Self, slack: Duration);
 
     /// Counts what the answer says: a comparison of answers that never say anything proves nothing.
     fn tell(&self, _: &mut Seen) {}
@@ -41,37 +48,31 @@ fn saw(seen: &mut Seen, what: &'static str, came: bool) {
     *seen.entry(what).or_default() += u64::from(came);
 }
 
-fn time(mine: &mut Timestamp, to: Timestamp) {
-    if mine.duration_since(to).unsigned_abs() <= SLACK {
+fn time(mine: &mut Timestamp, to: Timestamp, slack: Duration) {
+    if mine.duration_since(to).unsigned_abs() <= slack {
         *mine = to;
     }
 }
 
-fn failure(mine: &mut AttemptError, to: &AttemptError) {
-    time(&mut mine.at, to.at);
+fn failure(mine: &mut AttemptError, to: &AttemptError, slack: Duration) {
+    time(&mut mine.at, to.at, slack);
     let rescued = matches!(mine.kind, FailureKind::Crash | FailureKind::Timeout);
     if rescued && mine.kind == to.kind {
         mine.message.clone_from(&to.message);
     }
 }
 
-fn span(mine: &mut Option<Duration>, to: Option<Duration>) {
+fn span(mine: &mut Option<Duration>, to: Option<Duration>, slack: Duration) {
     if let (Some(mine), Some(to)) = (mine, to)
-        && mine.abs_diff(to) <= SLACK
+        && mine.abs_diff(to) <= slack
     {
         *mine = to;
     }
 }
 
-fn pairs<T: Align>(mine: &mut [T], to: &[T]) {
-    for (mine, to) in mine.iter_mut().zip(to) {
-        mine.align(to);
-    }
-}
-
 impl<T: Align> Align for Vec<T> {
-    fn align(&mut self, to: &Self) {
-        pairs(self, to);
+    fn align(&mut self, to: &Self, slack: Duration) {
+        self.iter_mut().zip(to).for_each(|(mine, to)| mine.align(to, slack));
     }
 
     fn tell(&self, seen: &mut Seen) {
@@ -80,16 +81,16 @@ impl<T: Align> Align for Vec<T> {
 }
 
 impl<T: Align> Align for Option<T> {
-    fn align(&mut self, to: &Self) {
+    fn align(&mut self, to: &Self, slack: Duration) {
         if let (Some(mine), Some(to)) = (self, to) {
-            mine.align(to);
+            mine.align(to, slack);
         }
     }
 }
 
 impl Align for Page<JobRecord> {
-    fn align(&mut self, to: &Self) {
-        self.items.align(&to.items);
+    fn align(&mut self, to: &Self, slack: Duration) {
+        self.items.align(&to.items, slack);
     }
 
     fn tell(&self, seen: &mut Seen) {
@@ -98,7 +99,7 @@ impl Align for Page<JobRecord> {
 }
 
 impl Align for Pruned {
-    fn align(&mut self, _: &Self) {
+    fn align(&mut self, _: &Self, _: Duration) {
         self.blobs.sort_unstable();
     }
 
@@ -109,7 +110,7 @@ impl Align for Pruned {
 }
 
 impl Align for Inserted {
-    fn align(&mut self, _: &Self) {}
+    fn align(&mut self, _: &Self, _: Duration) {}
 
     fn tell(&self, seen: &mut Seen) {
         let what = match self {
@@ -123,7 +124,7 @@ impl Align for Inserted {
 }
 
 impl Align for Recorded {
-    fn align(&mut self, _: &Self) {}
+    fn align(&mut self, _: &Self, _: Duration) {}
 
     fn tell(&self, seen: &mut Seen) {
         saw(seen, "recorded", *self == Self::Applied);
@@ -132,7 +133,7 @@ impl Align for Recorded {
 }
 
 impl Align for Changed {
-    fn align(&mut self, _: &Self) {}
+    fn align(&mut self, _: &Self, _: Duration) {}
 
     fn tell(&self, seen: &mut Seen) {
         saw(seen, "changed", self.count > 0);
@@ -140,27 +141,27 @@ impl Align for Changed {
 }
 
 impl Align for JobRecord {
-    fn align(&mut self, to: &Self) {
-        time(&mut self.created_at, to.created_at);
-        time(&mut self.due_at, to.due_at);
+    fn align(&mut self, to: &Self, slack: Duration) {
+        time(&mut self.created_at, to.created_at, slack);
+        time(&mut self.due_at, to.due_at, slack);
         for (mine, to) in
             [(&mut self.started_at, to.started_at), (&mut self.finished_at, to.finished_at)]
         {
             if let (Some(mine), Some(to)) = (mine, to) {
-                time(mine, to);
+                time(mine, to, slack);
             }
         }
         for (mine, to) in self.errors.iter_mut().zip(&to.errors) {
-            failure(mine, to);
+            failure(mine, to, slack);
         }
     }
 }
 
 impl Align for Claimed {
-    fn align(&mut self, to: &Self) {
+    fn align(&mut self, to: &Self, slack: Duration) {
         for (mine, to) in self.leases.iter_mut().zip(&to.leases) {
-            time(&mut mine.created_at, to.created_at);
-            time(&mut mine.due_at, to.due_at);
+            time(&mut mine.created_at, to.created_at, slack);
+            time(&mut mine.due_at, to.due_at, slack);
         }
     }
 
@@ -170,12 +171,12 @@ impl Align for Claimed {
 }
 
 impl Align for Maintained {
-    fn align(&mut self, to: &Self) {
+    fn align(&mut self, to: &Self, slack: Duration) {
         // Which job is rescued first is nobody's promise.
         if sorted(&self.rescued) == sorted(&to.rescued) {
             self.rescued.clone_from(&to.rescued);
         }
-        span(&mut self.next_due, to.next_due);
+        span(&mut self.next_due, to.next_due, slack);
     }
 
     fn tell(&self, seen: &mut Seen) {
@@ -191,7 +192,7 @@ fn sorted<T: Ord + Clone>(items: &[T]) -> Vec<T> {
 }
 
 impl Align for Heartbeat {
-    fn align(&mut self, _: &Self) {
+    fn align(&mut self, _: &Self, _: Duration) {
         if let Self::Alive { lost, cancel, orphaned } = self {
             lost.sort_unstable();
             cancel.sort_unstable();
@@ -212,37 +213,37 @@ impl Align for Heartbeat {
 }
 
 impl Align for WorkerRecord {
-    fn align(&mut self, to: &Self) {
-        time(&mut self.started_at, to.started_at);
-        time(&mut self.expires_at, to.expires_at);
+    fn align(&mut self, to: &Self, slack: Duration) {
+        time(&mut self.started_at, to.started_at, slack);
+        time(&mut self.expires_at, to.expires_at, slack);
     }
 }
 
 impl Align for Stats {
-    fn align(&mut self, to: &Self) {
+    fn align(&mut self, to: &Self, slack: Duration) {
         for (mine, to) in self.ages.iter_mut().zip(&to.ages) {
-            span(&mut mine.oldest_available, to.oldest_available);
-            span(&mut mine.oldest_running, to.oldest_running);
+            span(&mut mine.oldest_available, to.oldest_available, slack);
+            span(&mut mine.oldest_running, to.oldest_running, slack);
         }
     }
 }
 
 impl Align for Event {
-    fn align(&mut self, to: &Self) {
+    fn align(&mut self, to: &Self, slack: Duration) {
         self.position = to.position;
-        time(&mut self.at, to.at);
+        time(&mut self.at, to.at, slack);
         if let (
             EventBody::State { error: Some(mine), .. },
             EventBody::State { error: Some(to), .. },
         ) = (&mut self.body, &to.body)
         {
-            failure(mine, to);
+            failure(mine, to, slack);
         }
     }
 }
 
 impl Align for Settled {
-    fn align(&mut self, to: &Self) {
+    fn align(&mut self, to: &Self, _: Duration) {
         if let (Self::Refused { reason: mine }, Self::Refused { reason: to }) = (self, to) {
             mine.clone_from(to);
         }
@@ -264,7 +265,7 @@ impl Align for Settled {
 macro_rules! exact {
     ($($type:ty),*) => {$(
         impl Align for $type {
-            fn align(&mut self, _: &Self) {}
+            fn align(&mut self, _: &Self, _: Duration) {}
         }
     )*};
 }
@@ -299,7 +300,7 @@ pub(super) fn tell<T: Align>(answer: &Result<T>, seen: &mut Seen) {
     }
 }
 
-/// Compares the answers of the memory backend and of the real one.
+/// Compares the answers of the memory backend and of the real one, whose times may lie so far apart.
 ///
 /// # Errors
 /// Both, when they differ.
@@ -307,14 +308,15 @@ pub fn same<T: Align + std::fmt::Debug + Clone>(
     what: &str,
     memory: &Result<T>,
     real: &Result<T>,
+    slack: Duration,
 ) -> std::result::Result<(), String> {
     let (memory, real) = match (memory, real) {
         (Ok(memory), Ok(real)) => {
             let mut memory = memory.clone();
             let mut real = real.clone();
-            real.align(&memory);
+            real.align(&memory, slack);
             let as_it_was = memory.clone();
-            memory.align(&as_it_was);
+            memory.align(&as_it_was, slack);
             (format!("{memory:#?}"), format!("{real:#?}"))
         }
         (Err(memory), Err(real)) => (said(memory), said(real)),

@@ -2,10 +2,14 @@
 //! stored after it.
 //!
 //! [`op`] says what can happen; choices that depend on what exists are indexes into it, so that a sequence stays one when it is
-//! shrunk. [`compare`] is the one place that says what may honestly differ.
+//! shrunk. [`compare`] is the one place that says what may honestly differ. The memory backend is recorded, too, and its history checked by
+//! [`windlass_checker`]: two backends that are wrong alike would be the same.
 
 pub mod compare;
+mod judge;
+mod make;
 pub mod op;
+mod read;
 mod run;
 pub mod wrong;
 
@@ -13,7 +17,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use windlass_core::Backend;
+use windlass_core::{Backend, MemoryBackend};
 
 pub use self::compare::Seen;
 pub use self::run::run;
@@ -28,6 +32,22 @@ pub enum Time {
     /// It can't: short spans are really waited for, at once after the operation that began them, so that none ends between an
     /// operation on one backend and the same on the other.
     Waited,
+}
+
+/// What a real backend is compared with: a fresh memory backend.
+#[derive(Debug)]
+pub struct Model {
+    /// The backend that is asked.
+    pub backend: Arc<dyn Backend>,
+    /// The memory backend that it is, or stands on: its clock counts.
+    pub clock: MemoryBackend,
+}
+
+impl Default for Model {
+    fn default() -> Self {
+        let clock = MemoryBackend::new();
+        Self { backend: Arc::new(clock.clone()), clock }
+    }
 }
 
 /// A fresh real backend.

@@ -1,29 +1,32 @@
 //! Runs a sequence on both backends.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use windlass_checker::history::What;
+use windlass_checker::{Journal as _, Recorder, changing};
 use windlass_core::{
-    AttemptOutcome, Backend, BlobKey, Change, ChangeRequest, ClaimId, ClaimRequest, Epoch, Event,
-    EventBody, EventFilter, Failure, FailureKind, JobFilter, JobId, JobQuery, JobRecord, Kind,
-    KindSlots, Lane, LeaseKey, LogLevel, Maintained, MemoryBackend, NewJob, Note, OnConflict,
-    Order, Payload, Position, Priority, Progress, QueueChange, QueueName, QueueSlots, Record,
-    Result, Retention, Selector, Settlement, Start, State, StatsQuery, Tag, Unique, UniqueKey,
-    UniqueUntil, WorkerId, WorkerInfo,
+    AttemptOutcome, Backend, Change, ChangeRequest, ClaimId, ClaimRequest, Epoch, Failure,
+    FailureKind, JobFilter, JobId, JobQuery, JobRecord, LeaseKey, NewJob, Note, OnConflict, Order,
+    Priority, Progress, QueueChange, Record, Result, Retention, Selector, Settlement, Start,
+    StatsQuery, Store, Unique, UniqueUntil, WorkerId, WorkerInfo,
 };
 
-use super::compare::{Seen, by_job, same, tell};
+use super::compare::{Seen, same, slack, tell};
+use super::judge::{Book, judge};
+use super::make::{blob, claim_request, filter, key, kind, note, payload, queue, tag};
 use super::op::{Filter, Index, Meddling, Op, Outcome, Rule, Settle, Span, Spec, Twist};
-use super::{Real, Time};
+use super::read::{ALL, after_tail, all_jobs, feed, history, maintain, workers};
+use super::{Model, Real, Time};
 
 /// Longer than any run, and within every limit.
-const FAR: Duration = Duration::from_secs(30 * 86_400);
-/// More than any run inserts.
-const ALL: usize = 10_000;
+pub(super) const FAR: Duration = Duration::from_secs(30 * 86_400);
 
 /// What was done so far, to choose from.
 struct Run<'a> {
-    memory: MemoryBackend,
+    model: &'a Model,
+    /// The model as it is asked, and what it answered.
+    recorder: Recorder<dyn Backend, Book>,
     real: &'a Real,
     jobs: Vec<JobId>,
     workers: Vec<WorkerInfo>,
@@ -40,6 +43,12 @@ struct Run<'a> {
     began: bool,
     /// Some span was short at all.
     short: bool,
+    /// What both backends needed for one call, at most.
+    longest: Duration,
+    /// Jobs that are stored.
+    stored: BTreeSet<JobId>,
+    /// Ids under which more than one job was sent: a history can't tell them apart.
+    again: BTreeSet<JobId>,
     /// What answers came.
     seen: Seen,
 }
@@ -47,22 +56,25 @@ struct Run<'a> {
 /// The same call on both, and the comparison of the answers.
 macro_rules! both {
     ($run:expr, $what:literal, |$on:ident| $call:expr) => {{
-        let $on: &dyn Backend = &$run.memory;
+        let begun = Instant::now();
+        let $on: &dyn Backend = &$run.recorder;
         let memory = $call.await;
         let $on: &dyn Backend = &*$run.real.backend;
         let real = $call.await;
+        $run.longest = $run.longest.max(begun.elapsed());
         tell(&memory, &mut $run.seen);
-        same($what, &memory, &real).map(|()| memory)
+        same($what, &memory, &real, slack($run.longest)).map(|()| memory)
     }};
 }
 
-/// Runs operations on a fresh memory backend and a fresh real one. Answers how often each sort of answer came.
+/// Runs operations on a fresh model and a fresh real backend, and checks the history of the model. Answers how often each sort of answer came.
 ///
 /// # Errors
-/// The first difference, with the operation before it.
-pub async fn run(real: &Real, ops: &[Op]) -> Result<Seen, String> {
+/// The first difference, with the operation before it, or what the checker finds.
+pub async fn run(model: &Model, real: &Real, ops: &[Op]) -> Result<Seen, String> {
     let mut run = Run {
-        memory: MemoryBackend::new(),
+        model,
+        recorder: Recorder::new(model.backend.clone(), Book::new(model.clock.clone())),
         real,
         jobs: Vec::new(),
         workers: Vec::new(),
@@ -74,6 +86,9 @@ pub async fn run(real: &Real, ops: &[Op]) -> Result<Seen, String> {
         maintained: false,
         began: false,
         short: false,
+        longest: Duration::ZERO,
+        stored: BTreeSet::new(),
+        again: BTreeSet::new(),
         seen: Seen::new(),
     };
     for (at, op) in ops.iter().enumerate() {
@@ -82,56 +97,28 @@ pub async fn run(real: &Real, ops: &[Op]) -> Result<Seen, String> {
             if std::mem::take(&mut run.began) && matches!(real.time, Time::Waited) {
                 run.pass().await;
             }
-            run.compare_jobs().await
+            run.compare_jobs(removes(op)).await
         };
         stage.await.map_err(|text| format!("operation {at}, {op:?}\n{text}"))?;
     }
     run.compare_all().await?;
+    judge(&run.recorder, &run.again).await?;
     Ok(run.seen)
+}
+
+/// Whether jobs may be gone after an operation.
+const fn removes(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::Prune(_)
+            | Op::Change(_, Meddling::Delete)
+            | Op::ChangeQueue(_, Meddling::Delete)
+            | Op::ChangeSome(_, Meddling::Delete)
+    )
 }
 
 fn pick<T>(items: &[T], index: Index) -> Option<&T> {
     items.get(usize::from(index).checked_rem(items.len())?)
-}
-
-fn queue(n: u8) -> QueueName {
-    named(["q0", "q1"][usize::from(n)])
-}
-
-fn kind(n: u8) -> Kind {
-    named(["k0", "k1", "k2"][usize::from(n)])
-}
-
-fn tag(n: u8) -> Tag {
-    named(["t0", "t1"][usize::from(n)])
-}
-
-fn blob(n: u8) -> BlobKey {
-    BlobKey::new(format!("b{n}")).unwrap_or_else(|_| unreachable!("a good key"))
-}
-
-fn key(n: u8) -> UniqueKey {
-    UniqueKey::new(format!("u{n}")).unwrap_or_else(|_| unreachable!("a good key"))
-}
-
-fn filter(some: &Filter) -> JobFilter {
-    let states = (0..8u8)
-        .filter(|n| some.states & (1 << n) != 0)
-        .filter_map(|n| State::ALL.get(usize::from(n)).copied());
-    let mut filter = JobFilter::default().states(states);
-    filter.queues.extend(some.queue.map(queue));
-    filter.kinds.extend(some.kind.map(kind));
-    filter.tags.extend(some.tag.map(tag));
-    filter.unique_key = some.key.map(key);
-    filter
-}
-
-fn named<T: std::str::FromStr>(name: &str) -> T {
-    name.parse().unwrap_or_else(|_| unreachable!("a good name"))
-}
-
-fn payload(value: &impl serde::Serialize) -> Payload {
-    Payload::json(value).unwrap_or_else(|_| unreachable!("numbers are JSON"))
 }
 
 impl Run<'_> {
@@ -149,7 +136,7 @@ impl Run<'_> {
     async fn pass(&self) {
         match &self.real.time {
             Time::Moved(advance) => {
-                self.memory.advance(self.real.soon());
+                self.model.clock.advance(self.real.soon());
                 advance(self.real.soon());
             }
             Time::Waited => tokio::time::sleep(self.real.soon() * 2).await,
@@ -328,8 +315,21 @@ impl Run<'_> {
         };
         // What is retried may take its window, and its time, once more.
         self.began |= self.short;
+        if let Selector::Filter(filter) = &target {
+            self.name_targets(filter, &change).await?;
+        }
         let request = ChangeRequest::new(target, change);
         both!(self, "change", |on| on.change(&request)).map(drop)
+    }
+
+    /// A history names each job that an operator changes.
+    async fn name_targets(&self, filter: &JobFilter, change: &Change) -> Result<(), String> {
+        let query = JobQuery::from(filter.clone()).limit(ALL);
+        let jobs = self.recorder.list(&query).await.map_err(|error| error.to_string())?;
+        let ids = jobs.items.iter().map(|job| job.id).collect();
+        let whats = changing(&ChangeRequest::new(Selector::Ids(ids), change.clone()));
+        whats.into_iter().for_each(|what| self.recorder.journal().record(what));
+        Ok(())
     }
 
     async fn list(&mut self, some: &Filter, most: usize, newest: bool) -> Result<(), String> {
@@ -349,6 +349,7 @@ impl Run<'_> {
         let mut job = NewJob::new(kind(spec.kind), queue(spec.queue), args);
         if let Some(id) = spec.same_id.and_then(|index| pick(&self.jobs, index)) {
             job.id = *id;
+            self.again.insert(job.id);
         } else {
             self.jobs.push(job.id);
         }
@@ -428,8 +429,14 @@ impl Run<'_> {
     }
 
     /// Every job, after every operation: a difference is found where it arises.
-    async fn compare_jobs(&mut self) -> Result<(), String> {
-        both!(self, "all jobs", |on| all_jobs(on)).map(drop)
+    async fn compare_jobs(&mut self, removed: bool) -> Result<(), String> {
+        let jobs = both!(self, "all jobs", |on| all_jobs(on))?.unwrap_or_default();
+        let stored = jobs.iter().map(|job: &JobRecord| job.id).collect();
+        let before = std::mem::replace(&mut self.stored, stored);
+        for job in before.difference(&self.stored).filter(|_| removed) {
+            self.recorder.journal().record(What::Removed { job: *job });
+        }
+        Ok(())
     }
 
     async fn compare_all(&mut self) -> Result<(), String> {
@@ -442,98 +449,5 @@ impl Run<'_> {
             both!(self, "history", |on| history(on, job, ALL)).map(drop)?;
         }
         Ok(())
-    }
-}
-
-fn note(text: &str) -> Note {
-    Note::Log { level: LogLevel::Info, message: text.to_owned() }
-}
-
-fn claim_request(
-    worker: WorkerId,
-    queues: &[(u8, u32)],
-    kinds: &[(u8, Option<u32>)],
-    quarantine: bool,
-) -> ClaimRequest {
-    // Each queue and kind is named once.
-    let mut slots: Vec<QueueSlots> = Vec::new();
-    for (of, limit) in queues {
-        if slots.iter().all(|known| known.queue != queue(*of)) {
-            slots.push(QueueSlots { queue: queue(*of), limit: *limit });
-        }
-    }
-    let mut known: Vec<KindSlots> = Vec::new();
-    for (of, limit) in kinds {
-        if known.iter().all(|slots| slots.kind != kind(*of)) {
-            known.push(KindSlots { kind: kind(*of), limit: *limit });
-        }
-    }
-    let mut request = ClaimRequest::new(worker, slots, known);
-    if quarantine {
-        request.lane = Lane::Quarantine;
-    }
-    request
-}
-
-async fn all_jobs(on: &dyn Backend) -> Result<Vec<JobRecord>> {
-    let query = JobQuery::default().oldest_first().limit(ALL);
-    Ok(on.list(&query).await?.items)
-}
-
-async fn workers(on: &dyn Backend, left: &[WorkerId]) -> Result<Vec<windlass_core::WorkerRecord>> {
-    let mut workers = on.workers().await?;
-    workers.retain(|worker| !left.contains(&worker.id));
-    workers.sort_by_key(|worker| worker.id);
-    Ok(workers)
-}
-
-/// `uncounted`: the rows of workers that left may be there still, or not.
-async fn maintain(on: &dyn Backend, uncounted: bool) -> Result<Maintained> {
-    let mut done = on.maintain(1_000).await?;
-    if uncounted {
-        done.workers_removed = 0;
-    }
-    Ok(done)
-}
-
-async fn history(on: &dyn Backend, job: JobId, most: usize) -> Result<Vec<Event>> {
-    let (mut events, mut after): (Vec<Event>, Option<Position>) = (Vec::new(), None);
-    loop {
-        let page = on.history(job, after, most).await?;
-        events.extend(page.events);
-        if !page.more || page.next == after {
-            break;
-        }
-        after = page.next;
-    }
-    if let Some((kind, queue)) = events.last().map(|last| (last.kind.clone(), last.queue.clone())) {
-        for event in &mut events {
-            (event.kind, event.queue) = (kind.clone(), queue.clone());
-        }
-    }
-    Ok(events)
-}
-
-/// Whether there is an end, and what stands after it: nothing.
-async fn after_tail(on: &dyn Backend) -> Result<Vec<Event>> {
-    let tail = on.tail().await?;
-    Ok(match tail {
-        Some(tail) => on.events(&EventFilter::default(), Some(tail), ALL).await?.events,
-        None => on.events(&EventFilter::default(), None, ALL).await?.events,
-    })
-}
-
-async fn feed(on: &dyn Backend) -> Result<Vec<Event>> {
-    let (mut events, mut after): (Vec<Event>, Option<Position>) = (Vec::new(), None);
-    loop {
-        let page = on.events(&EventFilter::default(), after, ALL).await?;
-        events.extend(page.events);
-        if !page.more || page.next == after {
-            let kept: BTreeSet<_> = all_jobs(on).await?.into_iter().map(|job| job.id).collect();
-            let is_note = |event: &Event| !matches!(event.body, EventBody::State { .. });
-            events.retain(|event| kept.contains(&event.job) || !is_note(event));
-            return Ok(by_job(events));
-        }
-        after = page.next;
     }
 }

@@ -8,9 +8,12 @@ use windlass_core::{
     Backend, BlobKey, Capabilities, ChangeRequest, Changed, ClaimRequest, Claimed, EventFilter,
     EventPage, Heartbeat, Inserted, JobId, JobQuery, JobRecord, LeaseKey, Limits, Maintained,
     MemoryBackend, NewJob, Note, Page, Position, Priority, Pruned, Queue, QueueChange, QueueName,
-    QueueSettings, Record, Recorded, Result, Retention, Settled, Settlement, State, Stats,
+    QueueSettings, Record, Recorded, Result, Retention, Settled, Settlement, Start, State, Stats,
     StatsQuery, Storage, Store, Wake, WorkerId, WorkerInfo, WorkerLease, WorkerRecord,
 };
+
+/// By how much [`Slip::ComesEarly`].
+const EARLY: Duration = Duration::from_secs(2);
 
 /// How it is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,11 +44,13 @@ pub enum Slip {
     ForgetsTheTail,
     /// A stale record is said to be added.
     SaysRecorded,
+    /// What is to come later comes a little too early.
+    ComesEarly,
 }
 
 impl Slip {
     /// All that are wrong.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::ForgetsPriority,
         Self::ForgetsTags,
         Self::SaysApplied,
@@ -58,6 +63,7 @@ impl Slip {
         Self::KeepsBlobs,
         Self::ForgetsTheTail,
         Self::SaysRecorded,
+        Self::ComesEarly,
     ];
 }
 
@@ -142,6 +148,13 @@ impl Store for Wrong {
             match self.slip {
                 Slip::ForgetsPriority => job.priority = Priority::NORMAL,
                 Slip::ForgetsTags => job.tags.clear(),
+                Slip::ComesEarly => {
+                    if let Start::In(delay) = &mut job.start
+                        && *delay > EARLY
+                    {
+                        *delay -= EARLY;
+                    }
+                }
                 _ => {}
             }
         }

@@ -6,7 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
 use proptest::test_runner::{Config, FileFailurePersistence, TestCaseError, TestRunner};
-use windlass_model::ops::{self, Real, Seen, op};
+use windlass_model::ops::{self, Model, Real, Seen, op};
 
 /// `WINDLASS_MODEL_CASES` says how many sequences; without it, as many as fit into `time`, but no fewer than 20. Sequences that failed once are
 /// run first: their seeds stand in `regressions`.
@@ -70,7 +70,7 @@ where
     G: Future<Output = (Real, Box<dyn std::any::Any>)>,
 {
     let (real, _kept) = open().await;
-    let end = ops::run(&real, ops).await;
+    let end = ops::run(&Model::default(), &real, ops).await;
     real.backend.close().await.unwrap();
     end
 }
