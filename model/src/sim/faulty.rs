@@ -50,6 +50,8 @@ struct Fate {
     silent: bool,
 }
 
+/// No request is under way for longer: on its way, doubled, and its reply.
+pub(super) const LATEST: Duration = Duration::from_secs(6 + 15 + 6);
 /// Longer than any call takes without a fault.
 const USUAL: Duration = Duration::from_millis(4);
 

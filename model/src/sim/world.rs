@@ -14,6 +14,7 @@ use windlass_core::{
 
 use super::Report;
 use super::chaos;
+use super::faulty::LATEST;
 use super::inside::Inside;
 use super::mistake::Mistake;
 use super::people;
@@ -321,7 +322,8 @@ impl World {
             busy: false,
             lease: micros(LEASE),
             recovery: micros(Plan::RECOVERY + SLACK),
-            call: micros(CALL),
+            // A heartbeat that comes so late still makes a lease longer.
+            call: micros(LATEST),
         };
         let mut inner = self.lock();
         let (entries, told) = (std::mem::take(&mut inner.entries), std::mem::take(&mut inner.told));
@@ -346,9 +348,10 @@ impl World {
         self.jobs(JobFilter::default()).await.iter().all(|job| job.state.is_final())
     }
 
-    /// Jobs that run under workers without a lease.
+    /// Jobs that run under workers without a lease. One that a late heartbeat made longer may have ended only now.
     async fn stuck(&self) -> Vec<JobRecord> {
-        let now = self.memory.now();
+        let now = self.memory.now().saturating_sub(GRACE + SWEEP + SLACK);
+        let now = now.unwrap_or(self.memory.now());
         let workers = self.memory.workers().await.unwrap_or_default();
         let alive = |job: &JobRecord| {
             workers.iter().any(|w| Some(w.id) == job.worker && w.expires_at > now)
