@@ -275,7 +275,7 @@ async fn replace(
             *waiting -= 1;
         }
     }
-    if before.changes + 1 > size(txn.limits.state_events_per_job) {
+    if before.changes >= size(txn.limits.state_events_per_job) {
         trim(txn, &[before.guard()], 1).await?;
     }
     let seq = txn.next_seq();
