@@ -6,6 +6,9 @@ mod aside;
 mod backend;
 mod calls;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gather;
 mod ops;
 mod options;

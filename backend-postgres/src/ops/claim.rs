@@ -10,7 +10,7 @@ use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use tokio::sync::Notify;
 use uuid::Uuid;
-use windlass_core::kit::{duration, timestamp, unreadable};
+use windlass_core::kit::{bad_json, duration, timestamp, unreadable};
 use windlass_core::{
     ClaimId, ClaimRequest, Encoding, Epoch, Error, JobId, JobRecord, Kind, Lane, Lease, LeaseKey,
     Payload, Priority, QueueName, QueueSlots, Result, Tag,
@@ -381,7 +381,23 @@ fn json_or<T: DeserializeOwned>(
     none: impl FnOnce() -> T,
 ) -> Result<T> {
     match text {
-        Some(text) => serde_json::from_str(text).map_err(|e| unreadable(what, e)),
+        Some(text) => serde_json::from_str(text).map_err(|e| unreadable(what, bad_json(&e))),
         None => Ok(none()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f52_what_is_wrong_with_a_column_is_told_without_its_content() {
+        for text in ["{\"a\":7}", "{\"secret\":7}", "\"secret\"", "{\"secret"] {
+            let read = json_or::<BTreeMap<String, String>>("metadata", Some(text), BTreeMap::new);
+            let error = read.unwrap_err();
+            let source = std::error::Error::source(&error).unwrap().to_string();
+            assert!(!format!("{error:?} {source}").contains("secret"), "{source}");
+            assert!(!source.contains("`7`"), "{source}");
+        }
     }
 }
