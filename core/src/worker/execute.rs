@@ -92,7 +92,11 @@ async fn begin(
     }
     if begins {
         supervise(shared, worker, held, place, handler, args).await;
-    } else if attempt.begin_settling() {
+        return;
+    }
+    // Before its place, of which others are told: they look for both.
+    attempt.leave_thread();
+    if attempt.begin_settling() {
         settle(shared, held, place, ended(&attempt)).await;
     } else {
         lock(&shared.stats).lost += 1;
