@@ -22,6 +22,7 @@ mod spare;
 mod sql;
 mod storage;
 mod store;
+mod sync;
 mod transactional;
 mod txn;
 mod wake;

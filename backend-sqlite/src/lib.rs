@@ -22,6 +22,7 @@ mod schema;
 mod script;
 mod storage;
 mod store;
+mod sync;
 mod transactional;
 mod txn;
 mod wake;

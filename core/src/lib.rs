@@ -24,6 +24,7 @@ pub mod queue;
 pub mod retention;
 pub mod storage;
 pub mod store;
+mod sync;
 pub mod worker;
 
 pub use backend::{Backend, Capabilities, Transactional};
