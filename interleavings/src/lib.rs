@@ -4,6 +4,8 @@
 //! of a `Notify` or a channel is a place where another thread may go on. A wake-up that some order misses is a thread that waits for ever, which loom reports.
 //! The `Notify` and the channels inside are Tokio's own, whose operations stand for one step each.
 #![forbid(unsafe_code)]
+// The tests inside of these files run where the files belong.
+#![cfg(not(test))]
 
 #[allow(dead_code, unreachable_pub, reason = "a part of the core")]
 #[path = "../../core/src/kit/board.rs"]

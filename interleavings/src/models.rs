@@ -19,7 +19,7 @@ use crate::{ClaimId, Kind, QueueName, QueueSettings, Wake, lock};
 /// Without a timer: only news end the wait.
 const EVER: Duration = Duration::MAX;
 /// How often a thread may be put aside in mid-course, where all orders would be too many. `LOOM_MAX_PREEMPTIONS` says otherwise.
-const BOUND: usize = 2;
+const BOUND: usize = 3;
 
 fn explore(bound: Option<usize>, model: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
@@ -145,8 +145,8 @@ pub fn no_job_is_overlooked_with_the_board(read_before: bool) {
 }
 
 /// With the hub of SQLite.
-pub fn no_job_is_overlooked_with_the_hub(read_before: bool) {
-    no_job_is_overlooked::<Hub>(read_before);
+pub fn no_job_is_overlooked_with_the_hub() {
+    no_job_is_overlooked::<Hub>(true);
 }
 
 /// Who looks for growth of the feed hears of the first that watches it, and that one of the growth.

@@ -19,20 +19,14 @@ fn a_worker_overlooks_no_job_with_the_board() {
 
 #[test]
 fn a_worker_overlooks_no_job_with_the_hub() {
-    models::no_job_is_overlooked_with_the_hub(true);
+    models::no_job_is_overlooked_with_the_hub();
 }
 
 /// The models find what they are there to find.
 #[test]
 #[should_panic(expected = "deadlock")]
-fn a_version_that_is_read_too_late_would_overlook_one_with_the_board() {
+fn a_version_that_is_read_too_late_would_overlook_one() {
     models::no_job_is_overlooked_with_the_board(false);
-}
-
-#[test]
-#[should_panic(expected = "deadlock")]
-fn a_version_that_is_read_too_late_would_overlook_one_with_the_hub() {
-    models::no_job_is_overlooked_with_the_hub(false);
 }
 
 #[test]
