@@ -94,8 +94,10 @@ async fn begin(
         supervise(shared, worker, held, place, handler, args).await;
         return;
     }
-    // Before its place, of which others are told: they look for both.
-    attempt.leave_thread();
+    // Its place may be no news to anybody; its thread is.
+    if attempt.leave_thread() {
+        shared.slots.look_again();
+    }
     if attempt.begin_settling() {
         settle(shared, held, place, ended(&attempt)).await;
     } else {
