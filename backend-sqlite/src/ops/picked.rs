@@ -79,7 +79,8 @@ pub(crate) fn read(json: &str, request: &ClaimRequest, fresh: bool) -> Result<Pi
         return Ok(picked);
     }
     // A column of one of them holds what it never should: each by itself.
-    let jobs: Vec<Value> = serde_json::from_str(json).map_err(|e| unreadable("jobs", e))?;
+    let jobs: Vec<Value> =
+        serde_json::from_str(json).map_err(|e| unreadable("jobs", bad_json(&e)))?;
     for value in &jobs {
         match Json::deserialize(value) {
             Ok(job) => picked.add(job, request, step, &mut names),
