@@ -6,6 +6,9 @@ mod aside;
 mod backend;
 mod calls;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gather;
 mod ops;
 mod options;
@@ -19,6 +22,7 @@ mod spare;
 mod sql;
 mod storage;
 mod store;
+mod sync;
 mod transactional;
 mod txn;
 mod wake;

@@ -22,6 +22,8 @@ use crate::txn::News;
 use commits::Pending;
 pub(crate) use line::Line;
 use notifier::Outbox;
+#[cfg(any(test, fuzzing))]
+pub use notifier::notice;
 
 /// How long a closing backend tries to tell others what it still has to tell.
 const FAREWELL: Duration = Duration::from_secs(1);

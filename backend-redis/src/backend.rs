@@ -1,7 +1,7 @@
 //! The backend: connections, scripts, and the hub that wakes who waits.
 
 mod open;
-mod preflight;
+pub(crate) mod preflight;
 
 use std::sync::Arc;
 

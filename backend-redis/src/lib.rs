@@ -7,6 +7,9 @@ mod backend;
 mod changes;
 mod copies;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod link;
 mod ops;
 mod options;

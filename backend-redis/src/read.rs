@@ -1,7 +1,7 @@
 //! What is only read: jobs, listings, figures, workers.
 
-mod feed;
-mod stats;
+pub(crate) mod feed;
+pub(crate) mod stats;
 
 use std::collections::BTreeMap;
 
@@ -90,7 +90,7 @@ pub(crate) async fn list(inner: &Inner, query: &JobQuery) -> Result<Page<JobReco
     Ok(Page { items: rows.into_iter().filter_map(readable).collect(), next })
 }
 
-fn row(job: Value) -> Result<Row> {
+pub(crate) fn row(job: Value) -> Result<Row> {
     let [id, values @ ..] = wire::items::<7>(job)?;
     Row::new(JobId::from_slice(&wire::bytes(id)?)?, values)
 }
@@ -113,7 +113,7 @@ pub(crate) async fn workers(inner: &Inner) -> Result<Vec<WorkerRecord>> {
     }
 }
 
-fn worker(value: Value) -> Result<WorkerRecord> {
+pub(crate) fn worker(value: Value) -> Result<WorkerRecord> {
     let [id, described, expires, running] = wire::items(value)?;
     let odd = |_| unreadable("a worker", "its description has another shape");
     let described = wire::bytes(described)?;

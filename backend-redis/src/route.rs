@@ -3,8 +3,8 @@
 //! A namespace is in one slot, so a plain connection to its owner is all that a cluster takes. Who owns it is found anew for each connection, and
 //! whatever says that a connection leads to the wrong server ends it. See `docs/design/0015-redis-sentinel-and-cluster.md`.
 
-mod cluster;
-mod sentinel;
+pub(crate) mod cluster;
+pub(crate) mod sentinel;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -157,7 +157,7 @@ impl Chunks for RedisStorage {
     }
 }
 
-fn read(key: BlobKey, stored: &[u8]) -> Result<(String, BlobMeta)> {
+pub(crate) fn read(key: BlobKey, stored: &[u8]) -> Result<(String, BlobMeta)> {
     let odd = |_| unreadable("what is known of a blob", "it has another shape");
     let (id, len, modified, _) = rmp_serde::from_slice::<Stored>(stored).map_err(odd)?;
     Ok((id, BlobMeta { key, len, modified_at: timestamp(modified) }))

@@ -7,6 +7,9 @@ mod batch;
 mod calls;
 mod clock;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod open;
 mod ops;
 mod options;
@@ -19,6 +22,7 @@ mod schema;
 mod script;
 mod storage;
 mod store;
+mod sync;
 mod transactional;
 mod txn;
 mod wake;

@@ -63,7 +63,7 @@ impl Queue for SqliteBackend {
             let due: Option<i64> = row.try_get(1).map_err(map("maintain"))?;
             if !work {
                 let mut idle = Maintained::default();
-                idle.next_due = due.map(|due| duration(due - now));
+                idle.next_due = due.map(|due| duration(due.saturating_sub(now)));
                 return Ok(idle);
             }
         }

@@ -14,7 +14,7 @@ use crate::ops::change::bind_filter;
 use crate::records::record;
 use windlass_core::kit::feed::Entry;
 use windlass_core::kit::trail;
-use windlass_core::kit::{damaged, unreadable};
+use windlass_core::kit::{bad_json, damaged, unreadable};
 use windlass_core::kit::{duration, timestamp};
 
 /// Entries of the feed that one call looks at.
@@ -243,7 +243,7 @@ pub(crate) async fn workers(backend: &SqliteBackend) -> Result<Vec<WorkerRecord>
         Ok(WorkerRecord::new(
             WorkerId::from_slice(&id)?,
             name,
-            serde_json::from_str(&queues).map_err(|e| unreadable("a worker", e))?,
+            serde_json::from_str(&queues).map_err(|e| unreadable("a worker", bad_json(&e)))?,
             timestamp(started),
             timestamp(expires),
             u64::try_from(running).unwrap_or(0),

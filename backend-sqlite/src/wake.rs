@@ -1,16 +1,18 @@
 //! Hints: who waits for jobs or events is told when there may be some. A hint may be lost or spurious.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use tokio::time::Instant;
 use windlass_core::{Error, QueueName, Result, Wake};
 
 use crate::error::NAME;
+use crate::sync::{AtomicBool, AtomicUsize, Mutex, MutexGuard, Notify, Ordering, PoisonError};
 use crate::txn::{News, Tick};
+
+/// Queues whose news are told apart. A hint may be spurious: beyond them, news are of any queue.
+const MOST: usize = 10_000;
 
 /// Shared by the writer, which tells, and the callers that wait.
 #[derive(Debug, Default)]
@@ -73,6 +75,10 @@ impl Hub {
         let (ready, events) = (!news.queues.is_empty(), news.events);
         for queue in news.queues {
             state.queues.insert(queue, version);
+        }
+        if state.queues.len() > MOST {
+            state.queues.clear();
+            state.anywhere = version;
         }
         drop(state);
         self.tell(ready, events);
@@ -197,3 +203,27 @@ impl Drop for Watcher<'_> {
 }
 
 pub(crate) type SharedHub = Arc<Hub>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn news(queue: String) -> News {
+        News { queues: [queue].into(), events: false }
+    }
+
+    /// A host with a queue for each of its users has many.
+    #[tokio::test]
+    async fn news_of_ever_more_queues_take_no_more_room() {
+        let (hub, queue) = (Hub::default(), [QueueName::new("q").unwrap()]);
+        for n in 0..=2 * MOST {
+            hub.committed(news(format!("queue-{n}")), Tick::default());
+        }
+        assert!(hub.lock().queues.len() <= MOST);
+        // What was forgotten counts as news of any queue: once too often, never too seldom.
+        assert_eq!(hub.wait(&queue, Duration::MAX).await, Wake::Hint);
+        hub.seen(&queue[0], hub.version());
+        hub.committed(news("q".to_owned()), Tick::default());
+        assert_eq!(hub.wait(&queue, Duration::MAX).await, Wake::Hint);
+    }
+}

@@ -157,3 +157,39 @@ async fn f07_a_settlement_is_applied_beside_one_whose_job_cannot_be_read() {
     let answers = backend.settle(&[completed(&leases[0]), completed(&leases[1])]).await.unwrap();
     assert_eq!(answers, [Settled::Lost, Settled::Applied { state: State::Completed }]);
 }
+
+/// Arithmetic goes no further than numbers do.
+#[tokio::test]
+async fn f07_numbers_at_their_end_stand_in_nobodys_way() {
+    let (_folder, path) = place();
+    let backend = open(&path).await;
+    let w = worker(&backend).await;
+    let mut later: Vec<NewJob> = (0..2).map(|_| job()).collect();
+    later.iter_mut().for_each(|job| job.start = Start::In(HOUR));
+    backend.insert(&later).await.unwrap();
+    for job in &later {
+        damage(&path, job.id, "due_at = -9223372036854775808").await;
+    }
+    assert_eq!(backend.maintain(1).await.unwrap().promoted, 1);
+    let jobs = [job(), job()];
+    backend.insert(&jobs).await.unwrap();
+    damage(&path, jobs[0].id, "changes = 9223372036854775807").await;
+    let leases = claim(&backend, w, 10).await;
+    assert_eq!(leases.len(), 3);
+    let done: Vec<_> = leases.iter().map(completed).collect();
+    for answer in backend.settle(&done).await.unwrap() {
+        assert_eq!(answer, Settled::Applied { state: State::Completed });
+    }
+}
+
+#[tokio::test]
+async fn f52_what_is_wrong_with_a_worker_is_told_without_its_content() {
+    let (_folder, path) = place();
+    let backend = open(&path).await;
+    worker(&backend).await;
+    let spoil = sqlx::query("UPDATE windlass_workers SET queues = '\"secret\"'");
+    spoil.execute(&mut host(&path).await).await.unwrap();
+    let error = backend.workers().await.unwrap_err();
+    let source = std::error::Error::source(&error).unwrap();
+    assert!(!format!("{error} {error:?} {source}").contains("secret"), "{error:?}");
+}

@@ -11,6 +11,9 @@ pub mod client;
 pub mod conformance;
 pub mod definition;
 pub mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod job;
 pub mod kit;
 pub mod limits;
@@ -21,6 +24,7 @@ pub mod queue;
 pub mod retention;
 pub mod storage;
 pub mod store;
+mod sync;
 pub mod worker;
 
 pub use backend::{Backend, Capabilities, Transactional};

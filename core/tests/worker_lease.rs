@@ -308,6 +308,63 @@ async fn f15_blocking_jobs_are_claimed_only_for_threads_that_are_there() {
     until("all have run", || async { worker.stats().completed == 12 }).await;
 }
 
+/// A job that got a thread and no slot, and is given back for that, leaves the thread before others are told of the room.
+#[tokio::test]
+async fn a_thread_is_free_once_its_job_is_given_back() {
+    const ROUNDS: usize = 100;
+    const LONG: u64 = 1_000;
+    let (memory, _) = real();
+    let doors: Arc<Vec<Door>> = Arc::new((0..ROUNDS).map(|_| Door::default()).collect());
+    let ran = Arc::new(AtomicBool::new(false));
+    let (wait, run) = (doors.clone(), ran.clone());
+    let mut calls = MockCalls::new();
+    calls.expect_wait().returning(|_, _| Err(hints()));
+    // The backend never answers that it took one back.
+    let gives_back = |all: &[Settlement]| all.iter().any(|s| s.outcome == AttemptOutcome::Released);
+    calls.expect_settle().withf(gives_back).returning(|_| Err(hangs()));
+    let _worker = Worker::new(&calls.over(&memory))
+        .options(fast)
+        .options(|o| {
+            // Nothing but news leads to a look.
+            let hour = Duration::from_secs(3_600);
+            (o.poll_min, o.poll_max, o.quarantine) = (hour, hour, hour);
+            o.blocking_threads = 2;
+        })
+        .register_blocking(move |job: Alpha, _: Context| {
+            if let Some(round) = job.0.checked_sub(LONG) {
+                wait[usize::try_from(round)?].wait();
+            }
+            Ok(job.0)
+        })
+        .register_blocking(move |job: Gamma, _: Context| {
+            run.store(true, Ordering::Relaxed);
+            Ok(job.0)
+        })
+        .queue("main", 1)
+        .queue("side", 1)
+        .start()
+        .unwrap();
+    // Short ones, a long one, and one behind it, which is claimed ahead unless the machine stands still just then.
+    for (round, door) in (LONG..).zip(doors.iter()) {
+        let jobs: Vec<NewJob> = (0..20).chain([round, 0]).map(|n| new(&Alpha(n))).collect();
+        memory.insert(&jobs).await.unwrap();
+        reaches(&memory, jobs[20].id, State::Running).await;
+        let mut ahead = false;
+        for _ in 0..20 {
+            ahead |= get(&memory, jobs[21].id).await.state == State::Running;
+            sleep(Duration::from_millis(1)).await;
+        }
+        if ahead {
+            insert(&memory, Gamma(1)).await;
+            until("another job has the thread", || async { ran.load(Ordering::Relaxed) }).await;
+            return door.open();
+        }
+        door.open();
+        reaches(&memory, jobs[21].id, State::Completed).await;
+    }
+    panic!("none was claimed ahead");
+}
+
 /// The async half of the context works in blocking handlers: follow-up jobs, blobs, the client, and timers.
 #[tokio::test]
 async fn blocking_handlers_can_wait_for_futures() {

@@ -94,9 +94,32 @@ fn snake_case(name: &str) -> String {
     snake
 }
 
+/// Whatever stands in a type and its attributes, the derive writes an `impl`, or an error in its stead.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn property(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    if text.matches(['(', '[', '{', '<']).count() > 64 {
+        // The compiler has read it before, and refuses what is nested too deep.
+        return;
+    }
+    let attribute = format!("#[job({text})] struct Thumbnail {{ a: u8, b: String }}");
+    for text in [&*text, &attribute] {
+        let Ok(input) = syn::parse_str::<DeriveInput>(text) else { continue };
+        match job(&input) {
+            Ok(tokens) => assert!(tokens.to_string().contains("impl")),
+            Err(error) => assert!(!error.to_string().is_empty()),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn derives_of_every_sort_are_expanded_or_refused() {
+        windlass_test_inputs::check("derive", property);
+    }
 
     #[test]
     fn kinds_follow_from_type_names() {

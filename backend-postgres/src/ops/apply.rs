@@ -81,7 +81,7 @@ pub(crate) async fn apply(txn: &mut Txn<'_>, cause: Cause, steps: &[Step<'_>]) -
     txn.emit(seq, feed::changes(cause, steps.iter().map(|step| fact(step, cause)).collect()));
     let full = limit(txn);
     let long: Vec<JobId> =
-        steps.iter().filter(|s| s.job.changes + 1 > full).map(|s| s.job.id).collect();
+        steps.iter().filter(|s| s.job.changes >= full).map(|s| s.job.id).collect();
     trim(txn, &long).await
 }
 

@@ -1,69 +1,24 @@
 //! Claims: one statement per queue, which stands for itself.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
-use tokio::sync::Notify;
 use uuid::Uuid;
-use windlass_core::kit::{duration, timestamp, unreadable};
+use windlass_core::kit::{bad_json, duration, timestamp, unreadable};
 use windlass_core::{
-    ClaimId, ClaimRequest, Encoding, Epoch, Error, JobId, JobRecord, Kind, Lane, Lease, LeaseKey,
-    Payload, Priority, QueueName, QueueSlots, Result, Tag,
+    ClaimRequest, Encoding, Epoch, Error, JobId, JobRecord, Kind, Lane, Lease, LeaseKey, Payload,
+    Priority, QueueName, QueueSlots, Result, Tag,
 };
 
 use super::bounds::{Brought, Look, Range, Seen};
 use super::heads::worth_a_look;
+use super::under_way::Entry;
 use crate::PostgresBackend;
 use crate::error::{NAME, map};
 use crate::sql::query;
-
-/// Claims under way. One whose caller has gone away goes on, and what it takes is found when the same claim is sent again: that one waits for
-/// it here, or else both would take jobs.
-#[derive(Debug, Default)]
-pub(crate) struct UnderWay {
-    claims: Mutex<HashSet<ClaimId>>,
-    ended: Notify,
-}
-
-impl UnderWay {
-    fn lock(&self) -> MutexGuard<'_, HashSet<ClaimId>> {
-        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits until no claim of this id is under way.
-    async fn clear(&self, id: ClaimId) {
-        loop {
-            let mut ended = pin!(self.ended.notified());
-            ended.as_mut().enable();
-            if !self.lock().contains(&id) {
-                return;
-            }
-            ended.await;
-        }
-    }
-}
-
-/// A claim under way, for as long as it lives.
-struct Entry(Arc<UnderWay>, ClaimId);
-
-impl Entry {
-    fn new(claims: Arc<UnderWay>, id: ClaimId) -> Self {
-        claims.lock().insert(id);
-        Self(claims, id)
-    }
-}
-
-impl Drop for Entry {
-    fn drop(&mut self) {
-        self.0.lock().remove(&self.1);
-        self.0.ended.notify_waiters();
-    }
-}
 
 /// Takes available jobs for a worker, in a task of its own, which ends what it began whether or not the caller waits.
 pub(crate) async fn claim(backend: &PostgresBackend, request: &ClaimRequest) -> Result<Taken> {
@@ -381,7 +336,23 @@ fn json_or<T: DeserializeOwned>(
     none: impl FnOnce() -> T,
 ) -> Result<T> {
     match text {
-        Some(text) => serde_json::from_str(text).map_err(|e| unreadable(what, e)),
+        Some(text) => serde_json::from_str(text).map_err(|e| unreadable(what, bad_json(&e))),
         None => Ok(none()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f52_what_is_wrong_with_a_column_is_told_without_its_content() {
+        for text in ["{\"a\":7}", "{\"secret\":7}", "\"secret\"", "{\"secret"] {
+            let read = json_or::<BTreeMap<String, String>>("metadata", Some(text), BTreeMap::new);
+            let error = read.unwrap_err();
+            let source = std::error::Error::source(&error).unwrap().to_string();
+            assert!(!format!("{error:?} {source}").contains("secret"), "{source}");
+            assert!(!source.contains("`7`"), "{source}");
+        }
     }
 }

@@ -16,4 +16,5 @@ pub(crate) mod record;
 pub(crate) mod settings;
 pub(crate) mod settle;
 pub(crate) mod stored;
+pub(crate) mod under_way;
 pub(crate) mod unique;

@@ -131,6 +131,25 @@ pub(super) fn read<'a>(sender: &str, payload: &'a str) -> Told<'a> {
     Told::Queues(queues)
 }
 
+/// A message as another process may send it, and one that is written here: what is told is told whole, or everything is.
+#[cfg(any(test, fuzzing))]
+pub fn notice(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let is_name = |queue: &str| windlass_core::QueueName::new(queue).is_ok();
+    if let Told::Queues(queues) = read("0000000000000001", &text) {
+        assert!(!queues.is_empty() && queues.iter().all(|queue| is_name(queue)));
+    }
+    let names = text.split(',').filter(|queue| is_name(queue));
+    let queues: BTreeSet<String> = names.map(str::to_owned).collect();
+    let payload = write("0000000000000002", &queues);
+    assert!(payload.len() <= PAYLOAD_BYTES);
+    assert_eq!(read("0000000000000002", &payload), Told::Own);
+    match read("0000000000000001", &payload) {
+        Told::Queues(told) => assert!(told.into_iter().eq(&queues)),
+        told => assert!(told == Told::Everything && (queues.is_empty() || payload.ends_with('*'))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

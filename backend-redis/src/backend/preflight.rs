@@ -10,7 +10,7 @@ use crate::wire;
 
 /// The settings that decide.
 #[derive(Debug, PartialEq, Eq)]
-struct Settings {
+pub(crate) struct Settings {
     /// Empty when the server doesn't tell.
     policy: String,
     appended: bool,
@@ -20,7 +20,7 @@ struct Settings {
 
 /// When the server asks its disk to have written the append-only file.
 #[derive(Debug, PartialEq, Eq)]
-struct Sync {
+pub(crate) struct Sync {
     /// `always`, `everysec` or `no`.
     when: String,
     /// Not while a child process rewrites that file or writes a snapshot, whatever `when` says.
@@ -56,7 +56,7 @@ pub(super) async fn check(
 }
 
 /// Reads the names and values that a server answers.
-fn sync_of(answer: Value) -> Option<Sync> {
+pub(crate) fn sync_of(answer: Value) -> Option<Sync> {
     let Value::Array(words) = answer else { return None };
     let words: Vec<String> = words.into_iter().map(wire::text).collect::<Result<_>>().ok()?;
     let value =
@@ -65,7 +65,7 @@ fn sync_of(answer: Value) -> Option<Sync> {
     Some(Sync { when: value("appendfsync")?.clone(), pauses })
 }
 
-fn read(told: &str, sync: Option<Sync>) -> Settings {
+pub(crate) fn read(told: &str, sync: Option<Sync>) -> Settings {
     let value = |name: &str| {
         let of = |line: &str| Some(line.trim().strip_prefix(name)?.strip_prefix(':')?.to_owned());
         told.lines().find_map(of).unwrap_or_default()

@@ -65,7 +65,7 @@ struct Rest<'r> {
 }
 
 /// Where a claim goes on: the queue, and how many of its jobs of each kind to step over.
-struct Next {
+pub(crate) struct Next {
     queue: usize,
     passed: Vec<u64>,
 }
@@ -151,17 +151,17 @@ async fn some(
     Ok(Part { jobs: wire::list(jobs)?, next })
 }
 
-fn next(queue: &Value, passed: Value) -> Result<Next> {
+pub(crate) fn next(queue: &Value, passed: Value) -> Result<Next> {
     let odd = |_| unreadable("the answer of a claim", "it has another shape");
     let passed = rmp_serde::from_slice(&wire::bytes(passed)?).map_err(odd)?;
     let queue = usize::try_from(wire::count(queue)?).unwrap_or(usize::MAX);
     Ok(Next { queue: queue.saturating_sub(1), passed })
 }
 
-type Unreadable = (LeaseKey, Error);
+pub(crate) type Unreadable = (LeaseKey, Error);
 
 /// A claimed job; or its key and why it can't be read.
-fn lease(request: &ClaimRequest, job: Value) -> Result<Result<Lease, Unreadable>> {
+pub(crate) fn lease(request: &ClaimRequest, job: Value) -> Result<Result<Lease, Unreadable>> {
     let [id, standing, body, args, progress] = wire::items(job)?;
     let id = JobId::from_slice(&wire::bytes(id)?)?;
     let row = Row::new(id, [standing, body, Value::Nil, progress, Value::Nil, args])?;

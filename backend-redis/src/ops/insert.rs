@@ -2,7 +2,7 @@
 
 use redis::Value;
 use windlass_core::kit::unreadable;
-use windlass_core::{Error, Inserted, JobId, NewJob, Result};
+use windlass_core::{Error, Inserted, JobId, Limits, NewJob, Result};
 
 use super::{at_most, plain, too_far};
 use crate::backend::Inner;
@@ -46,7 +46,7 @@ pub(super) async fn decide(inner: &Inner, jobs: &[NewJob]) -> Result<Vec<Inserte
     let mut args = Args::new().bytes(&inner.limits);
     push_jobs(&mut args, jobs)?;
     match inner.call_copied("insert", &inner.scripts.insert, args, is_refusal).await? {
-        Value::Array(refusal) => Err(refused(inner, refusal)?),
+        Value::Array(refusal) => Err(refused(&inner.options.limits, refusal)?),
         answers => read(&wire::bytes(answers)?, jobs),
     }
 }
@@ -67,19 +67,19 @@ pub(super) fn is_refusal(answer: &Value) -> bool {
 }
 
 /// Why a script inserts nothing: the reason, and what it is about.
-pub(crate) fn refused(inner: &Inner, refusal: Vec<Value>) -> Result<Error> {
+pub(crate) fn refused(limits: &Limits, refusal: Vec<Value>) -> Result<Error> {
     let mut values = refusal.into_iter();
     let mut next = || values.next().unwrap_or(Value::Nil);
     let reason = wire::text(next())?;
     Ok(match reason.as_str() {
-        "delay" => too_far(&inner.options.limits, wire::int(&next())?),
+        "delay" => too_far(limits, wire::int(&next())?),
         "full" => Error::QueueFull { queue: wire::text(next())?, depth: wire::count(&next())? },
         _ => unreadable("a refusal", "its reason is unknown"),
     })
 }
 
 /// Each answer is one byte, followed by an id unless the job is new.
-fn read(answers: &[u8], jobs: &[NewJob]) -> Result<Vec<Inserted>> {
+pub(crate) fn read(answers: &[u8], jobs: &[NewJob]) -> Result<Vec<Inserted>> {
     let odd = || unreadable("the answers of an insert", "they have another shape");
     let mut rest = answers;
     let mut inserted = Vec::with_capacity(jobs.len());

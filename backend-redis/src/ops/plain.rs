@@ -114,7 +114,7 @@ pub(crate) struct Obstacles {
 }
 
 impl Obstacles {
-    fn read(answer: Value) -> Result<Self> {
+    pub(crate) fn read(answer: Value) -> Result<Self> {
         let [known, full] = wire::items(answer)?;
         let known = wire::list(known)?;
         let place = |known| Ok(usize::try_from(wire::int(&known)?).unwrap_or_default());

@@ -1,7 +1,8 @@
 //! Records of running jobs, and host events of any job.
 
-use windlass_core::kit::notes;
-use windlass_core::{Error, EventBody, JobId, Note, Record, Recorded, Result};
+use redis::Value;
+use windlass_core::kit::{notes, unreadable};
+use windlass_core::{Error, EventBody, JobId, Limits, Note, Record, Recorded, Result};
 
 use super::settle::refused_by_store;
 use super::{load_of, portions};
@@ -43,22 +44,27 @@ async fn record_some(inner: &Inner, records: &[Record]) -> Result<Vec<Recorded>>
         refusals.push(refusal);
     }
     let answers = wire::list(inner.call("record", &inner.scripts.record, args).await?)?;
-    let read = |(answer, refusal): (redis::Value, Option<Error>)| {
-        let mut values = wire::list(answer)?;
-        Ok(match values.first().map(wire::int).transpose()? {
-            Some(0) => Recorded::Applied,
-            Some(2) => Recorded::Lost,
-            _ => {
-                let rest = values.split_off(1);
-                let why = match refusal {
-                    Some(why) => why,
-                    None => refused_by_store(inner, rest)?,
-                };
-                Recorded::Refused { reason: why.to_string() }
-            }
-        })
-    };
-    answers.into_iter().zip(refusals).map(read).collect()
+    let limits = &inner.options.limits;
+    let answers = answers.into_iter().zip(refusals);
+    answers.map(|(answer, refusal)| recorded(limits, answer, refusal)).collect()
+}
+
+/// What became of a record.
+pub(crate) fn recorded(limits: &Limits, answer: Value, refusal: Option<Error>) -> Result<Recorded> {
+    let mut values = wire::list(answer)?;
+    Ok(match values.first().map(wire::int).transpose()? {
+        Some(0) => Recorded::Applied,
+        Some(2) => Recorded::Lost,
+        Some(3) => {
+            let rest = values.split_off(1);
+            let why = match refusal {
+                Some(why) => why,
+                None => refused_by_store(limits, rest)?,
+            };
+            Recorded::Refused { reason: why.to_string() }
+        }
+        _ => return Err(unreadable("the answer to a record", "it has another shape")),
+    })
 }
 
 /// Two values for each note: its event, and the progress alone.
@@ -82,10 +88,36 @@ pub(crate) async fn append(inner: &Inner, id: JobId, given: &[Note]) -> Result<(
     let fit = notes::fit(&inner.options.limits, given)?;
     let mut args = Args::new().bytes(&inner.limits).bytes(id.as_bytes());
     push_notes(&mut args, &fit)?;
-    let mut answer = wire::list(inner.call("append", &inner.scripts.append, args).await?)?;
-    match answer.first().map(wire::int).transpose()? {
+    let answer = inner.call("append", &inner.scripts.append, args).await?;
+    appended(&inner.options.limits, id, answer)
+}
+
+/// Whether events were added.
+pub(crate) fn appended(limits: &Limits, id: JobId, answer: Value) -> Result<()> {
+    let mut values = wire::list(answer)?;
+    match values.first().map(wire::int).transpose()? {
         Some(0) => Ok(()),
         Some(1) => Err(Error::NotFound { what: format!("job {id}").into() }),
-        _ => Err(refused_by_store(inner, answer.split_off(1))?),
+        Some(3) => Err(refused_by_store(limits, values.split_off(1))?),
+        _ => Err(unreadable("the answer to added events", "it has another shape")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::settle;
+
+    /// What is no script of this library may answer anything.
+    #[test]
+    fn an_answer_that_says_nothing_is_an_error() {
+        let (limits, id) = (Limits::default(), JobId::new());
+        for values in [Vec::new(), vec![Value::Int(7)], vec![Value::Int(3)]] {
+            let answer = || Value::Array(values.clone());
+            assert!(recorded(&limits, answer(), None).is_err(), "{values:?}");
+            assert!(settle::read(&limits, answer(), None).is_err(), "{values:?}");
+            let error = appended(&limits, id, answer()).unwrap_err();
+            assert!(matches!(error, Error::Decode { .. }), "{error:?}");
+        }
     }
 }

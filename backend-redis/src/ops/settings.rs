@@ -7,7 +7,7 @@ use crate::backend::Inner;
 use crate::script::Args;
 use crate::wire;
 
-fn settings(name: QueueName, stored: &[u8]) -> Result<QueueSettings> {
+pub(crate) fn settings(name: QueueName, stored: &[u8]) -> Result<QueueSettings> {
     let odd = || unreadable("the settings of a queue", "they have another shape");
     let read = rmp_serde::from_slice::<(&str, &str, &str)>(stored);
     let (paused, concurrency, depth) = read.map_err(|_| odd())?;

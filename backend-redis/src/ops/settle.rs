@@ -51,7 +51,7 @@ async fn settle_some(inner: &Inner, settlements: &[Settlement]) -> Result<Vec<Se
     }
     let answers = wire::list(inner.call("settle", &inner.scripts.settle, args).await?)?;
     let answers = answers.into_iter().zip(refusals);
-    answers.map(|(answer, refusal)| read(inner, answer, refusal)).collect()
+    answers.map(|(answer, refusal)| read(limits, answer, refusal)).collect()
 }
 
 /// Adds a settlement, and answers why it is refused should its fence hold. What is refused is sent without its contents.
@@ -148,7 +148,7 @@ pub(crate) fn failure_part(limits: &Limits, failure: &Failure) -> Result<String>
     Ok(format!("\"kind\":{kind},\"message\":{message}"))
 }
 
-fn read(inner: &Inner, answer: Value, refusal: Option<Error>) -> Result<Settled> {
+pub(crate) fn read(limits: &Limits, answer: Value, refusal: Option<Error>) -> Result<Settled> {
     let mut values = wire::list(answer)?;
     let code = values.first().map(wire::int).transpose()?;
     let state = || {
@@ -160,23 +160,24 @@ fn read(inner: &Inner, answer: Value, refusal: Option<Error>) -> Result<Settled>
         Some(0) => Settled::Applied { state: state()? },
         Some(1) => Settled::Already { state: state()? },
         Some(2) => Settled::Lost,
-        _ => {
+        Some(3) => {
             let rest = values.split_off(1);
             let why = match refusal {
                 Some(why) => why,
-                None => refused_by_store(inner, rest)?,
+                None => refused_by_store(limits, rest)?,
             };
             Settled::Refused { reason: why.to_string() }
         }
+        _ => return Err(unreadable("the answer to a settlement", "it has another shape")),
     })
 }
 
 /// Why the store refuses to settle or to record: too many notes, or a follow-up.
-pub(crate) fn refused_by_store(inner: &Inner, rest: Vec<Value>) -> Result<Error> {
+pub(crate) fn refused_by_store(limits: &Limits, rest: Vec<Value>) -> Result<Error> {
     match (rest.first(), rest.get(1)) {
         (Some(Value::BulkString(why)), Some(count)) if why == b"notes" => {
-            Ok(notes::too_many(&inner.options.limits, wire::count(count)?))
+            Ok(notes::too_many(limits, wire::count(count)?))
         }
-        _ => refused(inner, rest),
+        _ => refused(limits, rest),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use redis::Value;
 use windlass_core::kit::{micros, unreadable};
 use windlass_core::{
     ClaimId, Epoch, Error, Heartbeat, JobId, LeaseKey, Result, WorkerId, WorkerInfo, WorkerLease,
@@ -38,9 +39,17 @@ pub(crate) async fn heartbeat(
     let args = Args::new().bytes(worker.as_bytes());
     let script = &inner.scripts.heartbeat;
     let answer = inner.aside.call("heartbeat", worker, script, &inner.namespace, args).await?;
+    let compared = compare(answer, owned)?;
+    if matches!(compared, Heartbeat::Expired) {
+        inner.aside.forget(worker);
+    }
+    Ok(compared)
+}
+
+/// Compares what a worker holds with the answer of `heartbeat.lua`.
+pub(crate) fn compare(answer: Value, owned: &[LeaseKey]) -> Result<Heartbeat> {
     let mut answer = wire::list(answer)?.into_iter();
     if answer.next().map(|alive| wire::int(&alive)).transpose()? != Some(1) {
-        inner.aside.forget(worker);
         return Ok(Heartbeat::Expired);
     }
     let mut fields = wire::list(answer.next().unwrap_or_default())?.into_iter();

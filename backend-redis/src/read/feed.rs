@@ -59,7 +59,7 @@ pub(crate) async fn history(
 }
 
 /// A note as it is kept with its job: number, time and body.
-fn note(job: JobId, text: &str) -> Result<Vec<Event>> {
+pub(crate) fn note(job: JobId, text: &str) -> Result<Vec<Event>> {
     let mut parts = text.splitn(3, ' ');
     let mut number = || parts.next().and_then(|part| part.parse::<i64>().ok());
     let (Some(seq), Some(at)) = (number(), number()) else {
@@ -142,7 +142,7 @@ async fn stretch_of(
 }
 
 /// An entry of the stream: its id, and names and values in turn.
-fn entry(value: Value) -> Result<Entry> {
+pub(crate) fn entry(value: Value) -> Result<Entry> {
     let odd = || unreadable("an entry of the event feed", "it has another shape");
     let [id, fields] = wire::items(value)?;
     let id = wire::text(id)?;

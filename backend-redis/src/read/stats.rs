@@ -28,7 +28,7 @@ pub(crate) async fn stats(inner: &Inner, query: &StatsQuery) -> Result<Stats> {
 }
 
 /// A count's name is `queue/kind/state`; names have no slashes.
-fn count(name: &str, jobs: &Value) -> Result<Count> {
+pub(crate) fn count(name: &str, jobs: &Value) -> Result<Count> {
     let odd = || unreadable("a count", "its name has another shape");
     let mut parts = name.split('/');
     let (Some(queue), Some(kind), Some(state)) = (parts.next(), parts.next(), parts.next()) else {

@@ -17,7 +17,7 @@ type Address = (String, u16);
 
 /// What a node says.
 #[derive(Debug, PartialEq)]
-pub(super) struct Found {
+pub(crate) struct Found {
     pub(super) owner: Address,
     /// Everybody in the cluster.
     pub(super) nodes: Vec<Address>,
@@ -68,7 +68,7 @@ pub(super) async fn owner(
 }
 
 /// Ranges of slots, each with its owner and the replicas of it. Nothing when the slot is in none.
-fn read(slots: Value, slot: i64, asked: &str) -> Option<Option<Found>> {
+pub(crate) fn read(slots: Value, slot: i64, asked: &str) -> Option<Option<Found>> {
     let mut owner = None;
     let mut nodes = Vec::new();
     for range in list(slots).ok()? {

@@ -13,7 +13,7 @@ use crate::wire::{bytes, list, text};
 const GRACE: Duration = Duration::from_millis(200);
 
 /// What a Sentinel says.
-struct Named {
+pub(crate) struct Named {
     address: (String, u16),
     /// Grows with each failover.
     epoch: u64,
@@ -36,7 +36,7 @@ pub(super) async fn master(
 }
 
 /// Names and values in turn.
-fn read(answer: Value) -> Option<Named> {
+pub(crate) fn read(answer: Value) -> Option<Named> {
     let mut fields = match answer {
         Value::Map(pairs) => pairs,
         other => {

@@ -76,7 +76,7 @@ impl Writes {
     fn add(&mut self, txn: &mut Txn<'_>, seq: i64, cause: Cause, step: &Step<'_>) {
         let (job, to) = (&step.job, step.to.to);
         let from = job.facts.state;
-        if job.changes + 1 > limit(txn) {
+        if job.changes >= limit(txn) {
             self.long.push(job.guard());
         }
         if to.is_final() {

@@ -301,7 +301,7 @@ async fn replace(
         intake.grow(job.queue.as_str(), 1);
         intake.grow(&before.queue, -1);
     }
-    if before.changes + 1 > size(txn.limits.state_events_per_job) {
+    if before.changes >= size(txn.limits.state_events_per_job) {
         trim(txn, &[before.guard()], 1).await?;
     }
     let seq = txn.next_seq();

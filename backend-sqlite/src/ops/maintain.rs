@@ -34,7 +34,8 @@ pub(crate) async fn maintain(txn: &mut Txn<'_>, limit: u32) -> Result<Maintained
     done.more |= txn.execute(windows).await? >= u64::from(limit.max(1));
     let rows = txn.fetch(peek(txn.now)).await?;
     if let Some(row) = rows.first() {
-        done.next_due = txn.get::<Option<i64>>(row, 1)?.map(|due| duration(due - txn.now));
+        done.next_due =
+            txn.get::<Option<i64>>(row, 1)?.map(|due| duration(due.saturating_sub(txn.now)));
     }
     Ok(done)
 }

@@ -79,7 +79,8 @@ pub(crate) fn read(json: &str, request: &ClaimRequest, fresh: bool) -> Result<Pi
         return Ok(picked);
     }
     // A column of one of them holds what it never should: each by itself.
-    let jobs: Vec<Value> = serde_json::from_str(json).map_err(|e| unreadable("jobs", e))?;
+    let jobs: Vec<Value> =
+        serde_json::from_str(json).map_err(|e| unreadable("jobs", bad_json(&e)))?;
     for value in &jobs {
         match Json::deserialize(value) {
             Ok(job) => picked.add(job, request, step, &mut names),
@@ -187,7 +188,7 @@ fn one(job: Json<'_>, request: &ClaimRequest, step: u32, names: &mut Names) -> R
         lease: Lease::of(&record, key),
         epoch: job.1,
         rank: job.17.unwrap_or(0),
-        changes: job.18 + i64::from(step),
+        changes: job.18.saturating_add(step.into()),
         frees: job.19,
         unique: job.20 != 0,
     })
@@ -207,9 +208,10 @@ fn json_or<T: DeserializeOwned>(
 
 fn unhex(text: &str) -> Result<Vec<u8>> {
     let digit = |c: u8| char::from(c).to_digit(16).and_then(|d| u8::try_from(d).ok());
-    let pairs = text.as_bytes().chunks_exact(2);
-    let bytes: Option<Vec<u8>> =
-        pairs.map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?)).collect();
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    let byte = |[high, low]: &[u8; 2]| Some(digit(*high)? << 4 | digit(*low)?);
+    let bytes: Option<Vec<u8>> = pairs.iter().map(byte).collect();
+    let bytes = bytes.filter(|_| rest.is_empty());
     bytes.ok_or_else(|| unreadable("args", "they are not hexadecimal"))
 }
 
@@ -237,5 +239,18 @@ impl Names {
         let queue = QueueName::new(text)?;
         self.queues.push(queue.clone());
         Ok(queue)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn args_are_whole_bytes_or_none() {
+        assert_eq!(unhex("7B7d").unwrap(), b"{}");
+        for bad in ["7", "7B7", "7G", "é"] {
+            assert!(unhex(bad).is_err(), "{bad}");
+        }
     }
 }

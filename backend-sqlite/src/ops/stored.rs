@@ -11,7 +11,7 @@ use windlass_core::{ClaimId, JobId, LeaseKey, Priority, Result, State, WorkerId}
 
 use crate::error::column;
 use crate::ops::unique;
-use windlass_core::kit::{damaged, unreadable};
+use windlass_core::kit::{bad_json, damaged, unreadable};
 
 /// What a transition needs to know of a stored job. The statements that read it select these columns in this order:
 /// `id, state, attempt, max_attempts, snoozes, crashes, cancelling, kind, queue, priority, worker, unique_key, unique_mode,
@@ -198,7 +198,8 @@ impl Stored {
 
 /// Reads rows one by one, for when a column of one of them holds what it never should.
 fn each(json: &str, keys: &[LeaseKey]) -> Result<Vec<Json>> {
-    let mut values: Vec<Value> = serde_json::from_str(json).map_err(|e| unreadable("jobs", e))?;
+    let mut values: Vec<Value> =
+        serde_json::from_str(json).map_err(|e| unreadable("jobs", bad_json(&e)))?;
     let mut rows = Vec::with_capacity(values.len());
     for value in &mut values {
         // Errors that can't be read are none, as in `read`.

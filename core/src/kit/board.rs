@@ -2,14 +2,15 @@
 //! [`Store::watch`](crate::Store::watch) that is the same whatever brings the news.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::sync::{AtomicBool, AtomicUsize, Mutex, MutexGuard, Notify, Ordering, PoisonError};
 use crate::{QueueName, Wake};
+
+/// Queues whose news are told apart. A hint may be spurious: beyond them, news are of any queue.
+const MOST: usize = 10_000;
 
 /// Shared by those who bring news and those who wait for it.
 #[derive(Debug, Default)]
@@ -59,6 +60,10 @@ impl Board {
                 Some(known) => *known = version,
                 None => drop(state.queues.insert(queue.to_owned(), version)),
             }
+        }
+        if state.queues.len() > MOST {
+            state.queues.clear();
+            state.anywhere = version;
         }
         // Who waits for jobs is not woken by commits that only tell of others.
         if state.version > before {
@@ -208,6 +213,37 @@ mod tests {
         assert_eq!(board.wait(&queue, second).await, Wake::Timeout);
         board.ready_anywhere();
         assert_eq!(board.wait(&queue, second).await, Wake::Hint);
+    }
+
+    /// Whoever tells of queues decides how many there are.
+    #[tokio::test(start_paused = true)]
+    async fn news_of_ever_more_queues_take_no_more_room() {
+        let (board, queue) = (Board::default(), [QueueName::new("q").unwrap()]);
+        for n in 0..=2 * MOST {
+            board.ready([format!("queue-{n}").as_str()]);
+        }
+        assert!(board.lock().queues.len() <= MOST);
+        // What was forgotten counts as news of any queue: once too often, never too seldom.
+        let second = Duration::from_secs(1);
+        assert_eq!(board.wait(&queue, second).await, Wake::Hint);
+        board.seen(&queue[0], board.version());
+        assert_eq!(board.wait(&queue, second).await, Wake::Timeout);
+        board.ready(["q"]);
+        assert_eq!(board.wait(&queue, second).await, Wake::Hint);
+    }
+
+    /// In which order, the machine decides; under Miri, its seed.
+    #[test]
+    fn news_are_heard_on_another_thread() {
+        let board = std::sync::Arc::new(Board::default());
+        let other = board.clone();
+        let waits = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            // Without a timer: only news end the wait.
+            runtime.block_on(other.wait(&[QueueName::new("q").unwrap()], Duration::MAX))
+        });
+        board.ready(["q"]);
+        assert_eq!(waits.join().unwrap(), Wake::Hint);
     }
 
     #[tokio::test(start_paused = true)]

@@ -14,7 +14,7 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{push_hex, push_json_text, timestamp, unreadable};
+use super::{bad_json, push_hex, push_json_text, timestamp, unreadable};
 
 /// The stored number of a cause.
 #[must_use]
@@ -259,7 +259,7 @@ impl Entry {
     /// # Errors
     /// [`Error::Decode`] when the body is none of these.
     pub fn events(&self) -> Result<Vec<Event>> {
-        let bad = |e: serde_json::Error| unreadable("an entry of the event feed", e);
+        let bad = |e| unreadable("an entry of the event feed", bad_json(&e));
         if let Some(job) = self.job {
             let Single { kind, queue, body } = serde_json::from_str(&self.body).map_err(bad)?;
             return Ok(vec![self.event(job, kind, queue, body)]);

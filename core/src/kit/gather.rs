@@ -6,11 +6,10 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use tokio::sync::oneshot;
+use std::sync::Arc;
 
 use crate::Error;
+use crate::sync::{self, Mutex, MutexGuard, PoisonError, oneshot};
 
 /// Those who wait to be sent, and how many tasks send.
 pub struct Gather<T, A> {
@@ -62,7 +61,7 @@ impl<T: Send + 'static, A: Send + 'static> Gather<T, A> {
             Ok(joined) => joined,
         };
         if let Some(sender) = sender {
-            tokio::spawn(sender.run(send));
+            sync::spawn(sender.run(send));
         }
         answer.await.ok()
     }

@@ -20,7 +20,7 @@
 //! some minutes.
 
 mod delivery;
-mod parcel;
+pub(crate) mod parcel;
 mod post;
 mod relay;
 

@@ -106,7 +106,7 @@ impl From<Key> for Unique {
 }
 
 /// Packs a job.
-pub(super) fn pack(job: &NewJob) -> Result<OutboxEntry> {
+pub(crate) fn pack(job: &NewJob) -> Result<OutboxEntry> {
     let (delay, at) = match job.start {
         Start::Now => (None, None),
         Start::In(delay) => (Some(delay), None),
@@ -135,7 +135,7 @@ pub(super) fn pack(job: &NewJob) -> Result<OutboxEntry> {
 }
 
 /// Unpacks a job that was posted `waited` ago: a delay counts from then.
-pub(super) fn unpack(entry: &OutboxEntry, waited: Duration) -> Result<NewJob> {
+pub(crate) fn unpack(entry: &OutboxEntry, waited: Duration) -> Result<NewJob> {
     let damaged = |why: String| Error::Decode {
         what: format!("outbox entry of job {}", entry.id).into(),
         source: why.into(),

@@ -13,6 +13,8 @@ mod object_error;
 #[cfg(feature = "object-store")]
 mod object_upload;
 mod offload;
+#[cfg(any(feature = "s3", test, fuzzing))]
+pub(crate) mod place;
 mod refs;
 #[cfg(feature = "s3")]
 mod s3;

@@ -12,8 +12,9 @@ use object_store::signer::{Method, Signer};
 use rustls::crypto::{CryptoProvider, ring};
 
 use super::object_error as failure;
+use super::place::{Place, config};
 use super::{BlobKey, ObjectStorage, PresignMethod, Presigner};
-use crate::{Error, Result};
+use crate::Result;
 
 /// How long one call is repeated by itself. Callers of a storage repeat calls too.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -50,7 +51,7 @@ impl S3Options {
     /// `AWS_REGION` and so on. On Amazon's own machines the credentials can come from there.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the part of the URL that can't be used; it shows no value.
+    /// [`Error::Config`](crate::Error::Config) naming the part of the URL that can't be used; it shows no value.
     pub fn from_url(url: &str) -> Result<Self> {
         let place = Place::parse(url)?;
         let mut builder = AmazonS3Builder::from_env().with_bucket_name(place.bucket);
@@ -78,7 +79,7 @@ impl ObjectStorage {
     /// TLS is rustls', with the cryptography that the process has chosen; where it has chosen none, that is ring from here on.
     ///
     /// # Errors
-    /// [`Error::Config`] for options, of the environment too, that don't fit together.
+    /// [`Error::Config`](crate::Error::Config) for options, of the environment too, that don't fit together.
     pub fn s3(options: S3Options) -> Result<Self> {
         let S3Options { mut builder, prefix } = options;
         let endpoint = builder.get_config_value(&AmazonS3ConfigKey::Endpoint);
@@ -123,71 +124,9 @@ impl Presigner for S3 {
     }
 }
 
-/// What a URL says.
-#[derive(Debug, PartialEq)]
-struct Place<'a> {
-    bucket: &'a str,
-    prefix: Option<BlobKey>,
-    endpoint: Option<&'a str>,
-    region: Option<&'a str>,
-}
-
-impl<'a> Place<'a> {
-    fn parse(url: &'a str) -> Result<Self> {
-        let rest = url.strip_prefix("s3://").ok_or_else(|| {
-            config("the URL must start with `s3://`, as in `s3://bucket` or `s3://bucket/prefix`")
-        })?;
-        let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let (bucket, prefix) = path.split_once('/').unwrap_or((path, ""));
-        let fits = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
-        if bucket.is_empty() || !bucket.chars().all(fits) {
-            return Err(config(
-                "the URL names no bucket: write `s3://bucket`; credentials belong into the environment and an address into `?endpoint=`",
-            ));
-        }
-        let prefix = match prefix.trim_end_matches('/') {
-            "" => None,
-            prefix => Some(BlobKey::new(prefix)?),
-        };
-        let mut place = Self { bucket, prefix, endpoint: None, region: None };
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            match pair.split_once('=') {
-                Some(("endpoint", at))
-                    if at.starts_with("http://") || at.starts_with("https://") =>
-                {
-                    place.endpoint = Some(at.trim_end_matches('/'));
-                }
-                Some(("endpoint", _)) => {
-                    return Err(config("`endpoint` must start with `https://` or `http://`"));
-                }
-                Some(("region", region)) if !region.is_empty() => place.region = Some(region),
-                _ => {
-                    return Err(config(
-                        "the URL has an unknown parameter: known are `endpoint=https://host:port` and `region=name`",
-                    ));
-                }
-            }
-        }
-        Ok(place)
-    }
-}
-
-fn config(why: &'static str) -> Error {
-    Error::Config(why.into())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn urls_name_a_bucket() {
-        let place =
-            Place::parse("s3://b-1/some/prefix/?endpoint=http://h:9000/&region=eu").unwrap();
-        assert_eq!((place.bucket, place.endpoint), ("b-1", Some("http://h:9000")));
-        assert_eq!((place.prefix.unwrap().as_str(), place.region), ("some/prefix", Some("eu")));
-        assert_eq!(Place::parse("s3://b/").unwrap().prefix, None);
-    }
 
     #[test]
     fn a_url_that_can_not_be_used_is_refused_with_the_way_out() {

@@ -146,8 +146,9 @@ impl Attempt {
     }
 
     /// From here on only a handler that still runs keeps the thread.
-    pub(crate) fn leave_thread(&self) {
-        *lock(&self.thread) = None;
+    /// Answers whether there was one.
+    pub(crate) fn leave_thread(&self) -> bool {
+        lock(&self.thread).take().is_some()
     }
 
     /// Fires the handler's token; the first cause stays.

@@ -92,7 +92,13 @@ async fn begin(
     }
     if begins {
         supervise(shared, worker, held, place, handler, args).await;
-    } else if attempt.begin_settling() {
+        return;
+    }
+    // Its place may be no news to anybody; its thread is.
+    if attempt.leave_thread() {
+        shared.slots.look_again();
+    }
+    if attempt.begin_settling() {
         settle(shared, held, place, ended(&attempt)).await;
     } else {
         lock(&shared.stats).lost += 1;

@@ -4,13 +4,14 @@
 //! small batches, each with a round trip of its own: as many as ran within a short time of late.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::lock;
+use crate::sync::{Mutex, Notify, oneshot};
 use crate::{Kind, KindSlots, QueueName, QueueSettings, QueueSlots};
 
 /// For how long ends of handlers are counted.

@@ -153,9 +153,39 @@ fn diff(content: (&str, &Profile), context: (&str, &Profile)) -> Option<String> 
     Some(diff.unified_diff().context_radius(3).header(content.0, context.0).to_string())
 }
 
+/// Whatever two texts hold, and wherever their pieces end: the figures are the same, and the comparison is a share.
+#[cfg(any(test, fuzzing))]
+pub fn property(data: &[u8]) {
+    let Some((at, bytes)) = data.split_first() else { return };
+    // Words that are longer are cut where a piece ends.
+    let bytes = &bytes[..bytes.len().min(LONGEST_WORD)];
+    let (left, right) = bytes.split_at(bytes.len() * usize::from(*at) / 256);
+    let read = |pieces: &[&[u8]]| {
+        let mut profile = Profile::default();
+        pieces.iter().for_each(|piece| profile.add(piece));
+        profile.finish();
+        profile
+    };
+    let (whole, cut) = (read(&[bytes]), read(&[left, right]));
+    assert_eq!((whole.lines, whole.words, whole.binary), (cut.lines, cut.words, cut.binary));
+    assert!(whole.terms == cut.terms && whole.text() == cut.text());
+    let other = read(&[right]);
+    for (a, b) in [(&whole, &cut), (&whole, &other), (&other, &whole)] {
+        let compared = compare(("content", a), ("context", b));
+        assert!((0.0..=1.0).contains(&compared.similarity), "{}", compared.similarity);
+        assert!(compared.shared_terms.len() <= SHARED_TERMS);
+        assert!(compared.diff.is_none_or(|diff| diff.len() <= LONGEST_DIFF));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn texts_of_every_sort_are_compared() {
+        windlass_test_inputs::check("service_text", property);
+    }
 
     fn profile(pieces: &[&[u8]]) -> Profile {
         let mut profile = Profile::default();

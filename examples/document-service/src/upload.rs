@@ -238,3 +238,18 @@ fn broken(error: multer::Error) -> windlass::Error {
         other => windlass::Error::invalid("multipart body", other.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_files_spoil_no_page() {
+        windlass_test_inputs::check("service_text", |data| {
+            let name = plain_name(&String::from_utf8_lossy(data));
+            assert!(!name.is_empty() && name.chars().count() <= LONGEST_NAME);
+            assert!(!name.contains(['/', '\\']) && !name.contains(char::is_control));
+            assert!(!matches!(&*name, "." | ".."));
+        });
+    }
+}

@@ -1,0 +1,4 @@
+//! What processes tell each other through Postgres.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| windlass_postgres::fuzzing::notice(data));

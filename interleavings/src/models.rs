@@ -1,0 +1,285 @@
+//! What threads do with each protocol. Each of these returns when every order has been gone through, and panics when one goes wrong.
+#![allow(clippy::unwrap_used, reason = "a model fails by panicking")]
+
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use loom::thread;
+
+use crate::board::Board;
+use crate::gather::Gather;
+use crate::hub::Hub;
+use crate::slots::Slots;
+use crate::sync::{Mutex, Step, block_on};
+use crate::txn::{News, Tick};
+use crate::under_way::{Entry, UnderWay};
+use crate::{ClaimId, Kind, QueueName, QueueSettings, Wake, lock};
+
+/// Without a timer: only news end the wait.
+const EVER: Duration = Duration::MAX;
+/// How often a thread may be put aside in mid-course, where all orders would be too many. `LOOM_MAX_PREEMPTIONS` says otherwise.
+const BOUND: usize = 3;
+
+fn explore(bound: Option<usize>, model: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = builder.preemption_bound.or(bound);
+    builder.check(model);
+}
+
+fn queue() -> QueueName {
+    QueueName::new("q").unwrap()
+}
+
+fn kind() -> Kind {
+    Kind::new("k").unwrap()
+}
+
+/// Where a process waits for news, and is told of them.
+trait Desk: Default + Send + Sync + 'static {
+    fn version(&self) -> u64;
+    fn seen(&self, version: u64);
+    /// Waits for ever, unless there are news.
+    fn wait(&self);
+    /// Brings news of a job in the queue.
+    fn bring(&self);
+}
+
+impl Desk for Board {
+    fn version(&self) -> u64 {
+        self.version()
+    }
+
+    fn seen(&self, version: u64) {
+        self.seen(&queue(), version);
+    }
+
+    fn wait(&self) {
+        assert_eq!(block_on(self.wait(&[queue()], EVER)), Wake::Hint);
+    }
+
+    fn bring(&self) {
+        self.ready(["other", "q"]);
+    }
+}
+
+impl Desk for Hub {
+    fn version(&self) -> u64 {
+        self.version()
+    }
+
+    fn seen(&self, version: u64) {
+        self.seen(&queue(), version);
+    }
+
+    fn wait(&self) {
+        assert_eq!(block_on(self.wait(&[queue()], EVER)), Wake::Hint);
+    }
+
+    fn bring(&self) {
+        let queues = ["other", "q"].map(str::to_owned).into();
+        self.committed(News { queues, events: true }, Tick::default());
+    }
+}
+
+/// Who waits hears of news, however they are brought.
+fn news_are_heard<D: Desk>(bring: fn(&D)) {
+    explore(None, move || {
+        let desk = Arc::new(D::default());
+        let other = desk.clone();
+        let waits = thread::spawn(move || other.wait());
+        bring(&desk);
+        waits.join().unwrap();
+    });
+}
+
+/// News of jobs, and the end, on the board of Postgres and Redis.
+pub fn news_are_heard_on_the_board() {
+    news_are_heard(<Board as Desk>::bring);
+    news_are_heard(Board::ready_anywhere);
+    news_are_heard(Board::close);
+}
+
+/// News of jobs of this process and of another, and the end, at the hub of SQLite. The writer looks at what others do once somebody waits.
+pub fn news_are_heard_at_the_hub() {
+    news_are_heard(<Hub as Desk>::bring);
+    news_are_heard(Hub::close);
+    news_are_heard(|hub: &Hub| {
+        block_on(hub.watched());
+        assert!(hub.found(Tick { turn: 1, ..Tick::default() }));
+    });
+}
+
+/// A worker finds every job: what comes during a claim is news after it, provided that the version is `read_before` the look.
+fn no_job_is_overlooked<D: Desk>(read_before: bool) {
+    explore(Some(BOUND), move || {
+        let desk = Arc::new(D::default());
+        let jobs = Arc::new(Mutex::new(0));
+        let (other, stored) = (desk.clone(), jobs.clone());
+        let producer = thread::spawn(move || {
+            for _ in 0..2 {
+                *lock(&stored) += 1;
+                other.bring();
+            }
+        });
+        let mut found = 0;
+        while found < 2 {
+            let mut version = desk.version();
+            let taken = std::mem::take(&mut *lock(&jobs));
+            if !read_before {
+                version = desk.version();
+            }
+            found += taken;
+            if taken == 0 {
+                desk.seen(version);
+                desk.wait();
+            }
+        }
+        producer.join().unwrap();
+    });
+}
+
+/// With the board of Postgres and Redis.
+pub fn no_job_is_overlooked_with_the_board(read_before: bool) {
+    no_job_is_overlooked::<Board>(read_before);
+}
+
+/// With the hub of SQLite.
+pub fn no_job_is_overlooked_with_the_hub() {
+    no_job_is_overlooked::<Hub>(true);
+}
+
+/// Who looks for growth of the feed hears of the first that watches it, and that one of the growth.
+pub fn watchers_are_served() {
+    explore(Some(BOUND), || {
+        let board = Arc::new(Board::default());
+        let (looks, watches) = (board.clone(), board.clone());
+        let looker = thread::spawn(move || {
+            block_on(looks.watched());
+            looks.grown();
+        });
+        let watcher = thread::spawn(move || block_on(watches.watch(0, EVER)));
+        looker.join().unwrap();
+        watcher.join().unwrap();
+        assert!(!board.is_watched());
+    });
+}
+
+fn slots(limit: u32) -> Slots {
+    // With nothing claimed ahead, no clock decides anything.
+    Slots::new(&[(queue(), limit)], [(kind(), None, false)], Duration::ZERO)
+}
+
+/// All slots are free again.
+fn check_free(slots: &Slots, limit: u32) {
+    let demand = slots.demand(0);
+    assert_eq!(demand.queues.iter().map(|queue| queue.limit).sum::<u32>(), limit);
+    assert!(!demand.short);
+}
+
+/// A slot that is given back goes to who waits for it, also when somebody else gives up at that moment.
+pub fn slots_are_passed_on() {
+    explore(Some(BOUND), || {
+        let slots = slots(1);
+        let [first, second, mut third] = [0; 3].map(|_| slots.enter(&queue(), &kind()));
+        assert!(first.is_granted() && !second.is_granted() && !third.is_granted());
+        let ends = thread::spawn(move || drop(first));
+        let gives_up = thread::spawn(move || drop(second));
+        block_on(third.granted());
+        drop(third);
+        ends.join().unwrap();
+        gives_up.join().unwrap();
+        check_free(&slots, 1);
+    });
+}
+
+/// Who waits for room hears of it.
+pub fn room_is_heard_of() {
+    explore(None, || {
+        let slots = Arc::new(slots(1));
+        let place = slots.enter(&queue(), &kind());
+        let ends = thread::spawn(move || drop(place));
+        while !slots.has_room(0) {
+            block_on(slots.freed());
+        }
+        ends.join().unwrap();
+        check_free(&slots, 1);
+    });
+}
+
+/// Who waits for a slot gets one when there are more of them.
+pub fn more_slots_are_heard_of() {
+    explore(Some(BOUND), || {
+        let slots = Arc::new(slots(1));
+        let [first, mut second] = [0; 2].map(|_| slots.enter(&queue(), &kind()));
+        let other = slots.clone();
+        let resizes = thread::spawn(move || {
+            let mut settings = QueueSettings::new(queue());
+            settings.concurrency = Some(2);
+            other.resize(&[settings]);
+        });
+        block_on(second.granted());
+        drop((first, second));
+        resizes.join().unwrap();
+        check_free(&slots, 2);
+    });
+}
+
+type Tens = Arc<Gather<u32, u32>>;
+
+/// A server that takes its time.
+async fn times_ten(step: Arc<Step>, items: Vec<u32>) -> Vec<u32> {
+    step.pass();
+    tokio::task::yield_now().await;
+    items.into_iter().map(|item| item * 10).collect()
+}
+
+fn call(gather: &Tens, step: &Arc<Step>, item: u32) -> Option<u32> {
+    let step = step.clone();
+    block_on(gather.call(item, move |items| times_ten(step.clone(), items)))
+}
+
+/// Each caller gets the answer to its own item.
+pub fn callers_are_answered(at_once: u32) {
+    explore(Some(BOUND), move || {
+        let gather: Tens = Arc::new(Gather::new(at_once, 1));
+        let step = Arc::new(Step::default());
+        let (other, steps) = (gather.clone(), step.clone());
+        let second = thread::spawn(move || call(&other, &steps, 2));
+        assert_eq!(call(&gather, &step, 1), Some(10));
+        assert_eq!(second.join().unwrap(), Some(20));
+    });
+}
+
+/// A caller who goes away after its first step leaves the other unharmed.
+pub fn callers_may_go_away() {
+    explore(Some(BOUND), || {
+        let gather: Tens = Arc::new(Gather::new(1, 2));
+        let step = Arc::new(Step::default());
+        let (other, steps) = (gather.clone(), step.clone());
+        let goes = thread::spawn(move || {
+            let send = move |items| times_ten(steps.clone(), items);
+            let mut calling = Box::pin(other.call(2, send));
+            let _ = calling.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        });
+        assert_eq!(call(&gather, &step, 1), Some(10));
+        goes.join().unwrap();
+        assert_eq!(call(&gather, &step, 3), Some(30), "nobody is counted who has gone");
+    });
+}
+
+/// A claim that is sent again waits for the one that is under way, and no longer.
+pub fn claims_wait_for_each_other() {
+    explore(None, || {
+        let (claims, id) = (Arc::new(UnderWay::default()), ClaimId::new());
+        let jobs = Arc::new(Mutex::new(1));
+        let (entry, first) = (Entry::new(claims.clone(), id), jobs.clone());
+        let under_way = thread::spawn(move || {
+            let _entry = entry;
+            *lock(&first) -= 1;
+        });
+        block_on(claims.clear(id));
+        assert_eq!(*lock(&jobs), 0, "what the first one took is found");
+        under_way.join().unwrap();
+    });
+}
