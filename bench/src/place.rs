@@ -86,6 +86,7 @@ impl Place {
                 server_cpu: usage::cpu(server.info("process_id").await?.parse()?)?,
                 queries: server.info("total_reads_processed").await?.parse()?,
                 written: server.info("aof_current_size").await?.parse()?,
+                rewrites: server.info("aof_rewrites").await?.parse()?,
                 ..client
             },
         })

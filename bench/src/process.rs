@@ -15,7 +15,7 @@ use crate::place::{Database, Place};
 use crate::usage::Usage;
 
 /// How much longer than it was told a process may take, to open, to stop and to wait for late jobs.
-const GRACE: Duration = Duration::from_secs(40);
+const GRACE: Duration = Duration::from_secs(60);
 
 /// What a run found, and what was used between its marks.
 pub struct Outcome {

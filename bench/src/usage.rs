@@ -20,6 +20,8 @@ pub struct Usage {
     pub written: f64,
     /// Transactions, or requests that the server read.
     pub queries: f64,
+    /// How often the server has rewritten its log, which makes it shorter.
+    pub rewrites: u64,
 }
 
 /// A process and its ended children.
@@ -79,7 +81,12 @@ impl Usage {
             client_cpu: self.client_cpu - begin.client_cpu,
             peak: self.peak,
             server_cpu: self.server_cpu - begin.server_cpu,
-            written: self.written - begin.written,
+            written: if self.rewrites == begin.rewrites {
+                self.written - begin.written
+            } else {
+                f64::NAN
+            },
+            rewrites: self.rewrites - begin.rewrites,
             queries: self.queries - begin.queries,
         }
     }
