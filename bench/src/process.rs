@@ -21,6 +21,8 @@ const GRACE: Duration = Duration::from_secs(60);
 pub struct Outcome {
     pub figures: Figures,
     pub usage: Usage,
+    /// Jobs that were enqueued before, if that was a part of it.
+    pub filled: u64,
 }
 
 /// A contestant's process that speaks the protocol.
@@ -122,7 +124,7 @@ pub async fn measured(
         session.go_on().await?;
         let end = session.until("end").await?;
         session.go_on().await?;
-        Ok(Outcome { figures: session.figures().await?, usage: end.since(&begin) })
+        Ok(Outcome { figures: session.figures().await?, usage: end.since(&begin), filled: 0 })
     };
     in_time(run, all).await
 }

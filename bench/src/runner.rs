@@ -18,8 +18,9 @@ pub const DEFAULT: &str = "default";
 const KEEPS_NOTHING: &str = "keeps nothing";
 /// Jobs per second at half load, at least: also where hardly any ran while the rate was measured.
 const LEAST_PACE: f64 = 100.0;
-/// How long a fill may take.
+/// How long a fill may take, and how long that of a peer does: a slow one gets a smaller backlog.
 const FILL: f64 = 600.0;
+const FILL_OF_PEERS: f64 = 3.0;
 
 /// What a run of the bench program has.
 pub struct Runner {
@@ -163,7 +164,12 @@ impl Runner {
         let database = self.place.create().await?;
         let ran = self.on(&database, contestant, run, fill, work.remote).await;
         self.place.remove(database).await?;
-        ran
+        let ran = ran?;
+        if ran.filled < fill {
+            let text = format!("its backlog was what it enqueued in {FILL_OF_PEERS} s");
+            self.report.remark(&work.name, (&contestant.name, config), &text);
+        }
+        Ok(ran)
     }
 
     async fn on(
@@ -176,7 +182,7 @@ impl Runner {
     ) -> Result<Outcome> {
         run.url.clone_from(&database.url);
         if fill > 0 {
-            self.fill(database, contestant, &run, fill).await?;
+            run.jobs = self.fill(database, contestant, &run, fill).await?;
         }
         let place = &self.place;
         let between = async {
@@ -186,20 +192,25 @@ impl Runner {
             }
             Ok(())
         };
-        measured(contestant, &run, place, database, between).await
+        let ran = measured(contestant, &run, place, database, between).await?;
+        Ok(Outcome { filled: if fill > 0 { run.jobs } else { 0 }, ..ran })
     }
 
-    /// Enqueues jobs for a run, in a process of their own.
+    /// Enqueues jobs for a run, in a process of their own. Answers how many.
     pub async fn fill(
         &self,
         database: &Database,
         contestant: &Contestant,
         run: &Run,
         jobs: u64,
-    ) -> Result<()> {
-        let fill = Run { workload: Workload::Fill, jobs, seconds: FILL, ..run.clone() };
-        plain(contestant, &fill, &self.place, database).await?;
-        Ok(())
+    ) -> Result<u64> {
+        let seconds = if contestant.is_peer() { FILL_OF_PEERS } else { FILL };
+        let fill = Run { workload: Workload::Fill, jobs, seconds, ..run.clone() };
+        let filled = plain(contestant, &fill, &self.place, database).await?.jobs;
+        if filled < jobs && !contestant.is_peer() {
+            return Err(format!("{filled} of {jobs} jobs were enqueued in {seconds} s").into());
+        }
+        Ok(filled)
     }
 
     /// Half of what a contestant keeps up with, measured once.

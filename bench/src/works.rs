@@ -125,6 +125,7 @@ pub fn all(sizes: &Sizes) -> Vec<Work> {
         Run { jobs: sizes.samples, seconds, concurrency: FEW, ..base(workload) }
     };
     let mut waiting = drain("drain of jobs that wait 1 ms, 1,000 at once", sizes.waiting, RATES);
+    waiting.who = Who::BestOfPeers;
     (waiting.run.wait_ms, waiting.run.concurrency) = (1, MANY);
     let mut queues = drain(QUEUES, sizes.backlog, RATES);
     (queues.who, queues.run.queues) = (Who::Queues, 100);

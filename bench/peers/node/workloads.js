@@ -23,9 +23,14 @@ const since = (begun) => performance.now() - begun;
 const together = (count, task) => Promise.all(Array.from({ length: count }, task));
 
 async function fill({ contestant, setup, run }) {
-  const [system, end] = [await contestant.open(setup), run.first + run.jobs];
-  for (let from = run.first; from < end; from += BULK) await system.enqueueBulk(payloads(from, Math.min(from + BULK, end)));
-  return { jobs: run.jobs };
+  const [system, end, begun] = [await contestant.open(setup), run.first + run.jobs, performance.now()];
+  let from = run.first;
+  while (from < end && since(begun) < run.seconds * 1e3) {
+    const to = Math.min(from + BULK, end);
+    await system.enqueueBulk(payloads(from, to));
+    from = to;
+  }
+  return { jobs: from - run.first };
 }
 
 // The rate of `jobs`, and how many of `all` the store doesn't have.

@@ -68,6 +68,15 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_fill_ends_when_the_time_is_up_and_tells_how_many_there_are() {
+        let all = done("fill", "good", Workload::Fill, 100, 60.0).await;
+        let some = done("fill some", "good", Workload::Fill, u64::MAX / 2, 0.05).await;
+        assert_eq!(all.jobs, 100);
+        let left = done("fill some", "good", Workload::Drain, some.jobs, 60.0).await;
+        assert_eq!((faults(&left), left.jobs), ((0, 0, 0, false), some.jobs));
+    }
+
+    #[tokio::test]
     async fn a_drain_that_hangs_ends() {
         let hung = drained("hangs", 3.5).await;
         assert_eq!((faults(&hung), hung.jobs), ((0, 0, 50, true), 50));
