@@ -87,6 +87,8 @@ impl Place {
                 queries: server.info("total_reads_processed").await?.parse()?,
                 written: server.info("aof_current_size").await?.parse()?,
                 rewrites: server.info("aof_rewrites").await?.parse()?,
+                rewriting: server.info("aof_rewrite_in_progress").await? == "1"
+                    || server.info("aof_rewrite_scheduled").await? == "1",
                 ..client
             },
         })
