@@ -130,7 +130,9 @@ impl Contestant {
 pub fn prepare(backend: &str, wanted: &[String], report: &mut Report) -> Result<Vec<Contestant>> {
     let known = |name: &String| ENTRIES.iter().any(|entry| entry.name == name);
     if let Some(name) = wanted.iter().find(|name| !known(name)) {
-        let all: Vec<&str> = ENTRIES.iter().map(|entry| entry.name).collect();
+        let mut all: Vec<&str> = ENTRIES.iter().map(|entry| entry.name).collect();
+        // The raw loops have one name.
+        all.dedup();
         return Err(format!("there is no system `{name}`; there are {}", all.join(", ")).into());
     }
     let chosen = ENTRIES.iter().filter(|entry| {
