@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use windlass_bench_contestant::Description;
 
 use crate::Result;
+use crate::report::Report;
 
 /// A program that speaks the protocol of `contestant/`.
 struct Entry {
@@ -125,11 +126,13 @@ impl Contestant {
     }
 }
 
-/// Makes the programs of a backend, those that `wanted` names, or all. A Node peer is left out where Node isn't there.
-pub fn prepare(backend: &str, wanted: &[String]) -> Result<Vec<Contestant>> {
+/// Makes the programs of a backend, those that `wanted` names, or all. A peer that can't be made is left out, and told why.
+pub fn prepare(backend: &str, wanted: &[String], report: &mut Report) -> Result<Vec<Contestant>> {
     let known = |name: &String| ENTRIES.iter().any(|entry| entry.name == name);
     if let Some(name) = wanted.iter().find(|name| !known(name)) {
-        let all: Vec<&str> = ENTRIES.iter().map(|entry| entry.name).collect();
+        let mut all: Vec<&str> = ENTRIES.iter().map(|entry| entry.name).collect();
+        // The raw loops have one name.
+        all.dedup();
         return Err(format!("there is no system `{name}`; there are {}", all.join(", ")).into());
     }
     let chosen = ENTRIES.iter().filter(|entry| {
@@ -138,41 +141,40 @@ pub fn prepare(backend: &str, wanted: &[String]) -> Result<Vec<Contestant>> {
     });
     let mut contestants = Vec::new();
     for entry in chosen {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(entry.folder);
-        let (program, before) = match entry.language {
+        match entry.contestant(backend) {
+            Ok(contestant) => contestants.push(contestant),
+            Err(error) if is_peer(entry.name) => {
+                report.leave_out(format!("{} is left out: {error}", entry.name));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(contestants)
+}
+
+impl Entry {
+    /// Makes its program and asks what it can do.
+    fn contestant(&self, backend: &str) -> Result<Contestant> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(self.folder);
+        let (program, before) = match self.language {
             Language::Rust(binary) => (build(&folder, binary)?, Vec::new()),
             Language::Node(_) if !has_node() => {
-                eprintln!("{} is left out: `node` or `npm` is not there", entry.name);
-                continue;
+                return Err("`node` or `npm` is not there".into());
             }
             Language::Node(script) => {
                 install(&folder)?;
                 (PathBuf::from("node"), vec![folder.join(script).display().to_string()])
             }
         };
-        let mut contestant = Contestant {
-            name: entry.name.to_owned(),
-            description: Description {
-                system: String::new(),
-                version: String::new(),
-                configs: Vec::new(),
-                bulk: false,
-                queues: false,
-            },
-            program,
-            before,
-        };
-        let output = contestant.command().args(["describe", "--backend", backend]).output()?;
-        contestant.description = serde_json::from_slice(&output.stdout).map_err(|e| {
-            format!("{}: {e}: {}", entry.name, String::from_utf8_lossy(&output.stderr))
-        })?;
-        if contestant.description.system != entry.name {
-            let named = &contestant.description.system;
-            return Err(format!("{} calls itself `{named}`", entry.name).into());
+        let mut command = Command::new(&program);
+        let output = command.args(&before).args(["describe", "--backend", backend]).output()?;
+        let description: Description = serde_json::from_slice(&output.stdout)
+            .map_err(|e| format!("{e}: {}", String::from_utf8_lossy(&output.stderr)))?;
+        if description.system != self.name {
+            return Err(format!("it calls itself `{}`", description.system).into());
         }
-        contestants.push(contestant);
+        Ok(Contestant { name: self.name.to_owned(), description, program, before })
     }
-    Ok(contestants)
 }
 
 /// Builds a program into the folder where this one was built, and answers where it is.

@@ -5,9 +5,12 @@ use windlass_bench_contestant::{Run, Workload};
 use crate::Result;
 use crate::contestants::{Contestant, RAW, WINDLASS};
 use crate::process::{Outcome, measured};
-use crate::report::Row;
-use crate::runner::{Runner, check};
+use crate::report::{RATE, Row};
+use crate::runner::{DEFAULT, Runner, check};
+use crate::sizes::Sizes;
 
+/// Each of the workloads is found by a part of it.
+const NAME: &str = "claim rate, waiting, finished, memory with many waiting";
 const CONCURRENCY: usize = 100;
 /// How long anything here may take.
 const LIMIT: f64 = 600.0;
@@ -26,36 +29,76 @@ struct Found {
 
 /// The rows of all workloads here.
 pub async fn run(runner: &mut Runner) -> Result<()> {
-    if !runner.wants("claim rate, waiting, finished, memory with many waiting") {
+    if !runner.wants(NAME) {
         return Ok(());
     }
     let contestants = std::mem::take(&mut runner.contestants);
     for contestant in contestants.iter().filter(|c| [WINDLASS, RAW].contains(&c.name.as_str())) {
         eprintln!("{}: a large backlog and a large history of {}", runner.backend, contestant.name);
-        let found = one(runner, contestant).await?;
+        let mut found = Found::default();
+        let ran = one(runner, contestant, &mut found).await;
         rows(runner, &contestant.name, found);
+        if let Err(error) = ran {
+            // What its earlier runs found is in the rows of these workloads.
+            for name in Names::new(&runner.sizes).all() {
+                runner.fail(&name, (&contestant.name, DEFAULT), error.to_string().into());
+            }
+        }
+        runner.save()?;
     }
     runner.contestants = contestants;
     Ok(())
 }
 
-fn rows(runner: &mut Runner, name: &str, found: Found) {
-    let (part, large) = (runner.sizes.part, runner.sizes.large);
-    let few = format!("claim rate with {} waiting", count(part));
-    let many = format!("claim rate with {} waiting", count(large));
-    let none = format!("drain of {} with none finished", count(part));
-    let much = format!("drain of {} with {} finished", count(part), count(large));
-    let peak = format!("most memory of a worker with {} waiting", count(large));
-    for (name_of_row, unit, values) in [
-        (few, "jobs/s", found.few_waiting),
-        (many, "jobs/s", found.many_waiting),
-        (peak, "MB", found.peak),
-        (none, "jobs/s", found.none_finished),
-        (much, "jobs/s", found.many_finished),
+/// Names of the workloads.
+struct Names {
+    few_waiting: String,
+    many_waiting: String,
+    peak: String,
+    none_finished: String,
+    many_finished: String,
+}
+
+impl Names {
+    fn new(sizes: &Sizes) -> Self {
+        let (part, large) = (count(sizes.part), count(sizes.large));
+        Self {
+            few_waiting: format!("claim rate with {part} waiting"),
+            many_waiting: format!("claim rate with {large} waiting"),
+            peak: format!("most memory of a worker with {large} waiting"),
+            none_finished: format!("drain of {part} with none finished"),
+            many_finished: format!("drain of {part} with {large} finished"),
+        }
+    }
+
+    fn all(self) -> [String; 5] {
+        let Self { few_waiting, many_waiting, peak, none_finished, many_finished } = self;
+        [few_waiting, many_waiting, peak, none_finished, many_finished]
+    }
+}
+
+fn rows(runner: &mut Runner, system: &str, found: Found) {
+    let names = Names::new(&runner.sizes);
+    for (name, unit, values) in [
+        (names.few_waiting, RATE, found.few_waiting),
+        (names.many_waiting, RATE, found.many_waiting),
+        (names.peak, "MB", found.peak),
+        (names.none_finished, RATE, found.none_finished),
+        (names.many_finished, RATE, found.many_finished),
     ] {
-        let row = Row::new(&runner.backend, &name_of_row, (name, "default"), unit, values);
+        let row = Row::new(&runner.backend, &name, (system, DEFAULT), unit, values);
         runner.report.add(row);
     }
+}
+
+/// Adds how rates with much compare to those with little.
+pub fn compare(runner: &mut Runner) {
+    let (names, large) = (Names::new(&runner.sizes), count(runner.sizes.large));
+    let report = &mut runner.report;
+    let waiting = format!("claim rate, {large} waiting to few");
+    report.compare(&waiting, &names.many_waiting, &names.few_waiting);
+    let finished = format!("drain, {large} finished to none");
+    report.compare(&finished, &names.many_finished, &names.none_finished);
 }
 
 /// A number with its thousands apart.
@@ -71,10 +114,9 @@ pub fn count(number: u64) -> String {
     text
 }
 
-async fn one(runner: &Runner, contestant: &Contestant) -> Result<Found> {
+async fn one(runner: &Runner, contestant: &Contestant, found: &mut Found) -> Result<()> {
     let (part, large) = (runner.sizes.part, runner.sizes.large);
     let claimed = (part as f64 * MOST) as u64;
-    let mut found = Found::default();
     for _ in 0..runner.sizes.rounds {
         let database = runner.place.create().await?;
         let run = drain(&database.url, part);
@@ -105,8 +147,7 @@ async fn one(runner: &Runner, contestant: &Contestant) -> Result<Found> {
         runner.fill(&database, contestant, &run, part).await?;
         found.many_finished.extend(go(runner, contestant, &run, &database).await?.figures.rate);
     }
-    runner.place.remove(database).await?;
-    Ok(found)
+    runner.place.remove(database).await
 }
 
 fn drain(url: &str, jobs: u64) -> Run {

@@ -3,10 +3,11 @@
 use windlass_bench_contestant::{Run, Workload};
 
 use crate::Result;
-use crate::contestants::RAW;
+use crate::contestants::{Contestant, RAW};
 use crate::process::measured;
 use crate::report::Row;
 use crate::runner::Runner;
+use crate::usage::Usage;
 
 const NAME: &str = "idle cost of 100 workers";
 /// Connections of their own, as if they were processes, and workers on each.
@@ -24,20 +25,13 @@ pub async fn run(runner: &mut Runner) -> Result<()> {
     for contestant in contestants.iter().filter(|c| !c.name.starts_with(RAW)) {
         let Some((config, _)) = contestant.description.configs.first() else { continue };
         let seconds = runner.sizes.idle[usize::from(contestant.is_peer())];
-        let database = runner.place.create().await?;
-        let base = Run::new(&database.url, config, Workload::Idle);
-        let run =
-            Run { seconds, clients: CLIENTS, workers: WORKERS, concurrency: CONCURRENCY, ..base };
-        let ran = measured(contestant, &run, &runner.place, &database, async { Ok(()) }).await;
-        runner.place.remove(database).await?;
         let system = (contestant.name.as_str(), config.as_str());
-        let usage = match ran {
-            Ok(outcome) => outcome.usage,
-            Err(error) if contestant.is_peer() => {
-                runner.report.remark(NAME, system, &error.to_string());
+        let usage = match one(runner, contestant, config, seconds).await {
+            Ok(usage) => usage,
+            Err(error) => {
+                runner.fail(NAME, system, error);
                 continue;
             }
-            Err(error) => return Err(format!("{NAME}, {}: {error}", contestant.name).into()),
         };
         let mut figures = vec![(
             "processor time of the workers",
@@ -56,7 +50,22 @@ pub async fn run(runner: &mut Runner) -> Result<()> {
             let name = format!("{NAME}, {part}");
             runner.report.add(Row::new(&runner.backend, &name, system, unit, vec![value]));
         }
+        runner.save()?;
     }
     runner.contestants = contestants;
     Ok(())
+}
+
+async fn one(
+    runner: &Runner,
+    contestant: &Contestant,
+    config: &str,
+    seconds: f64,
+) -> Result<Usage> {
+    let database = runner.place.create().await?;
+    let base = Run::new(&database.url, config, Workload::Idle);
+    let run = Run { seconds, clients: CLIENTS, workers: WORKERS, concurrency: CONCURRENCY, ..base };
+    let ran = measured(contestant, &run, &runner.place, &database, async { Ok(()) }).await;
+    runner.place.remove(database).await?;
+    Ok(ran?.usage)
 }

@@ -9,6 +9,7 @@ mod calls;
 mod contestants;
 mod heavy;
 mod idle;
+mod output;
 mod place;
 mod plot;
 mod postgres;
@@ -22,11 +23,12 @@ mod usage;
 mod works;
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Parser;
+use output::Output;
 use place::Place;
-use report::{Report, Row};
+use report::Report;
 use runner::Runner;
 use sizes::Sizes;
 
@@ -59,13 +61,23 @@ struct Args {
 async fn main() -> Result<()> {
     let args = Args::parse();
     let sizes = if args.quick { Sizes::quick() } else { Sizes::full() };
-    let contestants = contestants::prepare(&args.backend, &args.systems)?;
+    let mut report = Report::default();
+    if args.quick {
+        report.title =
+            "*One small run of each workload: these figures mean nothing.*\n\n".to_owned();
+    }
+    let output = Output { backend: args.backend.clone(), json: args.json, folder: args.out };
+    // What can't be written is known before anything is measured.
+    output.write(&report)?;
+    let contestants = contestants::prepare(&args.backend, &args.systems, &mut report)?;
     let mut runner = Runner {
         place: Place::open(&args.backend).await?,
         works: works::all(&sizes),
         sizes,
         contestants,
-        report: Report::default(),
+        report,
+        output,
+        failed: None,
         paces: HashMap::new(),
         backend: args.backend,
         only: args.only,
@@ -73,34 +85,16 @@ async fn main() -> Result<()> {
     // Told once what was measured has been reported.
     let ended = all(&mut runner, args.quick).await;
     println!("{}", runner.report.markdown(&[]));
-    if let Some(path) = args.json {
-        std::fs::write(path, runner.report.json()?)?;
-    }
-    if let Some(folder) = args.out {
-        publish(&runner.backend, &runner.report, &folder)?;
-    }
-    ended
+    ended?;
+    runner.failed.map_or(Ok(()), Err)
 }
 
 async fn all(runner: &mut Runner, quick: bool) -> Result<()> {
     runner.works().await?;
     idle::run(runner).await?;
     heavy::run(runner).await?;
-    special::run(runner, quick).await
-}
-
-/// Writes the tables of a backend, and its plots.
-fn publish(backend: &str, report: &Report, folder: &Path) -> Result<()> {
-    std::fs::create_dir_all(folder)?;
-    let mut plots = Vec::new();
-    for workload in report.workloads() {
-        let rows: Vec<&Row> = report.rows().iter().filter(|row| row.workload == workload).collect();
-        if let Some(svg) = plot::svg(workload, &rows) {
-            let file = plot::file(backend, workload);
-            std::fs::write(folder.join(&file), svg)?;
-            plots.push((workload.to_owned(), file));
-        }
-    }
-    std::fs::write(folder.join(format!("{backend}.md")), report.markdown(&plots))?;
-    Ok(())
+    special::run(runner, quick).await?;
+    works::compare(&mut runner.report);
+    heavy::compare(runner);
+    runner.save()
 }

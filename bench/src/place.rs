@@ -86,6 +86,9 @@ impl Place {
                 server_cpu: usage::cpu(server.info("process_id").await?.parse()?)?,
                 queries: server.info("total_reads_processed").await?.parse()?,
                 written: server.info("aof_current_size").await?.parse()?,
+                rewrites: server.info("aof_rewrites").await?.parse()?,
+                rewriting: server.info("aof_rewrite_in_progress").await? == "1"
+                    || server.info("aof_rewrite_scheduled").await? == "1",
                 ..client
             },
         })

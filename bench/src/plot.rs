@@ -34,17 +34,19 @@ pub fn file(backend: &str, workload: &str) -> String {
     format!("{backend}-{}.svg", words.join("-").to_lowercase())
 }
 
-/// The plot of one workload's rows; none where there is nothing to compare.
-pub fn svg(workload: &str, rows: &[&Row]) -> Option<String> {
-    let mut rows: Vec<(&Row, f64)> =
-        rows.iter().filter_map(|row| row.value.map(|value| (*row, value))).collect();
+/// The plot of one workload's rows; none where there is nothing to compare. Those of which not all jobs ran once are pale, with an asterisk.
+pub fn svg(workload: &str, rows: &[(&Row, bool)]) -> Option<String> {
+    let mut rows: Vec<(&Row, f64, bool)> = rows
+        .iter()
+        .filter_map(|(row, sound)| row.value.map(|value| (*row, value, *sound)))
+        .collect();
     let unit = rows.first()?.0.unit.clone();
-    let most = rows.iter().filter_map(|(row, _)| row.max).fold(0.0, f64::max);
+    let most = rows.iter().filter_map(|(row, ..)| row.max).fold(0.0, f64::max);
     if rows.len() < LEAST || most <= 0.0 {
         return None;
     }
     // The best first.
-    rows.sort_by(|a, b| if unit == "jobs/s" { b.1.total_cmp(&a.1) } else { a.1.total_cmp(&b.1) });
+    rows.sort_by(|a, b| if a.0.is_rate() { b.1.total_cmp(&a.1) } else { a.1.total_cmp(&b.1) });
     let height = TOP + STEP * rows.len() as f64 + 8.0;
     let mut text = String::new();
     // Writing to a text can't fail.
@@ -54,7 +56,7 @@ pub fn svg(workload: &str, rows: &[&Row]) -> Option<String> {
         escaped(workload),
         escaped(&unit),
     );
-    for (n, (row, value)) in rows.iter().enumerate() {
+    for (n, (row, value, sound)) in rows.iter().enumerate() {
         let class = if is_peer(&row.system) {
             "peer"
         } else if row.system.starts_with(RAW) {
@@ -68,11 +70,13 @@ pub fn svg(workload: &str, rows: &[&Row]) -> Option<String> {
         let to = LEFT + row.max.unwrap_or(*value) * scale;
         let _ = write!(
             text,
-            r#"<text x="{:.1}" y="{line}" text-anchor="end">{}, {}</text><rect class="{class}" x="{LEFT}" y="{top}" width="{:.1}" height="{BAR}"/><line class="span" x1="{from:.1}" y1="{middle}" x2="{to:.1}" y2="{middle}"/><text x="{:.1}" y="{line}">{}</text>"#,
+            r#"<text x="{:.1}" y="{line}" text-anchor="end">{}, {}{}</text><rect class="{class}" x="{LEFT}" y="{top}" width="{:.1}" height="{BAR}"{}/><line class="span" x1="{from:.1}" y1="{middle}" x2="{to:.1}" y2="{middle}"/><text x="{:.1}" y="{line}">{}</text>"#,
             LEFT - 8.0,
             escaped(&row.system),
             escaped(&row.config),
+            if *sound { "" } else { " *" },
             value * scale,
+            if *sound { "" } else { r#" opacity="0.4""# },
             to + 8.0,
             figure(Some(*value)),
         );
@@ -92,19 +96,29 @@ mod tests {
     #[test]
     fn the_best_is_the_first_and_the_longest() {
         let (few, many) = (row("windlass", &[1.0, 2.0, 3.0]), row("raw", &[4.0]));
-        let text = svg("a < b", &[&few, &many]).unwrap();
+        let text = svg("a < b", &[(&few, true), (&many, false)]).unwrap();
         let at = |name: &str| text.find(&format!("class=\"{name}\"")).unwrap();
         assert!(at("raw") < at("windlass"));
-        assert!(text.contains(r#"class="raw" x="270" y="44" width="440.0""#), "{text}");
-        assert!(text.contains(r#"class="windlass" x="270" y="70" width="220.0""#), "{text}");
+        assert!(
+            text.contains(r#"class="raw" x="270" y="44" width="440.0" height="16" opacity="0.4""#),
+            "{text}"
+        );
+        assert!(text.contains("raw, default *<"), "{text}");
+        assert!(
+            text.contains(r#"class="windlass" x="270" y="70" width="220.0" height="16"/>"#),
+            "{text}"
+        );
         assert!(text.contains("a &lt; b") && !text.contains("a < b"));
     }
 
     #[test]
     fn what_compares_nothing_has_no_plot() {
-        assert_eq!(svg("a", &[&row("windlass", &[1.0]), &row("raw", &[])]), None);
+        assert_eq!(svg("a", &[(&row("windlass", &[1.0]), true), (&row("raw", &[]), true)]), None);
         assert_eq!(svg("a", &[]), None);
-        assert_eq!(svg("a", &[&row("windlass", &[0.0]), &row("raw", &[0.0])]), None);
+        assert_eq!(
+            svg("a", &[(&row("windlass", &[0.0]), true), (&row("raw", &[0.0]), true)]),
+            None
+        );
     }
 
     #[test]

@@ -27,15 +27,20 @@ const LONGEST: f64 = 1_000.0;
 /// Jobs that are committed late, in the course of a drain.
 const LATE: u64 = 8;
 
-/// Drains jobs while a snapshot from before them is held open elsewhere, so that vacuum can remove nothing. Now and then a transaction commits that
+/// Drains jobs, with a pin while a snapshot from before them is held open elsewhere, so that vacuum can remove nothing. Now and then a transaction commits that
 /// drew its turn before all of them. Answers how the rates of the last tenth compare to those of the first (claims; claims and
 /// settlements), the rate of the whole, and the longest time that a late job waited, in milliseconds.
-pub async fn pinned(url: &str, jobs: u64) -> Result<Vec<f64>> {
+/// Without the pin there is neither the snapshot nor a late job, whose transaction would be one, too.
+pub async fn pinned(url: &str, jobs: u64, pin: bool) -> Result<Vec<f64>> {
     let backend = PostgresBackend::connect(url).await?;
-    let mut pin = PgConnection::connect(url).await?;
-    sqlx::raw_sql("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1").execute(&mut pin).await?;
+    let mut pinned = PgConnection::connect(url).await?;
+    if pin {
+        let snapshot = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1";
+        sqlx::raw_sql(snapshot).execute(&mut pinned).await?;
+    }
     let (mut late, hosts) = (Vec::new(), sqlx::PgPool::connect(url).await?);
-    for _ in 0..LATE {
+    let expected = if pin { LATE } else { 0 };
+    for _ in 0..expected {
         let (mut transaction, job) = (hosts.begin().await?, job()?);
         backend.insert_in(&mut transaction, std::slice::from_ref(&job)).await?;
         late.push((transaction, job.id));
@@ -47,7 +52,7 @@ pub async fn pinned(url: &str, jobs: u64) -> Result<Vec<f64>> {
     let begun = Instant::now();
     loop {
         // One at a time, and none in the last tenth, where the end of the backlog would find it.
-        let next = jobs * (LATE - late.len() as u64 + 1) / (LATE + 2);
+        let next = jobs * (expected - late.len() as u64 + 1) / (LATE + 2);
         if waiting.is_none()
             && done as u64 >= next
             && let Some((transaction, id)) = late.pop()
@@ -75,8 +80,8 @@ pub async fn pinned(url: &str, jobs: u64) -> Result<Vec<f64>> {
         batches.push((claimed.len(), claim, settle));
     }
     let whole = done as f64 / begun.elapsed().as_secs_f64();
-    if waiting.is_some() || done as u64 != jobs + LATE - late.len() as u64 {
-        return Err(format!("{done} of {jobs} jobs and {LATE} late ones were claimed").into());
+    if waiting.is_some() || done as u64 != jobs + expected - late.len() as u64 {
+        return Err(format!("{done} of {jobs} jobs and {expected} late ones were claimed").into());
     }
     // What is left over at the end comes in small batches.
     batches.retain(|batch| batch.0 == BATCH as usize);
@@ -91,7 +96,11 @@ pub async fn pinned(url: &str, jobs: u64) -> Result<Vec<f64>> {
     };
     let (claims, both) = (ratio(|batch| batch.1), ratio(|batch| batch.1 + batch.2));
     backend.close().await?;
-    Ok(vec![claims, both, whole, longest.as_secs_f64() * 1e3])
+    let mut figures = vec![claims, both, whole];
+    if pin {
+        figures.push(longest.as_secs_f64() * 1e3);
+    }
+    Ok(figures)
 }
 
 /// Whether runs of [`pinned`] at full size show what is promised: by the run in the middle for the rate, by each for the time that a late job waited.

@@ -15,12 +15,14 @@ use crate::place::{Database, Place};
 use crate::usage::Usage;
 
 /// How much longer than it was told a process may take, to open, to stop and to wait for late jobs.
-const GRACE: Duration = Duration::from_secs(40);
+const GRACE: Duration = Duration::from_secs(60);
 
 /// What a run found, and what was used between its marks.
 pub struct Outcome {
     pub figures: Figures,
     pub usage: Usage,
+    /// Jobs that were enqueued before, if that was a part of it.
+    pub filled: u64,
 }
 
 /// A contestant's process that speaks the protocol.
@@ -122,7 +124,7 @@ pub async fn measured(
         session.go_on().await?;
         let end = session.until("end").await?;
         session.go_on().await?;
-        Ok(Outcome { figures: session.figures().await?, usage: end.since(&begin) })
+        Ok(Outcome { figures: session.figures().await?, usage: end.since(&begin), filled: 0 })
     };
     in_time(run, all).await
 }

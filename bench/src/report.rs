@@ -6,6 +6,7 @@ use serde::Serialize;
 use windlass_bench_contestant::Figures;
 
 use crate::contestants::{RAW, is_peer};
+use crate::runner::DEFAULT;
 
 /// One figure of one system.
 #[derive(Clone, Serialize)]
@@ -45,10 +46,14 @@ impl Row {
     }
 
     /// Whether more is better.
-    fn is_rate(&self) -> bool {
-        self.unit == "jobs/s"
+    pub fn is_rate(&self) -> bool {
+        [RATE, RATIO].contains(&self.unit.as_str())
     }
 }
+
+/// Units of which more is better.
+pub const RATE: &str = "jobs/s";
+pub const RATIO: &str = "ratio";
 
 /// Of sorted values; between the two in the middle where their number is even.
 fn median(values: &[f64]) -> Option<f64> {
@@ -75,6 +80,10 @@ struct Remark {
 pub struct Report {
     rows: Vec<Row>,
     remarks: Vec<Remark>,
+    /// Systems that were not measured, and why.
+    left_out: Vec<String>,
+    /// What stands above all.
+    pub title: String,
 }
 
 impl Report {
@@ -88,6 +97,34 @@ impl Report {
 
     pub fn remark(&mut self, workload: &str, system: (&str, &str), text: &str) {
         self.tell(workload, system, text, false);
+    }
+
+    /// A run failed, so that what there is of others is not of all of the work.
+    pub fn failure(&mut self, workload: &str, system: (&str, &str), text: &str) {
+        self.tell(workload, system, text, true);
+    }
+
+    /// A system can't be measured.
+    pub fn leave_out(&mut self, text: String) {
+        eprintln!("{text}");
+        self.left_out.push(text);
+    }
+
+    /// Adds what a rate is beside another one of the same system, for each that has both.
+    pub fn compare(&mut self, name: &str, workload: &str, other: &str) {
+        let of = |row: &&Row, workload: &str| row.workload == workload && row.unit == RATE;
+        let mut ratios = Vec::new();
+        for row in self.rows.iter().filter(|row| of(row, workload)) {
+            let beside = self.rows.iter().filter(|row| of(row, other));
+            let beside = beside
+                .filter(|other| (&other.system, &other.config) == (&row.system, &row.config))
+                .find_map(|other| other.value.filter(|value| *value > 0.0));
+            if let (Some(value), Some(beside)) = (row.value, beside) {
+                let system = (row.system.as_str(), row.config.as_str());
+                ratios.push(Row::new(&row.backend, name, system, RATIO, vec![value / beside]));
+            }
+        }
+        self.rows.extend(ratios);
     }
 
     fn tell(&mut self, workload: &str, (system, config): (&str, &str), text: &str, unsound: bool) {
@@ -116,7 +153,12 @@ impl Report {
             ("lost", "jobs that never ran", true, |f| f.lost),
             ("repeated", "runs of jobs that had run", true, |f| f.repeated),
             ("unfinished", "jobs not done in time", false, |f| f.unfinished),
-            ("hung", "runs in which nothing moved any more", true, |f| u64::from(f.hung)),
+            (
+                "hung",
+                "runs in which nothing moved for the last 3 s, or jobs were waited for in vain",
+                true,
+                |f| u64::from(f.hung),
+            ),
         ];
         for (name, text, unsound, count) in kinds {
             let counts: Vec<u64> = runs.iter().map(count).collect();
@@ -141,8 +183,17 @@ impl Report {
     }
 
     /// Whether a row's figure is of jobs that all ran, once.
-    fn is_sound(&self, row: &Row) -> bool {
+    pub fn is_sound(&self, row: &Row) -> bool {
         !self.remarks_on(row).any(|remark| remark.unsound)
+    }
+
+    /// The figure of the same system as it comes.
+    fn default_of(&self, row: &Row) -> Option<f64> {
+        let same = |other: &&Row| {
+            (&other.workload, &other.system) == (&row.workload, &row.system)
+                && other.config == DEFAULT
+        };
+        self.rows.iter().find(same).and_then(|other| other.value)
     }
 
     /// The best figure of the peers that did all of the work, and that of the raw loop.
@@ -170,7 +221,7 @@ impl Report {
 
     /// One table for each workload, below its plot if it has one, then what is to be told.
     pub fn markdown(&self, plots: &[(String, String)]) -> String {
-        let mut text = String::new();
+        let mut text = self.title.clone();
         for workload in self.workloads() {
             let rows: Vec<&Row> = self.rows.iter().filter(|row| row.workload == workload).collect();
             let (best, raw) = self.marks(&rows);
@@ -181,9 +232,9 @@ impl Report {
             }
             let _ = writeln!(
                 text,
-                "| system | config | median | min | max | unit | runs | to the best peer | to raw |"
+                "| system | config | median | min | max | unit | runs | to its default | to the best peer | to raw |"
             );
-            let _ = writeln!(text, "|---|---|--:|--:|--:|---|--:|--:|--:|");
+            let _ = writeln!(text, "|---|---|--:|--:|--:|---|--:|--:|--:|--:|");
             for row in rows {
                 let ratio = |mark: Option<f64>| match (row.value, mark) {
                     (Some(value), Some(mark)) if mark > 0.0 => format!("{:.2}", value / mark),
@@ -196,7 +247,7 @@ impl Report {
                 };
                 let _ = writeln!(
                     text,
-                    "| {name}{} | {} | {} | {} | {} | {} | {} | {} | {} |",
+                    "| {name}{} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
                     if self.remarks_on(row).next().is_some() { " \\*" } else { "" },
                     row.config,
                     figure(row.value),
@@ -204,14 +255,18 @@ impl Report {
                     figure(row.max),
                     row.unit,
                     row.runs,
+                    ratio(self.default_of(row).filter(|_| row.config != DEFAULT)),
                     ratio(best),
                     ratio(raw),
                 );
             }
             text.push('\n');
         }
-        if !self.remarks.is_empty() {
+        if !self.remarks.is_empty() || !self.left_out.is_empty() {
             text.push_str("### \\* What is to be told beside the figures\n\n");
+            for left_out in &self.left_out {
+                let _ = writeln!(text, "- {left_out}");
+            }
             for r in &self.remarks {
                 let _ =
                     writeln!(text, "- {}, {}, in {}: {}", r.system, r.config, r.workload, r.text);
@@ -270,11 +325,40 @@ mod tests {
             report.faults("sqlite", "drain", ("fast", "default"), &[lost]);
             let text = report.markdown(&[]);
             let line = text.lines().find(|line| line.contains("**windlass**")).unwrap();
-            assert!(line.ends_with(&format!("| {:.2} | 0.50 |", 40.0 / best)), "{line}");
+            assert!(line.ends_with(&format!("| – | {:.2} | 0.50 |", 40.0 / best)), "{line}");
             assert!(text.contains("fast \\*"), "{text}");
             assert!(text.contains("- fast, default, in drain: jobs that never ran: 1"), "{text}");
             assert!(report.json().unwrap().contains("\"workload\":\"drain, lost\""));
         }
+    }
+
+    #[test]
+    fn a_peer_that_failed_once_is_not_the_best() {
+        let mut report = Report::default();
+        for (system, value) in [("windlass", 40.0), ("a", 10.0), ("b", 80.0)] {
+            report.add(row(system, RATE, &[value]));
+        }
+        report.failure("drain", ("b", "default"), "the program failed");
+        report.leave_out("c is left out: it could not be built".to_owned());
+        let text = report.markdown(&[]);
+        assert!(text.contains("| 1 | – | 4.00 | – |"), "{text}");
+        assert!(text.contains("- c is left out"), "{text}");
+    }
+
+    #[test]
+    fn rates_are_held_against_those_of_other_workloads_and_of_the_default() {
+        let mut report = Report::default();
+        let add = |report: &mut Report, workload: &str, config: &str, value: f64| {
+            let row = Row::new("sqlite", workload, ("windlass", config), RATE, vec![value]);
+            report.add(row);
+        };
+        add(&mut report, "many", "default", 30.0);
+        add(&mut report, "one", "default", 40.0);
+        add(&mut report, "one", "tuned", 50.0);
+        report.compare("many to one", "many", "one");
+        let ratio = report.rows().iter().find(|row| row.workload == "many to one").unwrap();
+        assert_eq!((ratio.value, ratio.unit.as_str()), (Some(0.75), RATIO));
+        assert!(report.markdown(&[]).contains("| jobs/s | 1 | 1.25 | – | – |"));
     }
 
     #[test]

@@ -4,21 +4,23 @@ use std::collections::HashMap;
 
 use windlass_bench_contestant::{Figures, Run, Workload};
 
-use crate::Result;
-use crate::contestants::{Contestant, WINDLASS};
+use crate::contestants::{Contestant, WINDLASS, is_peer};
+use crate::output::Output;
 use crate::place::{Database, Place};
 use crate::process::{Outcome, measured, plain};
 use crate::report::{Report, Row};
 use crate::sizes::Sizes;
 use crate::works::{self, Who, Work};
+use crate::{Error, Result};
 
 /// Names of configurations.
-const DEFAULT: &str = "default";
+pub const DEFAULT: &str = "default";
 const KEEPS_NOTHING: &str = "keeps nothing";
 /// Jobs per second at half load, at least: also where hardly any ran while the rate was measured.
 const LEAST_PACE: f64 = 100.0;
-/// How long a fill may take.
+/// How long a fill may take, and how long that of a peer does: a slow one gets a smaller backlog.
 const FILL: f64 = 600.0;
+const FILL_OF_PEERS: f64 = 3.0;
 
 /// What a run of the bench program has.
 pub struct Runner {
@@ -29,8 +31,11 @@ pub struct Runner {
     pub contestants: Vec<Contestant>,
     pub only: Option<String>,
     pub report: Report,
-    /// Half of the steady rate of a system in a configuration.
-    pub paces: HashMap<(String, String), f64>,
+    pub output: Output,
+    /// The first failure of our own: the rest is measured all the same.
+    pub failed: Option<Error>,
+    /// Half of the steady rate of a system in a configuration, or why it could not be measured.
+    pub paces: HashMap<(String, String), Result<f64, String>>,
 }
 
 /// The values of a column over the rounds.
@@ -42,19 +47,32 @@ impl Runner {
         self.only.as_ref().is_none_or(|text| name.contains(text.as_str()))
     }
 
+    /// A run failed. What it would have shown is unsound, and one of our own is told at the end, too.
+    pub fn fail(&mut self, workload: &str, system: (&str, &str), error: Error) {
+        self.report.failure(workload, system, &error.to_string());
+        if !is_peer(system.0) && self.failed.is_none() {
+            self.failed = Some(format!("{workload} of {}, {}: {error}", system.0, system.1).into());
+        }
+    }
+
+    /// Writes what is known by now.
+    pub fn save(&self) -> Result<()> {
+        self.output.write(&self.report)
+    }
+
     /// Does all workloads.
     pub async fn works(&mut self) -> Result<()> {
         for work in std::mem::take(&mut self.works) {
-            self.work(&work).await?;
+            if self.wants(&work.name) {
+                self.work(&work).await;
+                self.save()?;
+            }
         }
         Ok(())
     }
 
     /// Does a workload with everybody who can.
-    async fn work(&mut self, work: &Work) -> Result<()> {
-        if !self.wants(&work.name) {
-            return Ok(());
-        }
+    async fn work(&mut self, work: &Work) {
         eprintln!("{}: {}", self.backend, work.name);
         let contestants = std::mem::take(&mut self.contestants);
         let mut runs: Vec<_> = contestants
@@ -79,7 +97,7 @@ impl Runner {
         for _ in 0..work.rounds {
             for (contestant, config, largest, values, faults) in &mut runs {
                 let ran = self.once(work, contestant, config, *largest).await;
-                self.note(work, (contestant, config), ran, values, faults)?;
+                self.note(work, (contestant, config), ran, values, faults);
             }
         }
         for (contestant, config, largest, values, faults) in runs {
@@ -91,10 +109,9 @@ impl Runner {
             }
         }
         self.contestants = contestants;
-        Ok(())
     }
 
-    /// Keeps what a run found. A failure is a remark, unless it is one of our own.
+    /// Keeps what a run found.
     fn note(
         &mut self,
         work: &Work,
@@ -102,26 +119,20 @@ impl Runner {
         ran: Result<Outcome>,
         values: &mut Values,
         faults: &mut Vec<Figures>,
-    ) -> Result<()> {
+    ) {
+        let system = (contestant.name.as_str(), config);
         match ran {
             Ok(outcome) => {
-                let at = format!("{} of {}, {config}", work.name, contestant.name);
-                check(contestant, &outcome.figures).map_err(|e| format!("{at}: {e}"))?;
+                if let Err(error) = check(contestant, &outcome.figures) {
+                    self.fail(&work.name, system, error);
+                }
                 for (column, values) in work.columns.iter().zip(values) {
                     values.extend((column.values)(&outcome));
                 }
                 faults.push(outcome.figures);
             }
-            Err(error) if contestant.is_peer() => {
-                self.report.remark(&work.name, (&contestant.name, config), &error.to_string());
-            }
-            Err(error) => {
-                return Err(
-                    format!("{} of {}, {config}: {error}", work.name, contestant.name).into()
-                );
-            }
+            Err(error) => self.fail(&work.name, system, error),
         }
-        Ok(())
     }
 
     fn rows(&mut self, work: &Work, system: (&str, &str), values: Values) {
@@ -140,7 +151,7 @@ impl Runner {
         largest: Option<u64>,
     ) -> Result<Outcome> {
         let mut run = Run { config: config.to_owned(), ..work.run.clone() };
-        if contestant.name != WINDLASS || config != DEFAULT {
+        if contestant.is_peer() || config != DEFAULT {
             run.seconds = work.seconds_of_others;
         }
         if run.workload == Workload::Load {
@@ -153,7 +164,12 @@ impl Runner {
         let database = self.place.create().await?;
         let ran = self.on(&database, contestant, run, fill, work.remote).await;
         self.place.remove(database).await?;
-        ran
+        let ran = ran?;
+        if ran.filled < fill {
+            let text = format!("its backlog was what it enqueued in {FILL_OF_PEERS} s");
+            self.report.remark(&work.name, (&contestant.name, config), &text);
+        }
+        Ok(ran)
     }
 
     async fn on(
@@ -166,7 +182,7 @@ impl Runner {
     ) -> Result<Outcome> {
         run.url.clone_from(&database.url);
         if fill > 0 {
-            self.fill(database, contestant, &run, fill).await?;
+            run.jobs = self.fill(database, contestant, &run, fill).await?;
         }
         let place = &self.place;
         let between = async {
@@ -176,35 +192,41 @@ impl Runner {
             }
             Ok(())
         };
-        measured(contestant, &run, place, database, between).await
+        let ran = measured(contestant, &run, place, database, between).await?;
+        Ok(Outcome { filled: if fill > 0 { run.jobs } else { 0 }, ..ran })
     }
 
-    /// Enqueues jobs for a run, in a process of their own.
+    /// Enqueues jobs for a run, in a process of their own. Answers how many.
     pub async fn fill(
         &self,
         database: &Database,
         contestant: &Contestant,
         run: &Run,
         jobs: u64,
-    ) -> Result<()> {
-        let fill = Run { workload: Workload::Fill, jobs, seconds: FILL, ..run.clone() };
-        plain(contestant, &fill, &self.place, database).await?;
-        Ok(())
+    ) -> Result<u64> {
+        let seconds = if contestant.is_peer() { FILL_OF_PEERS } else { FILL };
+        let fill = Run { workload: Workload::Fill, jobs, seconds, ..run.clone() };
+        let filled = plain(contestant, &fill, &self.place, database).await?.jobs;
+        if filled < jobs && !contestant.is_peer() {
+            return Err(format!("{filled} of {jobs} jobs were enqueued in {seconds} s").into());
+        }
+        Ok(filled)
     }
 
     /// Half of what a contestant keeps up with, measured once.
     async fn pace(&mut self, contestant: &Contestant, config: &str) -> Result<f64> {
         let key = (contestant.name.clone(), config.to_owned());
         if let Some(pace) = self.paces.get(&key) {
-            return Ok(*pace);
+            return pace.clone().map_err(Into::into);
         }
         let run = Run { config: config.to_owned(), ..works::calibration(&self.sizes) };
         let database = self.place.create().await?;
         let ran = self.on(&database, contestant, run, 0, false).await;
         self.place.remove(database).await?;
-        let pace = (ran?.figures.rate.unwrap_or_default() / 2.0).max(LEAST_PACE);
-        self.paces.insert(key, pace);
-        Ok(pace)
+        let half = |ran: Outcome| (ran.figures.rate.unwrap_or_default() / 2.0).max(LEAST_PACE);
+        let pace = ran.map(half).map_err(|e| format!("its pace could not be measured: {e}"));
+        self.paces.insert(key, pace.clone());
+        Ok(pace?)
     }
 }
 

@@ -17,7 +17,7 @@ pub struct Sizes {
     pub sampling: f64,
     /// How long jobs come at a pace.
     pub load: f64,
-    /// The steady state of Windlass as it comes, then of others.
+    /// The steady state of Windlass as it comes and of the raw loops, then of others.
     pub steady: [f64; 2],
     /// How long nothing is to be done, of Windlass, then of peers.
     pub idle: [f64; 2],
@@ -61,8 +61,8 @@ impl Sizes {
             limit: 4.0,
             sampling: 1.5,
             load: 1.0,
-            steady: [60.0, 6.0],
-            idle: [60.0, 4.0],
+            steady: [60.0, 20.0],
+            idle: [60.0, 20.0],
             large: 1_000_000,
             part: 10_000,
             pinned: 200_000,

@@ -4,10 +4,11 @@ use crate::contestants::WINDLASS;
 use crate::heavy::count;
 use crate::place::Place;
 use crate::report::Row;
-use crate::runner::Runner;
+use crate::runner::{DEFAULT, Runner};
 use crate::{Result, postgres, redis};
 
-const SYSTEM: (&str, &str) = (WINDLASS, "default");
+const SYSTEM: (&str, &str) = (WINDLASS, DEFAULT);
+const PINNED: &str = "pinned xmin";
 
 pub async fn run(runner: &mut Runner, quick: bool) -> Result<()> {
     if !runner.contestants.iter().any(|contestant| contestant.name == WINDLASS) {
@@ -16,30 +17,48 @@ pub async fn run(runner: &mut Runner, quick: bool) -> Result<()> {
     match &runner.place {
         Place::Sqlite => Ok(()),
         Place::Postgres(_) => {
-            table_sizes(runner).await?;
-            pinned(runner, quick).await
+            let weighed = table_sizes(runner).await;
+            note(runner, "table sizes", weighed)?;
+            let pinned = pinned(runner, quick).await;
+            note(runner, PINNED, pinned)
         }
-        Place::Redis(_) => memory(runner).await,
+        Place::Redis(_) => {
+            let weighed = memory(runner).await;
+            note(runner, "memory", weighed)
+        }
     }
 }
 
+fn note(runner: &mut Runner, name: &str, ran: Result<()>) -> Result<()> {
+    if let Err(error) = ran {
+        runner.fail(name, SYSTEM, error);
+    }
+    runner.save()
+}
+
 async fn pinned(runner: &mut Runner, quick: bool) -> Result<()> {
-    const NAME: &str = "pinned xmin";
-    if !runner.wants(NAME) {
+    if !runner.wants(PINNED) {
         return Ok(());
     }
-    eprintln!("postgres: {NAME}");
-    let mut runs = Vec::new();
+    eprintln!("postgres: {PINNED}");
+    let (mut runs, mut free) = (Vec::new(), Vec::new());
     for _ in 0..runner.sizes.rounds {
-        let database = runner.place.create().await?;
-        runs.push(postgres::pinned(&database.url, runner.sizes.pinned).await?);
-        runner.place.remove(database).await?;
+        for pin in [true, false] {
+            let database = runner.place.create().await?;
+            let figures = postgres::pinned(&database.url, runner.sizes.pinned, pin).await?;
+            if pin { &mut runs } else { &mut free }.push(figures);
+            runner.place.remove(database).await?;
+        }
     }
     for (i, (part, unit)) in postgres::PINNED.iter().enumerate() {
-        let column = runs.iter().map(|run| run[i]).collect();
-        let config = (WINDLASS, "calls of the backend by 500");
-        let row = Row::new("postgres", &format!("{NAME}{part}"), config, unit, column);
-        runner.report.add(row);
+        for (runs, config) in [(&runs, DEFAULT), (&free, "nothing pinned")] {
+            let column: Vec<f64> = runs.iter().filter_map(|run| run.get(i)).copied().collect();
+            if column.is_empty() {
+                continue;
+            }
+            let name = format!("{PINNED}, calls of the backend by 500{part}");
+            runner.report.add(Row::new("postgres", &name, (WINDLASS, config), unit, column));
+        }
     }
     if quick { Ok(()) } else { postgres::check_pinned(&runs) }
 }

@@ -20,6 +20,9 @@ pub struct Usage {
     pub written: f64,
     /// Transactions, or requests that the server read.
     pub queries: f64,
+    /// How often the server has begun to rewrite its log, which makes it shorter, and whether it is at it.
+    pub rewrites: u64,
+    pub rewriting: bool,
 }
 
 /// A process and its ended children.
@@ -79,7 +82,13 @@ impl Usage {
             client_cpu: self.client_cpu - begin.client_cpu,
             peak: self.peak,
             server_cpu: self.server_cpu - begin.server_cpu,
-            written: self.written - begin.written,
+            written: if self.rewrites == begin.rewrites && !begin.rewriting {
+                self.written - begin.written
+            } else {
+                f64::NAN
+            },
+            rewrites: self.rewrites - begin.rewrites,
+            rewriting: self.rewriting,
             queries: self.queries - begin.queries,
         }
     }
@@ -115,5 +124,14 @@ mod tests {
         let spin = "n=0; while [ $n -lt 200000 ]; do n=$((n + 1)); done";
         std::process::Command::new("sh").args(["-c", spin]).status().unwrap();
         assert!(cpu(pid).unwrap() > before);
+    }
+
+    #[test]
+    fn a_log_that_was_rewritten_tells_nothing() {
+        let begin = Usage { written: 500.0, ..Usage::default() };
+        let end = Usage { written: 800.0, ..begin };
+        assert_eq!(end.since(&begin).written, 300.0);
+        assert!(Usage { rewrites: 1, ..end }.since(&begin).written.is_nan());
+        assert!(end.since(&Usage { rewriting: true, ..begin }).written.is_nan());
     }
 }

@@ -3,7 +3,13 @@
 use windlass_bench_contestant::{Run, Workload};
 
 use crate::process::Outcome;
+use crate::report::Report;
 use crate::sizes::Sizes;
+
+/// Names of workloads that are held against each other.
+const DRAIN: &str = "drain of no-op jobs";
+const QUEUES: &str = "drain of 100 queues of no-op jobs";
+const BY_CLIENTS: &str = "drain of no-op jobs by 10 clients";
 
 /// More jobs than are enqueued in the time.
 const ENDLESS: u64 = 10_000_000;
@@ -48,7 +54,7 @@ pub struct Work {
     pub fill: u64,
     /// What is asked of the contestant; the URL and the configuration are still to be filled in.
     pub run: Run,
-    /// How long it lasts for others than Windlass as it comes, if not as long.
+    /// How long it lasts for others than Windlass as it comes and the raw loops, if not as long.
     pub seconds_of_others: f64,
     /// Whether it makes a difference what happens to finished jobs.
     pub keeps: bool,
@@ -65,8 +71,8 @@ fn one(value: Option<f64>) -> Vec<f64> {
 /// A figure for each job of a run, if it had any.
 fn each(outcome: &Outcome, of_all: f64) -> Vec<f64> {
     let jobs = outcome.figures.jobs;
-    // It is negative where a server has rewritten its log.
-    if jobs == 0 || of_all < 0.0 { Vec::new() } else { vec![of_all / jobs as f64] }
+    // It is not a number where a server has rewritten its log.
+    if jobs == 0 || of_all.is_nan() { Vec::new() } else { vec![of_all / jobs as f64] }
 }
 
 const fn column(
@@ -119,10 +125,11 @@ pub fn all(sizes: &Sizes) -> Vec<Work> {
         Run { jobs: sizes.samples, seconds, concurrency: FEW, ..base(workload) }
     };
     let mut waiting = drain("drain of jobs that wait 1 ms, 1,000 at once", sizes.waiting, RATES);
+    waiting.who = Who::BestOfPeers;
     (waiting.run.wait_ms, waiting.run.concurrency) = (1, MANY);
-    let mut queues = drain("drain of 100 queues of no-op jobs", sizes.backlog, RATES);
+    let mut queues = drain(QUEUES, sizes.backlog, RATES);
     (queues.who, queues.run.queues) = (Who::Queues, 100);
-    let mut clients = drain("drain of no-op jobs by 10 clients", sizes.backlog, RATES);
+    let mut clients = drain(BY_CLIENTS, sizes.backlog, RATES);
     (clients.who, clients.run.clients) = (Who::Windlass, CLIENTS);
     let mut served = work("latency, other process", latency(Workload::Serve), LATENCIES);
     (served.who, served.remote) = (Who::BestOfPeers, true);
@@ -134,7 +141,7 @@ pub fn all(sizes: &Sizes) -> Vec<Work> {
         enqueue(8, RATES),
         enqueue(64, COSTS),
         Work { who: Who::Bulk, ..work("enqueue in bulks of 1,000", bulk, COSTS) },
-        Work { keeps: true, ..drain("drain of no-op jobs", sizes.backlog, COSTS) },
+        Work { keeps: true, ..drain(DRAIN, sizes.backlog, COSTS) },
         waiting,
         queues,
         clients,
@@ -150,6 +157,13 @@ pub fn all(sizes: &Sizes) -> Vec<Work> {
             ..work("steady state", steady, STEADY)
         },
     ]
+}
+
+/// Adds how rates compare from one workload to another.
+pub fn compare(report: &mut Report) {
+    for (name, workload) in [("100 queues", QUEUES), ("10 clients", BY_CLIENTS)] {
+        report.compare(&format!("drain, {name} to one"), workload, DRAIN);
+    }
 }
 
 /// A workload whose steady rate tells what half of the load is.

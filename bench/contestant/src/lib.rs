@@ -140,6 +140,12 @@ pub trait Contestant: Clone + Send + Sync + 'static {
     /// Stops a worker, and waits until it has.
     fn stop(&self, worker: Self::Worker) -> impl Future<Output = Result<()>> + Send;
 
+    /// Does what a configuration puts off until later, once a drain has run all jobs: deletes what it doesn't keep, for example. It counts as part
+    /// of the drain.
+    fn finish(&self) -> impl Future<Output = Result<()>> + Send {
+        async { Ok(()) }
+    }
+
     /// How many jobs the store holds that aren't done: a drain ends when this is 0.
     fn left(&self) -> impl Future<Output = Result<u64>> + Send;
 }
@@ -186,6 +192,7 @@ pub struct Figures {
     pub repeated: u64,
     /// Jobs that weren't done when the time was up.
     pub unfinished: u64,
-    /// Whether nothing had moved any more when the time was up.
+    /// Whether the time was up and nothing had moved for the last 3 s, or a job whose latency was to be taken was waited for in vain: the other
+    /// figures are those of what did run.
     pub hung: bool,
 }

@@ -26,8 +26,7 @@ class BullMQ {
     await Promise.all(jobs.map((some, number) => some.length > 0 && this.queues[number].addBulk(some)));
   }
 
-  async start(handler, all) {
-    const concurrency = Math.max(Math.floor(all / this.queues.length), 1);
+  async start(handler, concurrency) {
     const options = { connection: this.connection, concurrency };
     const workers = this.queues.map((queue) => new Worker(queue.name, (job) => handler.run(job.data), options));
     for (const worker of workers) worker.on('error', (error) => console.error(String(error)));

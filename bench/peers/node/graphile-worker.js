@@ -8,6 +8,8 @@ const logger = new Logger(() => () => {});
 // When tuned, jobs are claimed by so many and finished together. It gives up that other workers see what this one has claimed, and runs more jobs again
 // after a crash.
 const TUNED = { localQueue: { size: 500 }, completeJobBatchDelay: 0, failJobBatchDelay: 0, maxPoolSize: 20 };
+// Connections that enqueue when tuned, instead of 10.
+const UTILS = { maxPoolSize: 64 };
 
 class Graphile {
   constructor(setup, utils) {
@@ -15,7 +17,8 @@ class Graphile {
   }
 
   static async open(setup) {
-    return new Graphile(setup, await makeWorkerUtils({ connectionString: setup.url, logger }));
+    const tuned = setup.config === 'tuned' ? UTILS : {};
+    return new Graphile(setup, await makeWorkerUtils({ connectionString: setup.url, logger, ...tuned }));
   }
 
   async enqueue(payload) {

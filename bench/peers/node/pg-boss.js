@@ -8,6 +8,8 @@ const queueName = (number) => `queue-${number}`;
 const LOOPS = 4;
 // Jobs that a loop fetches at the same time, at least: from 2 on it fetches again at once where a batch was full.
 const BATCH = 10;
+// Connections when tuned, instead of 10.
+const CONNECTIONS = 64;
 // How often they look without being woken; less than half a second isn't allowed.
 const POLLS = { pollingIntervalSeconds: 0.5, notifyPollingIntervalSeconds: 0.5 };
 const OPEN = "SELECT count(*)::int AS jobs FROM pgboss.job WHERE state < 'completed' AND name LIKE 'queue-%'";
@@ -28,7 +30,7 @@ class Boss {
 
   static async open(setup) {
     // When tuned, an enqueue wakes workers: it gives up speed of enqueues that come together, as each notifies.
-    const tuned = setup.config === 'tuned' ? { useListenNotify: true } : {};
+    const tuned = setup.config === 'tuned' ? { useListenNotify: true, max: CONNECTIONS } : {};
     const boss = new PgBoss({ connectionString: setup.url, ...tuned });
     boss.on('error', (error) => console.error(String(error)));
     await boss.start();
@@ -47,8 +49,7 @@ class Boss {
     await Promise.all(jobs.map((some, number) => some.length > 0 && this.boss.insert(this.names[number], some)));
   }
 
-  async start(handler, all) {
-    const concurrency = Math.max(Math.floor(all / this.names.length), 1);
+  async start(handler, concurrency) {
     const loops = Math.min(LOOPS, concurrency);
     const each = Math.floor(concurrency / loops);
     const tuned = { localConcurrency: loops, batchSize: Math.max(each, BATCH), burstWhenBatchFull: true, ...POLLS };

@@ -3,25 +3,34 @@
 import { micros, payload, sleep, within } from './handler.js';
 
 const BULK = 1_000;
-// Jobs that each task enqueues before the time begins, while connections open; jobs whose latencies aren't kept.
-const WARM = 5;
+// How long jobs are enqueued before the time begins, while connections open and the code is compiled, in milliseconds; jobs whose latencies aren't kept.
+const WARM = 1_000;
 const WARM_LATENCIES = 20;
 const WARM_SHARE = 0.2;
-// How often it is looked whether anything moves, who is hung, and how long between two questions to the store; all in milliseconds.
+// How often it is looked whether anything moves, after how long of nothing that is told, and how long between two questions to the store; all in milliseconds.
 const [LOOK, STILL, ASK] = [250, 3_000, 2];
-const GAP = 5;
+// The time between two jobs.
+const GAP = 1;
+// How long a job is waited for.
 const PATIENCE = 5_000;
 // The steady state.
 const [PRODUCERS, BACKLOG, WINDOWS, MOST] = [8, 10_000, 5, 300_000];
+// How long idle workers get to start, in milliseconds: Postgres counts what a session did up to 10 s later. In a trial it is that part of its time.
+const [SETTLE, TRIAL, TRIAL_SETTLE] = [11_000, 1_000, 10];
 
 const payloads = (from, to) => Array.from({ length: to - from }, (_, n) => payload(from + n));
 const since = (begun) => performance.now() - begun;
 const together = (count, task) => Promise.all(Array.from({ length: count }, task));
 
 async function fill({ contestant, setup, run }) {
-  const [system, end] = [await contestant.open(setup), run.first + run.jobs];
-  for (let from = run.first; from < end; from += BULK) await system.enqueueBulk(payloads(from, Math.min(from + BULK, end)));
-  return { jobs: run.jobs };
+  const [system, end, begun] = [await contestant.open(setup), run.first + run.jobs, performance.now()];
+  let from = run.first;
+  while (from < end && since(begun) < run.seconds * 1e3) {
+    const to = Math.min(from + BULK, end);
+    await system.enqueueBulk(payloads(from, to));
+    from = to;
+  }
+  return { jobs: from - run.first };
 }
 
 // The rate of `jobs`, and how many of `all` the store doesn't have.
@@ -34,8 +43,8 @@ async function singles({ contestant, setup, run, mark }) {
   const spread = (end, limit, begun) => together(Math.max(run.concurrency, 1), async () => {
     while (next < end && since(begun) < limit) await system.enqueue(payload(next++));
   });
-  const warm = run.first + WARM * run.concurrency;
-  await spread(warm, Infinity, performance.now());
+  await spread(Infinity, WARM, performance.now());
+  const warm = next;
   await mark('begin');
   const begun = performance.now();
   await spread(warm + run.jobs, run.seconds * 1e3, begun);
@@ -46,21 +55,21 @@ async function singles({ contestant, setup, run, mark }) {
 
 async function bulks({ contestant, setup, run, mark }) {
   const system = await contestant.open(setup);
-  await system.enqueueBulk(payloads(run.first, run.first + BULK));
+  let next = run.first;
+  const enqueue = async (end, limit, begun) => {
+    for (; next < end && since(begun) < limit; next += BULK) await system.enqueueBulk(payloads(next, next + BULK));
+  };
+  await enqueue(Infinity, WARM, performance.now());
+  const warm = next;
   await mark('begin');
   const begun = performance.now();
-  let jobs = 0;
-  while (jobs < run.jobs && since(begun) < run.seconds * 1e3) {
-    const from = run.first + BULK + jobs;
-    await system.enqueueBulk(payloads(from, from + BULK));
-    jobs += BULK;
-  }
+  await enqueue(warm + run.jobs, run.seconds * 1e3, begun);
   const took = since(begun);
   await mark('end');
-  return enqueued(system, jobs, jobs + BULK, took);
+  return enqueued(system, next - warm, next - run.first, took);
 }
 
-// Waits until so many jobs ran, nothing moves and `empty` says that nothing is left, or the time is up. Answers whether things moved at the end.
+// Waits until so many jobs ran, nothing moves and `empty` says that nothing is left, or the time is up. Answers whether something moved for the last STILL.
 async function watch(handler, jobs, begun, limit, empty) {
   let [count, moved] = [0, performance.now()];
   for (;;) {
@@ -100,7 +109,7 @@ async function drain({ contestant, setup, run, mark, handler: make }) {
   };
 }
 
-// What ran, and how many of the jobs that were sent didn't.
+// What ran, and how many of the jobs that were sent didn't: the latencies of the others alone would look too good.
 function latencies(handler, sent) {
   const figures = handler.figures();
   const unfinished = Math.max(sent - figures.jobs, 0);
@@ -114,11 +123,11 @@ async function oneByOne({ contestant, setup, run, mark, handler: make }) {
   await mark('begin');
   const begun = performance.now();
   let sent = 0;
-  while (sent < count) {
+  while (sent < count && (since(begun) < run.seconds * 1e3 || sent <= WARM_LATENCIES)) {
     await sleep(GAP);
     await system.enqueue(payload(run.first + sent));
     sent += 1;
-    if (!(await within(run.seconds * 1e3 - since(begun), handler.until(sent)))) break;
+    if (!(await within(PATIENCE, handler.until(sent)))) break;
   }
   await mark('end');
   const figures = latencies(handler, sent);
@@ -158,7 +167,7 @@ async function serve({ contestant, setup, run, mark, handler: make }) {
   const worker = await system.start(handler, run.concurrency);
   await mark('begin');
   // What is missing after that never comes.
-  await within(run.seconds * 1e3, handler.until(count));
+  await within(Math.max(run.seconds * 1e3, PATIENCE), handler.until(count));
   await mark('end');
   const figures = latencies(handler, count);
   await system.stop(worker);
@@ -199,6 +208,8 @@ async function steady({ contestant, setup, run, mark, handler: make }) {
     windows.push(((handler.distinct - before) / since(from)) * 1e3);
   }
   const rate = (handler.distinct / since(begun)) * 1e3;
+  // What runs later doesn't count, as what it uses doesn't.
+  const figures = handler.figures();
   await mark('end');
   stop = true;
   await produced;
@@ -207,7 +218,8 @@ async function steady({ contestant, setup, run, mark, handler: make }) {
   const left = all ? 0 : await system.left();
   const missing = Math.max(sent - handler.distinct, 0);
   await system.stop(worker);
-  return { ...handler.figures(), rate, windows, lost: Math.max(missing - left, 0), unfinished: Math.min(missing, left) };
+  const faults = { lost: Math.max(missing - left, 0), unfinished: Math.min(missing, left), repeated: handler.repeated };
+  return { ...figures, rate, windows, ...faults };
 }
 
 // Clients of their own, with workers on each, as if they were processes.
@@ -217,8 +229,11 @@ async function idle({ contestant, setup, run, mark, handler: make }) {
     const system = await contestant.open(setup);
     for (let n = 0; n < run.workers; n += 1) started.push([system, await system.start(handler, run.concurrency)]);
   }
+  // The start is not a part of it.
+  const time = run.seconds * 1e3;
+  await sleep(time < TRIAL ? time / TRIAL_SETTLE : SETTLE);
   await mark('begin');
-  await sleep(run.seconds * 1e3);
+  await sleep(time);
   await mark('end');
   for (const [system, worker] of started) await system.stop(worker);
   return {};

@@ -2,6 +2,7 @@
 //!
 //! They make the durable writes that Windlass makes, and no others: a key that is a UUIDv7, a claim that raises an epoch and leaves a fresh claim id, and
 //! a finish that is fenced by both and keeps the job among the finished.
+//! A batch is finished in the commit that claims the next.
 #![forbid(unsafe_code)]
 
 mod postgres;

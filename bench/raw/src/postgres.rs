@@ -5,19 +5,20 @@ use sqlx::{Connection, PgConnection, PgPool};
 use uuid::Uuid;
 use windlass_bench_contestant::{Payload, Result, Setup};
 
-use crate::table::{Claimed, LOOK, Table};
+use crate::table::{Batch, Claimed, LOOK, Table};
 
 const INSERT: &str = "INSERT INTO raw_jobs (id, queue, args) VALUES ($1, $2, $3)";
 const INSERT_AND_WAKE: &str = "WITH added AS (INSERT INTO raw_jobs (id, queue, args) VALUES ($1, $2, $3)) SELECT pg_notify('raw', '')";
 const INSERT_MANY: &str = "INSERT INTO raw_jobs (id, queue, args) SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bytea[])";
-/// Above the last job that was taken: the index has dead entries below.
-const CLAIM: &str = "UPDATE raw_jobs SET state = 3, epoch = epoch + 1, claim_id = $1, started_at = statement_timestamp()
+/// A claim id is fresh for each claim, so that a match by sets is a fence. The claim is above the last job that was taken: the index has dead
+/// entries below.
+const TURN: &str = "WITH gone AS (
+        DELETE FROM raw_jobs WHERE id = ANY ($5) AND claim_id = $6 AND epoch = ANY ($7) RETURNING id, queue, epoch, claim_id, created_at, started_at, args),
+    kept AS (
+        INSERT INTO raw_finished (id, queue, epoch, claim_id, created_at, started_at, args) SELECT * FROM gone)
+    UPDATE raw_jobs SET state = 3, epoch = epoch + 1, claim_id = $1, started_at = statement_timestamp()
     WHERE id = ANY (ARRAY(SELECT id FROM raw_jobs WHERE state = 2 AND queue = $2 AND id > $3 ORDER BY queue, id LIMIT $4 FOR NO KEY UPDATE SKIP LOCKED))
     RETURNING id, epoch, args";
-/// A claim id is fresh for each claim, so that a match by sets is a fence.
-const FINISH: &str = "WITH gone AS (
-        DELETE FROM raw_jobs WHERE id = ANY ($1) AND claim_id = $2 AND epoch = ANY ($3) RETURNING id, queue, epoch, claim_id, created_at, started_at, args)
-    INSERT INTO raw_finished (id, queue, epoch, claim_id, created_at, started_at, args) SELECT * FROM gone";
 
 /// A loop on Postgres.
 #[derive(Clone)]
@@ -38,6 +39,7 @@ impl Table for Postgres {
     type Seat = Seat;
     const NAME: &'static str = "raw";
     const LOOPS: usize = 2;
+    const BATCH: usize = 1_000;
 
     async fn open(setup: &Setup) -> Result<Self> {
         let most = u32::try_from(setup.concurrency)?.clamp(2, 64);
@@ -67,42 +69,32 @@ impl Table for Postgres {
             return Ok(());
         }
         sqlx::query(INSERT_MANY).bind(ids).bind(queues).bind(args).execute(&self.pool).await?;
-        if wake {
-            sqlx::query("SELECT pg_notify('raw', '')").execute(&self.pool).await?;
-        }
+        if wake { self.wake().await } else { Ok(()) }
+    }
+
+    async fn wake(&self) -> Result<()> {
+        sqlx::query("SELECT pg_notify('raw', '')").execute(&self.pool).await?;
         Ok(())
     }
 
-    async fn claim(
-        &self,
-        seat: &mut Seat,
-        queue: i64,
-        most: usize,
-        claim: Uuid,
-    ) -> Result<Vec<Claimed>> {
-        let last = &mut seat.last[usize::try_from(queue)?];
+    async fn turn(&self, seat: &mut Seat, done: &Batch, queue: i64, most: usize) -> Result<Batch> {
+        let (claim, last) = (Uuid::new_v4(), &mut seat.last[usize::try_from(queue)?]);
+        let mut ids: Vec<Uuid> = done.jobs.iter().map(|job| job.id).collect();
+        let epochs: Vec<i64> = done.jobs.iter().map(|job| job.epoch).collect();
         loop {
-            let ask = sqlx::query_as(CLAIM).bind(claim).bind(queue).bind(*last);
-            let rows: Vec<(Uuid, i64, Vec<u8>)> =
-                ask.bind(i64::try_from(most)?).fetch_all(&mut seat.conn).await?;
+            let turn = sqlx::query_as(TURN).bind(claim).bind(queue).bind(*last);
+            let turn = turn.bind(i64::try_from(most)?).bind(&ids).bind(done.claim).bind(&epochs);
+            let rows: Vec<(Uuid, i64, Vec<u8>)> = turn.fetch_all(&mut seat.conn).await?;
             if rows.is_empty() && !last.is_nil() {
                 // Others may have committed late below it.
                 *last = Uuid::nil();
+                ids.clear();
                 continue;
             }
             *last = rows.iter().map(|row| row.0).max().unwrap_or_default();
-            return Ok(rows
-                .into_iter()
-                .map(|(id, epoch, args)| Claimed { id, epoch, args })
-                .collect());
+            let claimed = |(id, epoch, args)| Claimed { id, epoch, args };
+            return Ok(Batch { claim, jobs: rows.into_iter().map(claimed).collect() });
         }
-    }
-
-    async fn finish(&self, seat: &mut Seat, jobs: &[Claimed], claim: Uuid) -> Result<()> {
-        let ids: Vec<Uuid> = jobs.iter().map(|job| job.id).collect();
-        let epochs: Vec<i64> = jobs.iter().map(|job| job.epoch).collect();
-        sqlx::query(FINISH).bind(ids).bind(claim).bind(epochs).execute(&mut seat.conn).await?;
-        Ok(())
     }
 
     async fn wait(&self, seat: &mut Seat) -> Result<()> {

@@ -5,48 +5,52 @@ use redis::{AsyncConnectionConfig, Client, Script};
 use uuid::Uuid;
 use windlass_bench_contestant::{Payload, Result, Setup};
 
-use crate::table::{Claimed, LOOK, Table};
+use crate::table::{Batch, Claimed, LOOK, Table};
 
 /// KEYS: the queue. ARGV: for each job its id and its args.
 const INSERT: &str = "
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
+local ids = {}
 for n = 1, #ARGV, 2 do
   redis.call('HSET', 'raw:job:' .. ARGV[n], 'state', 2, 'epoch', 0, 'created', now, 'args', ARGV[n + 1])
-  redis.call('RPUSH', KEYS[1], ARGV[n])
+  ids[#ids + 1] = ARGV[n]
 end
-redis.call('INCRBY', 'raw:left', #ARGV / 2)";
-/// KEYS: the queue. ARGV: most jobs, claim id. Returns id, epoch and args of each.
-const CLAIM: &str = "
+redis.call('RPUSH', KEYS[1], unpack(ids))
+redis.call('INCRBY', 'raw:left', #ids)";
+/// KEYS: the queue. ARGV: most jobs, their claim id, the claim id of those to finish; for each of these its id and its epoch. Returns id, epoch and
+/// args of each that was claimed.
+const TURN: &str = "
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
+local done, scores = {}, {}
+for n = 4, #ARGV, 2 do
+  local id = ARGV[n]
+  local key = 'raw:job:' .. id
+  local job = redis.call('HMGET', key, 'epoch', 'claim')
+  if job[1] == ARGV[n + 1] and job[2] == ARGV[3] then
+    redis.call('HSET', key, 'state', 5, 'finished', now)
+    done[#done + 1] = id
+    scores[#scores + 1] = now
+    scores[#scores + 1] = id
+  end
+end
+if #done > 0 then
+  redis.call('ZADD', 'raw:finished', unpack(scores))
+  redis.call('SREM', 'raw:running', unpack(done))
+  redis.call('DECRBY', 'raw:left', #done)
+end
 local found = {}
-local ids = redis.call('LPOP', KEYS[1], ARGV[1])
+local ids = ARGV[1] ~= '0' and redis.call('LPOP', KEYS[1], ARGV[1])
 if not ids then return found end
-for _, id in ipairs(ids) do
+redis.call('SADD', 'raw:running', unpack(ids))
+for n, id in ipairs(ids) do
   local key = 'raw:job:' .. id
   local job = redis.call('HMGET', key, 'epoch', 'args')
   redis.call('HSET', key, 'state', 3, 'epoch', job[1] + 1, 'claim', ARGV[2], 'started', now)
-  redis.call('SADD', 'raw:running', id)
-  found[#found + 1] = { id, job[1] + 1, job[2] }
+  found[n] = { id, job[1] + 1, job[2] }
 end
 return found";
-/// ARGV: claim id; for each job its id and its epoch.
-const FINISH: &str = "
-local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
-local done = 0
-for n = 2, #ARGV, 2 do
-  local key = 'raw:job:' .. ARGV[n]
-  local job = redis.call('HMGET', key, 'epoch', 'claim')
-  if job[1] == ARGV[n + 1] and job[2] == ARGV[1] then
-    redis.call('HSET', key, 'state', 5, 'finished', now)
-    redis.call('ZADD', 'raw:finished', now, ARGV[n])
-    redis.call('SREM', 'raw:running', ARGV[n])
-    done = done + 1
-  end
-end
-redis.call('DECRBY', 'raw:left', done)";
 
 /// A loop on Redis.
 #[derive(Clone)]
@@ -76,6 +80,7 @@ impl Table for Redis {
     type Seat = Seat;
     const NAME: &'static str = "raw";
     const LOOPS: usize = 2;
+    const BATCH: usize = 500;
 
     async fn open(setup: &Setup) -> Result<Self> {
         let client = Client::open(setup.url.as_str())?;
@@ -105,31 +110,18 @@ impl Table for Redis {
         Ok(())
     }
 
-    async fn claim(
-        &self,
-        seat: &mut Seat,
-        queue: i64,
-        most: usize,
-        claim: Uuid,
-    ) -> Result<Vec<Claimed>> {
-        let script = Script::new(CLAIM);
+    async fn turn(&self, seat: &mut Seat, done: &Batch, queue: i64, most: usize) -> Result<Batch> {
+        let (script, claim) = (Script::new(TURN), Uuid::new_v4());
         let mut call = script.key(queue_key(queue));
-        call.arg(most).arg(claim.simple().to_string());
+        call.arg(most).arg(claim.simple().to_string()).arg(done.claim.simple().to_string());
+        for job in &done.jobs {
+            call.arg(job.id.simple().to_string()).arg(job.epoch);
+        }
         let rows: Vec<(String, i64, Vec<u8>)> = call.invoke_async(&mut seat.conn).await?;
         let claimed = |(id, epoch, args): (String, i64, Vec<u8>)| {
             Ok(Claimed { id: Uuid::try_parse(&id)?, epoch, args })
         };
-        rows.into_iter().map(claimed).collect()
-    }
-
-    async fn finish(&self, seat: &mut Seat, jobs: &[Claimed], claim: Uuid) -> Result<()> {
-        let script = Script::new(FINISH);
-        let mut call = script.prepare_invoke();
-        call.arg(claim.simple().to_string());
-        for job in jobs {
-            call.arg(job.id.simple().to_string()).arg(job.epoch);
-        }
-        Ok(call.invoke_async(&mut seat.conn).await?)
+        Ok(Batch { claim, jobs: rows.into_iter().map(claimed).collect::<Result<_>>()? })
     }
 
     async fn wait(&self, seat: &mut Seat) -> Result<()> {

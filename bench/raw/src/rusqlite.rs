@@ -3,15 +3,19 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rusqlite::TransactionBehavior::Immediate;
 use rusqlite::{Connection, params};
 use tokio::sync::Notify;
 use uuid::Uuid;
 use windlass_bench_contestant::{Payload, Result, Setup};
 
-use crate::sqlite::{
-    CLAIM, INSERT, INSERT_MANY, KEEP, LEFT, REMOVE, SCHEMA, list_claimed, list_new, now, wait,
-};
-use crate::table::{Claimed, Table};
+use crate::sqlite::{CLAIM, INSERT, LEFT, SCHEMA, now, wait};
+use crate::table::{Batch, Claimed, Table};
+
+const KEEP: &str = "INSERT INTO raw_finished (id, queue, epoch, claim_id, created_at, started_at, finished_at, args)
+    SELECT id, queue, epoch, claim_id, created_at, started_at, ?4, args FROM raw_jobs
+    WHERE id = ?1 AND epoch = ?2 AND claim_id = ?3";
+const REMOVE: &str = "DELETE FROM raw_jobs WHERE id = ?1";
 
 /// A loop on SQLite by another driver.
 #[derive(Clone)]
@@ -36,6 +40,7 @@ impl Table for Rusqlite {
     type Seat = ();
     const NAME: &'static str = "raw-rusqlite";
     const LOOPS: usize = 1;
+    const BATCH: usize = 1_000;
 
     async fn open(setup: &Setup) -> Result<Self> {
         let conn = Connection::open(setup.path())?;
@@ -52,56 +57,46 @@ impl Table for Rusqlite {
 
     async fn insert(&self, jobs: Vec<(i64, Payload)>, _wake: bool) -> Result<()> {
         let insert = move |conn: &mut Connection| {
-            if let [(queue, payload)] = &jobs[..] {
+            let transaction = conn.transaction_with_behavior(Immediate)?;
+            let mut insert = transaction.prepare_cached(INSERT)?;
+            for (queue, payload) in &jobs {
                 let (id, args) = (Uuid::now_v7(), serde_json::to_vec(payload)?);
-                let mut insert = conn.prepare_cached(INSERT)?;
-                insert.execute(params![id.as_bytes().as_slice(), queue, now(), args])?;
-            } else {
-                conn.prepare_cached(INSERT_MANY)?.execute(params![list_new(&jobs)?, now()])?;
+                insert.execute(params![id.as_bytes(), queue, now(), args])?;
             }
-            Ok(())
+            drop(insert);
+            Ok(transaction.commit()?)
         };
         self.with(insert).await?;
         self.wake.notify_one();
         Ok(())
     }
 
-    async fn claim(
-        &self,
-        _seat: &mut (),
-        queue: i64,
-        most: usize,
-        claim: Uuid,
-    ) -> Result<Vec<Claimed>> {
-        let take = move |conn: &mut Connection| {
-            let mut ask = conn.prepare_cached(CLAIM)?;
-            let mut rows = ask.query(params![
-                claim.as_bytes().as_slice(),
-                now(),
-                queue,
-                i64::try_from(most)?
-            ])?;
-            let mut jobs = Vec::new();
-            while let Some(row) = rows.next()? {
-                let id: Vec<u8> = row.get(0)?;
-                let (epoch, args) = (row.get(1)?, row.get(2)?);
-                jobs.push(Claimed { id: Uuid::from_slice(&id)?, epoch, args });
+    async fn turn(&self, _seat: &mut (), done: &Batch, queue: i64, most: usize) -> Result<Batch> {
+        let (old, most) = (done.claim, i64::try_from(most)?);
+        let done: Vec<(Uuid, i64)> = done.jobs.iter().map(|job| (job.id, job.epoch)).collect();
+        let turn = move |conn: &mut Connection| {
+            let (claim, mut jobs) = (Uuid::new_v4(), Vec::new());
+            let transaction = conn.transaction_with_behavior(Immediate)?;
+            {
+                let mut keep = transaction.prepare_cached(KEEP)?;
+                let mut remove = transaction.prepare_cached(REMOVE)?;
+                for (id, epoch) in &done {
+                    let fenced = params![id.as_bytes(), epoch, old.as_bytes(), now()];
+                    if keep.execute(fenced)? == 1 {
+                        remove.execute([id.as_bytes()])?;
+                    }
+                }
+                let mut ask = transaction.prepare_cached(CLAIM)?;
+                let mut rows = ask.query(params![claim.as_bytes(), now(), queue, most])?;
+                while let Some(row) = rows.next()? {
+                    let id = Uuid::from_bytes(row.get(0)?);
+                    jobs.push(Claimed { id, epoch: row.get(1)?, args: row.get(2)? });
+                }
             }
-            Ok(jobs)
+            transaction.commit()?;
+            Ok(Batch { claim, jobs })
         };
-        self.with(take).await
-    }
-
-    async fn finish(&self, _seat: &mut (), jobs: &[Claimed], claim: Uuid) -> Result<()> {
-        let rows = list_claimed(jobs)?;
-        let keep = move |conn: &mut Connection| {
-            let transaction = conn.transaction()?;
-            let claim = claim.as_bytes().as_slice();
-            transaction.prepare_cached(KEEP)?.execute(params![rows, claim, now()])?;
-            transaction.prepare_cached(REMOVE)?.execute(params![rows, claim])?;
-            Ok(transaction.commit()?)
-        };
-        self.with(keep).await
+        self.with(turn).await
     }
 
     async fn wait(&self, _seat: &mut ()) -> Result<()> {

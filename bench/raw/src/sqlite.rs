@@ -3,29 +3,26 @@
 use std::sync::Arc;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, SqliteConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection};
 use tokio::sync::{Mutex, Notify};
 use uuid::Uuid;
 use windlass_bench_contestant::{Payload, Result, Setup, micros};
 
-use crate::table::{Claimed, Table};
+use crate::table::{Batch, Claimed, Table};
 
 pub(crate) const SCHEMA: &str = include_str!("sql/sqlite.sql");
-pub(crate) const INSERT: &str = "INSERT INTO raw_jobs (id, state, queue, epoch, created_at, args) VALUES (?1, 2, ?2, 0, ?3, ?4)";
-/// Of a list of id, queue and args.
-pub(crate) const INSERT_MANY: &str =
-    "INSERT INTO raw_jobs (id, state, queue, epoch, created_at, args)
-    SELECT unhex(value ->> 0), 2, value ->> 1, 0, ?2, CAST(value ->> 2 AS BLOB) FROM json_each(?1)";
+pub(crate) const INSERT: &str =
+    "INSERT INTO raw_jobs (id, state, queue, epoch, created_at, args) VALUES (?, 2, ?, 0, ?, ?)";
 pub(crate) const CLAIM: &str =
     "UPDATE raw_jobs SET state = 3, epoch = epoch + 1, claim_id = ?1, started_at = ?2
     WHERE id IN (SELECT id FROM raw_jobs WHERE state = 2 AND queue = ?3 ORDER BY queue, id LIMIT ?4)
     RETURNING id, epoch, args";
 /// Of a list of id and epoch.
-pub(crate) const KEEP: &str = "INSERT INTO raw_finished (id, queue, epoch, claim_id, created_at, started_at, finished_at, args)
+const KEEP: &str = "INSERT INTO raw_finished (id, queue, epoch, claim_id, created_at, started_at, finished_at, args)
     SELECT j.id, j.queue, j.epoch, j.claim_id, j.created_at, j.started_at, ?3, j.args
     FROM json_each(?1) AS e CROSS JOIN raw_jobs AS j
     ON j.id = unhex(e.value ->> 0) AND j.epoch = e.value ->> 1 AND j.claim_id = ?2";
-pub(crate) const REMOVE: &str = "DELETE FROM raw_jobs WHERE id IN (
+const REMOVE: &str = "DELETE FROM raw_jobs WHERE id IN (
     SELECT j.id FROM json_each(?1) AS e CROSS JOIN raw_jobs AS j
     ON j.id = unhex(e.value ->> 0) AND j.epoch = e.value ->> 1 AND j.claim_id = ?2)";
 pub(crate) const LEFT: &str = "SELECT count(*) FROM raw_jobs";
@@ -33,21 +30,6 @@ pub(crate) const LEFT: &str = "SELECT count(*) FROM raw_jobs";
 /// Now, as SQLite has it.
 pub(crate) fn now() -> i64 {
     i64::try_from(micros()).unwrap_or(i64::MAX)
-}
-
-/// What [`INSERT_MANY`] reads.
-pub(crate) fn list_new(jobs: &[(i64, Payload)]) -> Result<String> {
-    let row = |(queue, payload): &(i64, Payload)| {
-        let id = Uuid::now_v7().simple().to_string();
-        Ok((id, *queue, serde_json::to_string(payload)?))
-    };
-    Ok(serde_json::to_string(&jobs.iter().map(row).collect::<Result<Vec<_>>>()?)?)
-}
-
-/// What [`KEEP`] and [`REMOVE`] read.
-pub(crate) fn list_claimed(jobs: &[Claimed]) -> Result<String> {
-    let rows: Vec<_> = jobs.iter().map(|job| (job.id.simple().to_string(), job.epoch)).collect();
-    Ok(serde_json::to_string(&rows)?)
 }
 
 /// A loop on SQLite, by the driver that Windlass uses.
@@ -61,6 +43,7 @@ impl Table for Sqlite {
     type Seat = ();
     const NAME: &'static str = "raw";
     const LOOPS: usize = 1;
+    const BATCH: usize = 1_000;
 
     async fn open(setup: &Setup) -> Result<Self> {
         let options = SqliteConnectOptions::new()
@@ -80,42 +63,38 @@ impl Table for Sqlite {
     }
 
     async fn insert(&self, jobs: Vec<(i64, Payload)>, _wake: bool) -> Result<()> {
-        let mut conn = self.conn.lock().await;
-        if let [(queue, payload)] = &jobs[..] {
+        // One statement, read once: as many rows as there are jobs.
+        let more = ", (?, 2, ?, 0, ?, ?)".repeat(jobs.len().saturating_sub(1));
+        let mut insert = sqlx::query(AssertSqlSafe(format!("{INSERT}{more}")));
+        for (queue, payload) in &jobs {
             let id = Uuid::now_v7();
-            let insert = sqlx::query(INSERT).bind(id.as_bytes().as_slice()).bind(queue).bind(now());
-            insert.bind(serde_json::to_vec(payload)?).execute(&mut *conn).await?;
-        } else {
-            let insert = sqlx::query(INSERT_MANY).bind(list_new(&jobs)?).bind(now());
-            insert.execute(&mut *conn).await?;
+            insert = insert.bind(id).bind(queue).bind(now()).bind(serde_json::to_vec(payload)?);
         }
+        insert.execute(&mut *self.conn.lock().await).await?;
         self.wake.notify_one();
         Ok(())
     }
 
-    async fn claim(
-        &self,
-        _seat: &mut (),
-        queue: i64,
-        most: usize,
-        claim: Uuid,
-    ) -> Result<Vec<Claimed>> {
-        let mut conn = self.conn.lock().await;
-        let ask = sqlx::query_as(CLAIM).bind(claim.as_bytes().as_slice()).bind(now()).bind(queue);
-        let rows: Vec<(Uuid, i64, Vec<u8>)> =
-            ask.bind(i64::try_from(most)?).fetch_all(&mut *conn).await?;
-        Ok(rows.into_iter().map(|(id, epoch, args)| Claimed { id, epoch, args }).collect())
-    }
-
-    async fn finish(&self, _seat: &mut (), jobs: &[Claimed], claim: Uuid) -> Result<()> {
-        let (rows, mut conn) = (list_claimed(jobs)?, self.conn.lock().await);
-        let mut transaction = conn.begin_with("BEGIN IMMEDIATE").await?;
-        let keep = sqlx::query(KEEP).bind(&rows).bind(claim.as_bytes().as_slice()).bind(now());
-        keep.execute(&mut *transaction).await?;
-        let remove = sqlx::query(REMOVE).bind(&rows).bind(claim.as_bytes().as_slice());
-        remove.execute(&mut *transaction).await?;
-        transaction.commit().await?;
-        Ok(())
+    async fn turn(&self, _seat: &mut (), done: &Batch, queue: i64, most: usize) -> Result<Batch> {
+        let (claim, mut conn) = (Uuid::new_v4(), self.conn.lock().await);
+        let ask = sqlx::query_as(CLAIM).bind(claim).bind(now()).bind(queue);
+        let ask = ask.bind(i64::try_from(most)?);
+        let rows: Vec<(Uuid, i64, Vec<u8>)> = if done.jobs.is_empty() {
+            ask.fetch_all(&mut *conn).await?
+        } else {
+            let list: Vec<_> =
+                done.jobs.iter().map(|job| (job.id.simple().to_string(), job.epoch)).collect();
+            let list = serde_json::to_string(&list)?;
+            let mut transaction = conn.begin_with("BEGIN IMMEDIATE").await?;
+            let keep = sqlx::query(KEEP).bind(&list).bind(done.claim).bind(now());
+            keep.execute(&mut *transaction).await?;
+            sqlx::query(REMOVE).bind(&list).bind(done.claim).execute(&mut *transaction).await?;
+            let rows = ask.fetch_all(&mut *transaction).await?;
+            transaction.commit().await?;
+            rows
+        };
+        let jobs = rows.into_iter().map(|(id, epoch, args)| Claimed { id, epoch, args }).collect();
+        Ok(Batch { claim, jobs })
     }
 
     async fn wait(&self, _seat: &mut ()) -> Result<()> {

@@ -10,8 +10,6 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 use windlass_bench_contestant::{Contestant, Handler, Payload, Result, Setup};
 
-/// Jobs in a claim.
-const BATCH: usize = 500;
 /// How long a loop waits before it looks again unasked.
 pub(crate) const LOOK: Duration = Duration::from_millis(100);
 
@@ -22,6 +20,14 @@ pub(crate) struct Claimed {
     pub(crate) args: Vec<u8>,
 }
 
+/// Jobs that were claimed together.
+#[derive(Default)]
+pub(crate) struct Batch {
+    /// Fresh for each claim.
+    pub(crate) claim: Uuid,
+    pub(crate) jobs: Vec<Claimed>,
+}
+
 /// Jobs in a store, written by hand.
 pub(crate) trait Table: Clone + Send + Sync + 'static {
     /// What one loop has for itself.
@@ -29,6 +35,8 @@ pub(crate) trait Table: Clone + Send + Sync + 'static {
     const NAME: &'static str;
     /// Loops that claim at the same time.
     const LOOPS: usize;
+    /// Jobs in a claim, unless more are to run at once.
+    const BATCH: usize;
 
     fn open(setup: &Setup) -> impl Future<Output = Result<Self>> + Send;
     fn seat(&self) -> impl Future<Output = Result<Self::Seat>> + Send;
@@ -38,21 +46,18 @@ pub(crate) trait Table: Clone + Send + Sync + 'static {
         jobs: Vec<(i64, Payload)>,
         wake: bool,
     ) -> impl Future<Output = Result<()>> + Send;
-    /// Claims jobs of a queue under a claim id.
-    fn claim(
+    /// Wakes a loop, where an insert does not in any case.
+    fn wake(&self) -> impl Future<Output = Result<()>> + Send {
+        async { Ok(()) }
+    }
+    /// Finishes what still has its epoch and its claim id, and claims up to `most` jobs of a queue, in one commit.
+    fn turn(
         &self,
         seat: &mut Self::Seat,
+        done: &Batch,
         queue: i64,
         most: usize,
-        claim: Uuid,
-    ) -> impl Future<Output = Result<Vec<Claimed>>> + Send;
-    /// Finishes what still has its epoch and the claim id.
-    fn finish(
-        &self,
-        seat: &mut Self::Seat,
-        jobs: &[Claimed],
-        claim: Uuid,
-    ) -> impl Future<Output = Result<()>> + Send;
+    ) -> impl Future<Output = Result<Batch>> + Send;
     /// Waits until there may be jobs, but not for long.
     fn wait(&self, seat: &mut Self::Seat) -> impl Future<Output = Result<()>> + Send;
     fn left(&self) -> impl Future<Output = Result<u64>> + Send;
@@ -78,47 +83,50 @@ impl<T: Table> Raw<T> {
     async fn insert(&self, payloads: Vec<Payload>) -> Result<()> {
         let queue = |payload: &Payload| (payload.number % self.setup.queues) as i64;
         let jobs = payloads.into_iter().map(|payload| (queue(&payload), payload)).collect();
-        self.table.insert(jobs, self.idle.load(Ordering::SeqCst)).await
+        let wake = self.idle.load(Ordering::SeqCst);
+        self.table.insert(jobs, wake).await?;
+        // A loop may have looked in vain before the commit, and waits since.
+        if !wake && self.idle.load(Ordering::SeqCst) { self.table.wake().await } else { Ok(()) }
     }
 
     async fn run(self, handler: Handler, concurrency: usize, stop: Arc<AtomicBool>) -> Result<()> {
-        let mut seat = self.table.seat().await?;
+        let (mut seat, mut done) = (self.table.seat().await?, Batch::default());
         while !stop.load(Ordering::SeqCst) {
-            if self.round(&mut seat, &handler, concurrency).await? {
+            if self.round(&mut seat, &mut done, &handler, concurrency).await? {
                 continue;
             }
             self.idle.store(true, Ordering::SeqCst);
             // What came in before is not told of.
-            if !self.round(&mut seat, &handler, concurrency).await? {
+            if !self.round(&mut seat, &mut done, &handler, concurrency).await? {
                 self.table.wait(&mut seat).await?;
             }
         }
+        self.table.turn(&mut seat, &done, 0, 0).await?;
         Ok(())
     }
 
-    /// Takes a batch of each queue, runs it and finishes it, so that nothing is left half done when it stops. Answers whether there were any.
+    /// Takes a batch of each queue and runs it; each is finished with the claim of the next. Answers whether there were any.
     async fn round(
         &self,
         seat: &mut T::Seat,
+        done: &mut Batch,
         handler: &Handler,
         concurrency: usize,
     ) -> Result<bool> {
-        let mut any = false;
+        let (most, mut any) = (T::BATCH.max(concurrency), false);
         for queue in 0..self.setup.queues {
-            let claim = Uuid::new_v4();
-            let jobs = self.table.claim(seat, queue as i64, BATCH, claim).await?;
-            if jobs.is_empty() {
+            *done = self.table.turn(seat, done, queue as i64, most).await?;
+            if done.jobs.is_empty() {
                 continue;
             }
             if !any {
                 self.idle.store(self.setup.concurrency == 0, Ordering::SeqCst);
             }
             any = true;
-            let runs: Vec<_> = jobs.iter().map(|job| handler.run_json(&job.args)).collect();
+            let runs: Vec<_> = done.jobs.iter().map(|job| handler.run_json(&job.args)).collect();
             let ran: Vec<Result<()>> =
                 stream::iter(runs).buffer_unordered(concurrency.max(1)).collect().await;
             ran.into_iter().collect::<Result<()>>()?;
-            self.table.finish(seat, &jobs, claim).await?;
         }
         Ok(any)
     }
@@ -145,6 +153,7 @@ impl<T: Table> Contestant for Raw<T> {
 
     async fn start(&self, handler: Handler, concurrency: usize) -> Result<Loops> {
         let (stop, mut tasks) = (Arc::new(AtomicBool::new(false)), JoinSet::new());
+        let concurrency = concurrency.div_ceil(T::LOOPS);
         for _ in 0..T::LOOPS {
             tasks.spawn(self.clone().run(handler.clone(), concurrency, stop.clone()));
         }

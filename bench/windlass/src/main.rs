@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use windlass::postgres::{PostgresBackend, PostgresOptions};
-use windlass::{Client, Context, Draft, Job, Outcome, Retention, RunningWorker, Worker};
+use windlass::{Client, Context, Draft, Job, Outcome, Retention, RunningWorker, State, Worker};
 use windlass_bench_contestant::{Contestant, Handler, Payload, Result, Setup, main_of};
 
 /// Connections to Postgres, when tuned.
 const CONNECTIONS: u32 = 20;
+/// The configuration that deletes finished jobs, and how often it does.
+const KEEPS_NOTHING: &str = "keeps nothing";
+const PRUNE: Duration = Duration::from_millis(50);
 
 fn main() -> Result<()> {
     main_of::<Windlass>()
@@ -23,6 +26,14 @@ struct Noop(Payload);
 async fn noop(job: Noop, cx: Context<Handler>) -> Outcome {
     cx.state().run(job.0).await;
     Ok(())
+}
+
+/// Keeps neither finished jobs nor events.
+fn nothing() -> Retention {
+    let mut retention = Retention::default();
+    retention.completed = Some(Duration::ZERO);
+    retention.events = Some(Duration::ZERO);
+    retention
 }
 
 #[derive(Clone)]
@@ -52,7 +63,7 @@ impl Contestant for Windlass {
     type Worker = RunningWorker;
 
     fn configs(_backend: &str) -> &'static [&'static str] {
-        &["default", "tuned", "keeps nothing"]
+        &["default", "tuned", KEEPS_NOTHING]
     }
 
     async fn open(setup: &Setup) -> Result<Self> {
@@ -87,12 +98,9 @@ impl Contestant for Windlass {
                 options.settle_batch = 1_000;
                 options.settle_buffer = 8_192;
             }
-            "keeps nothing" => {
-                let mut retention = Retention::default();
-                retention.completed = Some(Duration::ZERO);
-                retention.events = Some(Duration::ZERO);
-                options.retention = Some(retention);
-                options.prune = Duration::from_secs(1);
+            KEEPS_NOTHING => {
+                options.retention = Some(nothing());
+                options.prune = PRUNE;
             }
             _ => {}
         });
@@ -101,6 +109,20 @@ impl Contestant for Windlass {
 
     async fn stop(&self, worker: RunningWorker) -> Result<()> {
         Ok(worker.stop().await?)
+    }
+
+    async fn finish(&self) -> Result<()> {
+        if self.setup.config != KEEPS_NOTHING {
+            return Ok(());
+        }
+        loop {
+            self.client.prune(&nothing()).await?;
+            // Workers prune beside it, and it passes over what they have in hand.
+            let counts = self.client.stats().await?.counts;
+            if counts.iter().all(|count| count.state != State::Completed || count.jobs == 0) {
+                return Ok(());
+            }
+        }
     }
 
     async fn left(&self) -> Result<u64> {

@@ -1,6 +1,8 @@
 //! Claiming: as many jobs as there are free slots, again at once while there is more, and otherwise when
 //! a hint comes, a slot is freed, or it is time to poll.
 
+use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -13,7 +15,7 @@ use super::execute;
 use super::pool::BlockingPool;
 use super::shared::Shared;
 use super::slots::Demand;
-use crate::{ClaimRequest, Lane, QueueName, QueueSlots, WorkerId};
+use crate::{ClaimRequest, Lane, QueueSlots, WorkerId};
 
 /// Only one job at a time that has crashed workers may run in a process, so that it takes down no more than
 /// is needed to know it.
@@ -148,12 +150,25 @@ fn threads(shared: &Shared) -> u32 {
 
 /// Whether some queue, and whether some kind, gave all that was asked for.
 fn used_up(asked: &Demand, taken: &Taken) -> (bool, bool) {
-    let of_queue = |q: &QueueName| taken.leases.iter().filter(|l| l.queue == *q).count();
-    let full = asked.queues.iter().any(|q| of_queue(&q.queue) >= q.limit as usize);
-    let of_kind = |k: &crate::Kind| taken.leases.iter().filter(|l| l.kind == *k).count();
+    let of_queues = counts(taken.leases.iter().map(|lease| &lease.queue));
+    let full = asked.queues.iter().any(|q| at(&of_queues, &q.queue) >= q.limit);
+    let of_kinds = counts(taken.leases.iter().map(|lease| &lease.kind));
     let capped =
-        asked.kinds.iter().any(|k| k.limit.is_some_and(|limit| of_kind(&k.kind) >= limit as usize));
+        asked.kinds.iter().any(|k| k.limit.is_some_and(|limit| at(&of_kinds, &k.kind) >= limit));
     (full, capped)
+}
+
+/// How often each comes. A claim may bring thousands of jobs from hundreds of queues.
+fn counts<'a, T: Eq + Hash>(names: impl Iterator<Item = &'a T>) -> HashMap<&'a T, u32> {
+    let mut counts = HashMap::new();
+    for name in names {
+        *counts.entry(name).or_insert(0) += 1;
+    }
+    counts
+}
+
+fn at<T: Eq + Hash>(counts: &HashMap<&T, u32>, name: &T) -> u32 {
+    counts.get(name).copied().unwrap_or_default()
 }
 
 /// Looks for one job in the quarantine lane, when it is time to and the lane is free. Answers whether it found one.

@@ -33,7 +33,7 @@ pub struct WorkerOptions {
     /// long ones, is given back. Jobs of kinds with a limit of their own, and those for the blocking pool, are never claimed ahead. Zero: none
     /// is. Default 20 ms.
     pub ahead: Duration,
-    /// Outcomes that wait to be settled; when full, nothing more is claimed. Default 1,024.
+    /// Outcomes that wait to be settled; when full, nothing more is claimed. Default 4,096.
     pub settle_buffer: usize,
     /// Most outcomes in one settle call. Default 500.
     pub settle_batch: usize,
@@ -81,7 +81,7 @@ impl Default for WorkerOptions {
             grace: Duration::from_secs(2),
             flush: Duration::from_secs(10),
             ahead: Duration::from_millis(20),
-            settle_buffer: 1_024,
+            settle_buffer: 4_096,
             settle_batch: 500,
             settle_gather: Duration::ZERO,
             blocking_threads: 8,

@@ -7,7 +7,7 @@ use crate::{Contestant, Figures, Handler, Result, Run};
 
 /// How often it is looked whether anything moves.
 const LOOK: Duration = Duration::from_millis(250);
-/// Who hasn't moved for so long is hung.
+/// Where nothing moved for so long, the figures are unsound. It may still be a system that looks more seldom.
 const STILL: Duration = Duration::from_secs(3);
 /// How long between two questions to the store, once all jobs ran.
 const ASK: Duration = Duration::from_millis(2);
@@ -24,16 +24,19 @@ pub(super) async fn drain<C: Contestant>(system: &C, run: &Run) -> Result<Figure
         workers.push((system, system.start(handler.clone(), run.concurrency).await?));
     }
     let watch = Watch { begun, limit: run.limit() };
-    let mut figures = match run.stop_at {
+    let (done, took, figures) = match run.stop_at {
         Some(jobs) => watch.part(&handler, jobs).await?,
         None => watch.all(system, &handler, run.jobs).await?,
     };
+    let finishes = Instant::now();
+    system.finish().await?;
+    let took = took + finishes.elapsed();
     mark("end").await?;
     for (system, worker) in workers {
         system.stop(worker).await?;
     }
-    figures.repeated = handler.repeated();
-    Ok(figures)
+    let rate = Some(done as f64 / took.as_secs_f64());
+    Ok(Figures { rate, repeated: handler.repeated(), ..figures })
 }
 
 struct Watch {
@@ -42,8 +45,8 @@ struct Watch {
 }
 
 impl Watch {
-    /// Waits until so many jobs ran, nothing moves and `empty` says that nothing is left, or the time is up. Answers whether things moved at
-    /// the end.
+    /// Waits until so many jobs ran, nothing moves and `empty` says that nothing is left, or the time is up. Answers whether something moved for the
+    /// last [`STILL`].
     async fn until(
         &self,
         handler: &Handler,
@@ -68,26 +71,26 @@ impl Watch {
         }
     }
 
-    /// A part of what waits: by the count of what ran, so that a large store isn't asked.
-    async fn part(&self, handler: &Handler, jobs: u64) -> Result<Figures> {
+    /// A part of what waits: by the count of what ran, so that a large store isn't asked. Answers how many count for the rate, and how long they took.
+    async fn part(&self, handler: &Handler, jobs: u64) -> Result<(u64, Duration, Figures)> {
         let moves = self.until(handler, jobs, async || Ok(false)).await?;
         let (took, ran) = (self.begun.elapsed(), handler.distinct());
-        Ok(Figures {
-            rate: Some(ran.min(jobs) as f64 / took.as_secs_f64()),
+        let figures = Figures {
             jobs: ran,
             unfinished: jobs.saturating_sub(ran),
             hung: !moves,
             ..Figures::default()
-        })
+        };
+        Ok((ran.min(jobs), took, figures))
     }
 
-    /// All that waits: it is done when the store says so.
+    /// All that waits: it is done when the store says so. Answers the same.
     async fn all<C: Contestant>(
         &self,
         system: &C,
         handler: &Handler,
         jobs: u64,
-    ) -> Result<Figures> {
+    ) -> Result<(u64, Duration, Figures)> {
         let moves = self.until(handler, jobs, async || Ok(system.left().await? == 0)).await?;
         let (took, left) = loop {
             // The answer is of the time of the question, and some take long to count.
@@ -99,13 +102,13 @@ impl Watch {
             tokio::time::sleep(ASK).await;
         };
         let (done, ran) = (jobs.saturating_sub(left), handler.distinct());
-        Ok(Figures {
-            rate: Some(done as f64 / took.as_secs_f64()),
+        let figures = Figures {
             jobs: done,
             lost: if left == 0 { jobs.saturating_sub(ran) } else { 0 },
             unfinished: left,
             hung: !moves,
             ..Figures::default()
-        })
+        };
+        Ok((done, took, figures))
     }
 }

@@ -47,17 +47,23 @@ async fn spread<C: Contestant>(
     Ok(())
 }
 
+/// Enqueues so many jobs, or fewer if the time is up before, and tells how many.
 pub(super) async fn fill<C: Contestant>(system: &C, run: &Run) -> Result<Figures> {
-    let end = run.first + run.jobs;
+    let (end, begun) = (run.first + run.jobs, Instant::now());
+    let next = Arc::new(AtomicU64::new(run.first));
     if C::BULK {
-        for from in (run.first..end).step_by(BULK as usize) {
-            system.enqueue_bulk(payloads(from, end.min(from + BULK))).await?;
+        let mut from = run.first;
+        while from < end && begun.elapsed() < run.limit() {
+            let to = end.min(from + BULK);
+            system.enqueue_bulk(payloads(from, to)).await?;
+            from = to;
         }
+        next.store(from, Ordering::Relaxed);
     } else {
-        let next = Arc::new(AtomicU64::new(run.first));
-        spread(system, AT_ONCE, &next, end, None).await?;
+        spread(system, AT_ONCE, &next, end, begun.checked_add(run.limit())).await?;
     }
-    Ok(Figures { jobs: run.jobs, ..Figures::default() })
+    let jobs = next.load(Ordering::Relaxed).min(end) - run.first;
+    Ok(Figures { jobs, ..Figures::default() })
 }
 
 pub(super) async fn singles<C: Contestant>(system: &C, run: &Run) -> Result<Figures> {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -10,6 +11,9 @@ use crate::{Contestant, Handler, Payload, Result, Setup};
 
 /// Jobs by URL, as if it were a server.
 static STORES: LazyLock<Mutex<HashMap<String, Arc<Store>>>> = LazyLock::new(Mutex::default);
+
+/// How long it takes to do what was put off.
+pub(super) const FINISH: Duration = Duration::from_millis(50);
 
 struct Store {
     send: mpsc::UnboundedSender<Payload>,
@@ -44,7 +48,7 @@ impl Contestant for Fake {
         }
         // No faster than numbers are kept for.
         if number.is_multiple_of(16) {
-            tokio::time::sleep(std::time::Duration::from_micros(1)).await;
+            tokio::time::sleep(Duration::from_micros(1)).await;
         }
         Ok(())
     }
@@ -55,6 +59,13 @@ impl Contestant for Fake {
             let mut jobs = store.jobs.lock().await;
             while let Some(job) = jobs.recv().await {
                 match (fault.as_str(), job.number) {
+                    ("pauses", 50) => {
+                        // Until those who enqueue are gone, beside whom there are the table of stores, the system and this.
+                        while Arc::strong_count(&store) > 3 {
+                            tokio::time::sleep(Duration::from_millis(1)).await;
+                        }
+                        handler.run(job).await;
+                    }
                     ("hangs", 50..) => continue,
                     ("loses", 50) => {}
                     ("repeats", 50) => {
@@ -71,6 +82,13 @@ impl Contestant for Fake {
     async fn stop(&self, worker: JoinHandle<()>) -> Result<()> {
         worker.abort();
         let _ = worker.await;
+        Ok(())
+    }
+
+    async fn finish(&self) -> Result<()> {
+        if self.fault == "deletes later" {
+            tokio::time::sleep(FINISH).await;
+        }
         Ok(())
     }
 

@@ -18,10 +18,11 @@ const WARM_SHARE: f64 = 0.2;
 /// How long a job is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What ran, and how many of the jobs that were sent didn't.
+/// What ran, and how many of the jobs that were sent didn't: the latencies of the others alone would look too good.
 fn figures(handler: &Handler, sent: u64) -> Figures {
     let figures = handler.figures();
-    Figures { unfinished: sent.saturating_sub(figures.jobs), ..figures }
+    let unfinished = sent.saturating_sub(figures.jobs);
+    Figures { unfinished, hung: unfinished > 0, ..figures }
 }
 
 pub(super) async fn one_by_one<C: Contestant>(system: &C, run: &Run) -> Result<Figures> {
@@ -89,7 +90,7 @@ pub(super) async fn serve<C: Contestant>(system: &C, run: &Run) -> Result<Figure
     let worker = system.start(handler.clone(), run.concurrency).await?;
     mark("begin").await?;
     // What is missing after that never comes.
-    let _ = tokio::time::timeout(run.limit(), handler.until(count)).await;
+    let _ = tokio::time::timeout(run.limit().max(PATIENCE), handler.until(count)).await;
     mark("end").await?;
     let figures = figures(&handler, count);
     system.stop(worker).await?;

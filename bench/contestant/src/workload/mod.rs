@@ -68,6 +68,15 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_fill_ends_when_the_time_is_up_and_tells_how_many_there_are() {
+        let all = done("fill", "good", Workload::Fill, 100, 60.0).await;
+        let some = done("fill some", "good", Workload::Fill, u64::MAX / 2, 0.05).await;
+        assert_eq!(all.jobs, 100);
+        let left = done("fill some", "good", Workload::Drain, some.jobs, 60.0).await;
+        assert_eq!((faults(&left), left.jobs), ((0, 0, 0, false), some.jobs));
+    }
+
+    #[tokio::test]
     async fn a_drain_that_hangs_ends() {
         let hung = drained("hangs", 3.5).await;
         assert_eq!((faults(&hung), hung.jobs), ((0, 0, 50, true), 50));
@@ -103,7 +112,10 @@ mod tests {
         let load = done("load", "good", Workload::Load, 0, 0.2).await;
         assert_eq!((faults(&load), load.jobs), ((0, 0, 0, false), 200));
         let late = done("idle", "hangs", Workload::Latency, 40, 60.0).await;
-        assert_eq!((late.unfinished, late.jobs), (1, 50));
+        assert_eq!((faults(&late), late.jobs), ((0, 0, 1, true), 50));
+        assert!(late.p50.is_some());
+        let late = done("load", "hangs", Workload::Load, 0, 0.2).await;
+        assert_eq!((faults(&late), late.jobs), ((0, 0, 150, true), 50));
     }
 
     #[tokio::test]
@@ -121,6 +133,22 @@ mod tests {
         assert_eq!((faults(&steady), steady.windows.len()), ((0, 0, 0, false), 5));
         assert!(steady.windows.iter().all(|rate| *rate > 0.0));
         assert_eq!(done("steady", "loses", Workload::Steady, 0, 1.5).await.lost, 1);
+    }
+
+    #[tokio::test]
+    async fn what_runs_after_the_steady_state_is_not_of_it() {
+        let steady = done("steady", "pauses", Workload::Steady, 0, 0.5).await;
+        assert_eq!(faults(&steady), (0, 0, 0, false));
+        // Tasks enqueue them in almost the order of their numbers.
+        assert!((1..100).contains(&steady.jobs), "{}", steady.jobs);
+    }
+
+    #[tokio::test]
+    async fn what_is_put_off_is_a_part_of_a_drain() {
+        done("finish", "deletes later", Workload::Fill, 100, 1.0).await;
+        let good = done("finish", "deletes later", Workload::Drain, 100, 60.0).await;
+        assert_eq!((faults(&good), good.jobs), ((0, 0, 0, false), 100));
+        assert!(good.rate.unwrap() <= 100.0 / fake::FINISH.as_secs_f64());
     }
 
     #[tokio::test]

@@ -17,8 +17,11 @@ const BACKLOG: u64 = 10_000;
 const PAUSE: Duration = Duration::from_millis(1);
 /// Parts of the time that are counted apart.
 const WINDOWS: u32 = 5;
-/// The part of the time that workers get to start, before it begins.
-const SETTLE: u32 = 10;
+/// How long idle workers get to start, before it begins: Postgres counts what a session did up to 10 s later.
+const SETTLE: Duration = Duration::from_secs(11);
+/// A time that is shorter only tries whether it works, and so much of it is enough to start.
+const TRIAL: Duration = Duration::from_secs(1);
+const TRIAL_SETTLE: u32 = 10;
 /// More jobs per second than anything runs.
 const MOST: f64 = 300_000.0;
 /// How long the rest is waited for at the end.
@@ -56,6 +59,8 @@ pub(super) async fn steady<C: Contestant>(system: &C, run: &Run) -> Result<Figur
         windows.push((handler.distinct() - before) as f64 / since.elapsed().as_secs_f64());
     }
     let rate = handler.distinct() as f64 / begun.elapsed().as_secs_f64();
+    // What runs later doesn't count, as what it uses doesn't.
+    let figures = handler.figures();
     mark("end").await?;
     stop.store(true, Ordering::Relaxed);
     while let Some(ended) = producers.join_next().await {
@@ -72,8 +77,14 @@ pub(super) async fn steady<C: Contestant>(system: &C, run: &Run) -> Result<Figur
         windows,
         lost: missing.saturating_sub(left),
         unfinished: missing.min(left),
-        ..handler.figures()
+        repeated: handler.repeated(),
+        ..figures
     })
+}
+
+/// How long workers get to start, of a run that is idle for so long.
+fn settle(idle: Duration) -> Duration {
+    if idle < TRIAL { idle / TRIAL_SETTLE } else { SETTLE }
 }
 
 /// Clients of their own, with workers on each, as if they were processes.
@@ -87,7 +98,7 @@ pub(super) async fn idle<C: Contestant>(setup: &Setup, run: &Run) -> Result<Figu
         }
     }
     // The start is not a part of it.
-    tokio::time::sleep(run.limit() / SETTLE).await;
+    tokio::time::sleep(settle(run.limit())).await;
     mark("begin").await?;
     tokio::time::sleep(run.limit()).await;
     mark("end").await?;
@@ -95,4 +106,17 @@ pub(super) async fn idle<C: Contestant>(setup: &Setup, run: &Run) -> Result<Figu
         system.stop(worker).await?;
     }
     Ok(Figures::default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_settle_for_longer_than_postgres_keeps_its_counts() {
+        for seconds in [1, 4, 60] {
+            assert!(settle(Duration::from_secs(seconds)) > Duration::from_secs(10));
+        }
+        assert_eq!(settle(Duration::from_millis(500)), Duration::from_millis(50));
+    }
 }

@@ -10,6 +10,7 @@ use apalis_redis::{ConnectionManager, RedisStorage};
 use apalis_sqlite::callback::HookCallbackListener;
 use apalis_sqlite::{SqliteConnectOptions, SqlitePool, SqliteStorage};
 use futures_util::StreamExt;
+use sqlx::postgres::PgPoolOptions;
 use sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -19,6 +20,8 @@ use windlass_bench_contestant::{Contestant, Handler, Payload, Result, Setup, mai
 const BATCH: usize = 1_000;
 /// How often a tuned worker looks unasked. Gives up a quiet store while idle.
 const LOOK: Duration = Duration::from_millis(20);
+/// Connections to Postgres, when tuned, instead of 10.
+const CONNECTIONS: u32 = 64;
 /// Redis gets all due jobs unpacked in one script call, which has room for about 8,000.
 const MOST_ON_REDIS: u64 = 7_000;
 
@@ -165,7 +168,13 @@ impl Contestant for Apalis {
         let store = match setup.backend() {
             "sqlite" => Self::sqlite(&setup.url, tuned).await?,
             "postgres" => {
-                let pool = PgPool::connect(&setup.url).await?;
+                let mut options = PgPoolOptions::new();
+                if tuned {
+                    // Each queue listens on one of its own.
+                    let listening = u32::try_from(setup.queues)?;
+                    options = options.max_connections(CONNECTIONS + listening);
+                }
+                let pool = options.connect(&setup.url).await?;
                 PostgresStorage::setup(&pool).await?;
                 Store::Postgres(pool)
             }
@@ -190,6 +199,7 @@ impl Contestant for Apalis {
     }
 
     async fn start(&self, handler: Handler, concurrency: usize) -> Result<Workers> {
+        // With many slots in each of many queues, some queues stand still until the heartbeat: they share the slots.
         let each = (concurrency / usize::try_from(self.queues)?).max(1);
         let mut workers = Workers::new();
         for queue in 0..self.queues {

@@ -9,12 +9,15 @@ use awa::{
 };
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
 use windlass_bench_contestant::{Contestant, Handler, Payload, Result, Setup, main_of};
 
 /// A claim takes no more jobs than may run, so a tuned worker may run many, whatever is asked.
 const WORKERS: u32 = 1_000;
 /// How often a tuned worker looks unasked. Gives up a quiet server while idle.
 const LOOK: Duration = Duration::from_millis(50);
+/// Connections, when tuned, instead of 10.
+const CONNECTIONS: u32 = 64;
 /// How long a stop waits for what runs.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -65,13 +68,17 @@ impl Contestant for Awa {
     }
 
     async fn open(setup: &Setup) -> Result<Self> {
-        let pool = PgPool::connect(&setup.url).await?;
+        let (mut options, tuned) = (PgPoolOptions::new(), setup.config == "tuned");
+        if tuned {
+            options = options.max_connections(CONNECTIONS);
+        }
+        let pool = options.connect(&setup.url).await?;
         // Its future can't be sent to another thread.
         let runtime = tokio::runtime::Handle::current();
         tokio::task::block_in_place(|| runtime.block_on(migrations::run(&pool)))?;
         // As its first worker does. What is enqueued before goes to the tables of older versions.
         sqlx::query(NEW_STORAGE).bind("awa").execute(&pool).await?;
-        Ok(Self { pool, tuned: setup.config == "tuned" })
+        Ok(Self { pool, tuned })
     }
 
     async fn enqueue(&self, payload: Payload) -> Result<()> {

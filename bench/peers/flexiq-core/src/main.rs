@@ -14,7 +14,7 @@ const BATCH: usize = 100;
 /// How often it looks for jobs when tuned, instead of every 50 ms. It gives up an idle server.
 const POLL: Duration = Duration::from_millis(1);
 /// Connections to Postgres, when tuned, instead of 10.
-const CONNECTIONS: u32 = 20;
+const CONNECTIONS: u32 = 64;
 /// A worker without jobs takes its time to stop, on Redis longer than 100 of them may one after the other. It isn't waited for so long.
 const PATIENCE: Duration = Duration::from_millis(200);
 
@@ -110,9 +110,11 @@ impl Contestant for Flexiq {
     }
 
     async fn start(&self, handler: Handler, concurrency: usize) -> Result<WorkerHandle> {
+        // It has no bound for each queue: all of them share their sum.
+        let all = concurrency * usize::try_from(self.setup.queues)?;
         let mut worker = Worker::new(StorageBackend::clone(&self.storage))
             .queues((0..self.setup.queues).map(queue))
-            .num_workers(concurrency)
+            .num_workers(all)
             .register_async("noop", move |job| {
                 let handler = handler.clone();
                 async move {

@@ -14,8 +14,9 @@ use sqlx::postgres::PgPoolOptions;
 use tokio::task::JoinHandle;
 use windlass_bench_contestant::{Contestant, Error, Handler, Payload, Result, Setup, main_of};
 
-/// As many connections as it makes for itself.
+/// As many connections as it makes for itself, then those of the tuned.
 const CONNECTIONS: u32 = 20;
+const TUNED_CONNECTIONS: u32 = 64;
 /// Jobs that are locked in the worker ahead of their run, when tuned. Gives up that another worker may take them.
 const LOCAL: usize = 5_000;
 /// How long finished jobs are gathered, when tuned. Gives up that a finish is written when the job ends.
@@ -81,9 +82,11 @@ impl Contestant for Graphile {
     }
 
     async fn open(setup: &Setup) -> Result<Self> {
-        let pool = PgPoolOptions::new().max_connections(CONNECTIONS).connect(&setup.url).await?;
+        let tuned = setup.config == "tuned";
+        let connections = if tuned { TUNED_CONNECTIONS } else { CONNECTIONS };
+        let pool = PgPoolOptions::new().max_connections(connections).connect(&setup.url).await?;
         let utils = options(&pool).init().await?.create_utils();
-        Ok(Self { pool, utils, tuned: setup.config == "tuned" })
+        Ok(Self { pool, utils, tuned })
     }
 
     async fn enqueue(&self, payload: Payload) -> Result<()> {

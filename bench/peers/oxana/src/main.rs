@@ -111,10 +111,9 @@ impl Contestant for Oxana {
 
     async fn start(&self, handler: Handler, concurrency: usize) -> Result<Running> {
         let (stop, stopped) = oneshot::channel();
-        let each = (concurrency / usize::try_from(self.setup.queues)?).max(1);
         let mut runtime = self.storage.runtime(handler).worker::<Runs, Noop>();
         for number in 0..self.setup.queues {
-            runtime = runtime.queue_with(Numbered(number).config().concurrency(each));
+            runtime = runtime.queue_with(Numbered(number).config().concurrency(concurrency));
         }
         if self.setup.config == "tuned" {
             runtime = runtime.dequeue_timeout(POLL);

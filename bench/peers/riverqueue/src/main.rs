@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use riverqueue::migrate::{PostgresMigrator, SqliteMigrator};
+use riverqueue::sqlx::postgres::PgPoolOptions;
 use riverqueue::sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -19,8 +20,10 @@ use windlass_bench_contestant::{Contestant, Handler, Payload, Result, Setup, mai
 const COOLDOWN: Duration = Duration::from_millis(1);
 /// How often a tuned worker looks unasked, as notices on SQLite take longer. Gives up a quiet store while idle.
 const LOOK: Duration = Duration::from_millis(5);
-/// A fetch takes no more jobs than may run, so a tuned worker may run many, whatever is asked.
+/// A fetch takes no more jobs than may run, so a tuned worker may run many in all of its queues, whatever is asked.
 const WORKERS: usize = 1_000;
+/// Connections to Postgres, when tuned, instead of 10.
+const CONNECTIONS: u32 = 64;
 
 const LEFT: &str = "SELECT count(*) FROM river_job
     WHERE state IN ('available', 'pending', 'retryable', 'running', 'scheduled')";
@@ -101,7 +104,11 @@ impl Contestant for River {
         let pool = if setup.backend() == "sqlite" {
             Pool::Sqlite(sqlite(&setup.url, tuned).await?)
         } else {
-            let pool = PgPool::connect(&setup.url).await?;
+            let mut options = PgPoolOptions::new();
+            if tuned {
+                options = options.max_connections(CONNECTIONS);
+            }
+            let pool = options.connect(&setup.url).await?;
             PostgresMigrator::new(pool.clone()).migrate_up().await?;
             Pool::Postgres(pool)
         };
@@ -133,8 +140,8 @@ impl Contestant for River {
                 Ok::<_, Infallible>(WorkOutcome::Complete)
             }
         })?;
-        let wanted = if self.tuned { concurrency.max(WORKERS) } else { concurrency };
-        let each = (wanted / usize::try_from(self.queues)?).max(1);
+        let least = if self.tuned { WORKERS / usize::try_from(self.queues)? } else { 1 };
+        let each = concurrency.max(least);
         let builder = builder(&self.pool, self.tuned).workers(workers);
         let mut config = QueueConfig::new(each);
         if self.tuned {

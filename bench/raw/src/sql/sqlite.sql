@@ -1,3 +1,5 @@
+-- As windlass-sqlite has it.
+PRAGMA wal_autocheckpoint = 2000;
 CREATE TABLE IF NOT EXISTS raw_jobs (
     id         BLOB NOT NULL PRIMARY KEY,
     state      INTEGER NOT NULL,
