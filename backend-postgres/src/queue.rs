@@ -92,6 +92,10 @@ impl Queue for PostgresBackend {
         self.hub.check_open()?;
         Ok(wake)
     }
+
+    fn hears(&self) -> bool {
+        self.hub.hears()
+    }
 }
 
 impl PostgresBackend {

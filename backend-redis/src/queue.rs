@@ -48,4 +48,8 @@ impl Queue for RedisBackend {
         hub.check_open()?;
         Ok(wake)
     }
+
+    fn hears(&self) -> bool {
+        self.inner.hub.hears()
+    }
 }

@@ -64,6 +64,8 @@ impl Queue for SqliteBackend {
             if !work {
                 let mut idle = Maintained::default();
                 idle.next_due = due.map(|due| duration(due - now));
+                let workers: i64 = row.try_get(2).map_err(map("maintain"))?;
+                idle.workers = u64::try_from(workers).unwrap_or(0);
                 return Ok(idle);
             }
         }
@@ -74,5 +76,9 @@ impl Queue for SqliteBackend {
         let wake = self.hub.wait(queues, timeout).await;
         self.hub.check_open()?;
         Ok(wake)
+    }
+
+    fn hears(&self) -> bool {
+        self.hub.hears()
     }
 }

@@ -86,6 +86,13 @@ pub trait Queue: Debug + Send + Sync + 'static {
     /// A backend may also end a wait at once, for news that no claim has looked at yet. It does so until one has: the worker takes no notice of such an answer
     /// when it is about to claim anyway.
     async fn wait(&self, queues: &[QueueName], timeout: Duration) -> Result<Wake>;
+
+    /// Whether hints can be relied on at present: whatever any process does that a [`wait`](Self::wait) tells of is heard of here soon
+    /// after. Workers poll rarely then. A hint may still be lost now and then, with a process that dies at the wrong moment for instance.
+    ///
+    /// False where hints of other processes don't come at all, and while the way by which they come is interrupted. Whenever the answer changes, all
+    /// waits end with [`Wake::Hint`]: what was told in between is lost, and polls are due sooner.
+    fn hears(&self) -> bool;
 }
 
 /// How far past its deadline an attempt may be before others take the job; the worker itself ends it at the deadline.
@@ -364,6 +371,8 @@ pub struct Maintained {
     pub more: bool,
     /// How long until the next scheduled or retryable job is due; `None` when there is none.
     pub next_due: Option<Duration>,
+    /// Workers of all processes whose lease has not run out.
+    pub workers: u64,
 }
 
 /// Why [`Queue::wait`] returned.

@@ -405,6 +405,7 @@ macro_rules! __conformance_cases {
                 a_time_beyond_the_limit_is_an_error
             }
             rescue {
+                maintenance_counts_the_workers_with_a_lease
                 jobs_of_a_lost_worker_are_available_again
                 an_expired_lease_makes_a_worker_lost
                 f02_jobs_of_live_workers_are_left_alone

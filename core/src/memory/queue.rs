@@ -52,6 +52,10 @@ impl Queue for MemoryBackend {
         let news = |inner: &Inner| inner.hints.of(queues) != seen;
         self.until(&self.shared.work, news, limit).await
     }
+
+    fn hears(&self) -> bool {
+        true
+    }
 }
 
 impl MemoryBackend {

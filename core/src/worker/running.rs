@@ -122,6 +122,7 @@ pub(super) fn start<S>(worker: Worker<S>) -> Result<RunningWorker> {
     let shared =
         Arc::new(Shared::new(Parts { client, options, name, handlers, slots, settlements, pool }));
     let lease = spawn_heartbeat(&shared)?;
+    shared.upkeep().join(&shared);
     // A runtime that is dropped takes its tasks along, but not the heartbeat's thread: without this, the lease would
     // live on, and with it jobs that nobody runs.
     let halt = shared.halt.clone().drop_guard();
@@ -172,7 +173,6 @@ async fn main(
         let _ended = claims_ended;
         fetcher.await;
     }));
-    parts.spawn(guard("fetch", fetch::quarantine_clock(shared.clone())));
     parts.spawn(guard("wait", hints::run(shared.clone())));
     parts.spawn(guard("settle", settle::run(shared.clone(), items)));
     parts.spawn(guard("record", notes::run(shared.clone())));

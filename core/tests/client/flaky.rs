@@ -62,7 +62,7 @@ fn error(during: &'static str, fault: Fault) -> Error {
 }
 
 macro_rules! flaky {
-    ($trait:ident { $(fn $name:ident($($arg:ident: $ty:ty),*) -> $out:ty;)* }) => {
+    ($trait:ident { $(fn $name:ident($($arg:ident: $ty:ty),*) -> $out:ty;)* } $($rest:tt)*) => {
         #[async_trait]
         impl $trait for Flaky {
             $(async fn $name(&self $(, $arg: $ty)*) -> Result<$out> {
@@ -73,6 +73,7 @@ macro_rules! flaky {
                 let answer = self.inner.$name($($arg),*).await;
                 fault.map_or(answer, |fault| Err(error(stringify!($name), fault)))
             })*
+            $($rest)*
         }
     };
 }
@@ -86,6 +87,9 @@ flaky!(Queue {
     fn record(records: &[Record]) -> Vec<Recorded>;
     fn maintain(limit: u32) -> Maintained;
     fn wait(queues: &[QueueName], timeout: Duration) -> Wake;
+}
+fn hears(&self) -> bool {
+    self.inner.hears()
 });
 
 flaky!(Store {
