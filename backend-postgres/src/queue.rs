@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use windlass_core::{
-    AttemptOutcome, ClaimRequest, Claimed, Error, Failure, FailureKind, Heartbeat, LeaseKey,
+    AttemptOutcome, Beat, ClaimRequest, Claimed, Error, Failure, FailureKind, Heartbeat, LeaseKey,
     Maintained, Queue, QueueName, Record, Recorded, Result, Settled, Settlement, State, Wake,
     WorkerId, WorkerInfo, WorkerLease,
 };
@@ -25,9 +25,13 @@ impl Queue for PostgresBackend {
         self.aside.register(info).await
     }
 
-    async fn heartbeat(&self, worker: WorkerId, owned: &[LeaseKey]) -> Result<Heartbeat> {
+    async fn heartbeats(&self, beats: &[Beat]) -> Result<Vec<Heartbeat>> {
         self.hub.check_open()?;
-        self.aside.heartbeat(worker, owned).await
+        let mut answers = Vec::with_capacity(beats.len());
+        for beat in beats {
+            answers.push(self.aside.heartbeat(beat.worker, &beat.owned).await?);
+        }
+        Ok(answers)
     }
 
     async fn deregister(&self, worker: WorkerId) -> Result<()> {

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::{
-    AttemptOutcome, ClaimId, JobId, Kind, LeaseKey, NewJob, Note, Payload, Priority, Progress,
-    QueueName, Result, State, Tag, WorkerId,
+    AttemptOutcome, ClaimId, Error, JobId, Kind, LeaseKey, NewJob, Note, Payload, Priority,
+    Progress, QueueName, Result, State, Tag, WorkerId,
 };
 
 /// Claims and everything else that needs or grants a lease.
@@ -28,18 +28,28 @@ use crate::{
 pub trait Queue: Debug + Send + Sync + 'static {
     /// Grants a lease of `info.lease` to a new worker. Repeating the call with the same id extends it.
     ///
-    /// Called, like [`heartbeat`](Self::heartbeat), from a thread and runtime of its own: a backend whose
+    /// Called, like [`heartbeats`](Self::heartbeats), from a thread and runtime of its own: a backend whose
     /// connections belong to a runtime keeps one aside for these two calls, opened on first use.
     ///
     /// # Errors
     /// [`Error::WorkerExpired`](crate::Error::WorkerExpired) when the id had a lease that ran out: ids are never used again.
     async fn register(&self, info: &WorkerInfo) -> Result<WorkerLease>;
 
-    /// Extends the worker's lease by its full length, and compares what the worker holds with what the
-    /// store says. Never waits behind claims or settlements.
+    /// Extends the leases of workers, each by its full length, and compares what each holds with what the
+    /// store says. Never waits behind claims or settlements. The answers stand in the order of the workers, which are all of one process.
     ///
-    /// A lease that has run out is not revived, even if nobody has rescued its jobs yet.
-    async fn heartbeat(&self, worker: WorkerId, owned: &[LeaseKey]) -> Result<Heartbeat>;
+    /// A lease that has run out is not revived, even if nobody has rescued its jobs yet; the other workers of the call are none the worse for it.
+    async fn heartbeats(&self, beats: &[Beat]) -> Result<Vec<Heartbeat>>;
+
+    /// The same for one worker.
+    async fn heartbeat(&self, worker: WorkerId, owned: &[LeaseKey]) -> Result<Heartbeat> {
+        let answers = self.heartbeats(&[Beat::new(worker, owned.to_vec())]).await?;
+        answers.into_iter().next().ok_or_else(|| Error::Backend {
+            backend: "backend",
+            during: "heartbeat",
+            source: "it gave no answer".into(),
+        })
+    }
 
     /// Ends a worker's lease. Jobs it still runs are rescued by the next [`maintain`](Self::maintain) as those of
     /// a lost worker; a worker that shuts down well releases them first. Unknown ids are no error.
@@ -127,6 +137,24 @@ pub struct WorkerLease {
     pub worker: WorkerId,
     /// How long it lasts without a heartbeat.
     pub lease: Duration,
+}
+
+/// A heartbeat of one of several workers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Beat {
+    /// Whose.
+    pub worker: WorkerId,
+    /// What it holds.
+    pub owned: Vec<LeaseKey>,
+}
+
+impl Beat {
+    /// The heartbeat of a worker that holds these.
+    #[must_use]
+    pub fn new(worker: WorkerId, owned: Vec<LeaseKey>) -> Self {
+        Self { worker, owned }
+    }
 }
 
 /// The answer to a heartbeat.

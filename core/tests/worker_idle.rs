@@ -60,9 +60,10 @@ async fn f34_a_hundred_idle_workers_ask_a_few_times_a_second() {
     sleep(HOUR).await;
     let rounds = sum(&clients, "maintain");
     assert!((3_500..=7_400).contains(&rounds), "{rounds} rounds");
-    let beats = sum(&clients, "heartbeat");
-    let others: u64 = clients.iter().map(|client| client.backend().asked_in_all()).sum();
-    assert!(others - beats <= 4 * 3_600, "{} calls", others - beats);
+    let beats = sum(&clients, "heartbeats");
+    assert!((3_500..=3_650).contains(&beats), "{beats} calls for heartbeats");
+    let asked: u64 = clients.iter().map(|client| client.backend().asked_in_all()).sum();
+    assert!(asked <= 5 * 3_600, "{asked} calls");
 }
 
 /// The clients of a store share the rounds, however many there are; each of them still makes some.
@@ -430,4 +431,46 @@ async fn a_worker_without_room_leaves_the_poll_to_its_siblings() {
     let full = || workers.iter().filter(|worker| worker.stats().running == 1).count();
     until("two are full", || async { full() == 2 }).await;
     found_within(&memory, 20, 3 * SECOND).await;
+}
+
+/// One whose heartbeats hang, or fail, keeps no sibling from its own.
+#[tokio::test(start_paused = true)]
+async fn f3_heartbeats_that_fail_for_one_worker_cost_the_others_no_lease() {
+    for fault in [hangs as fn() -> Error, lost_reply] {
+        let memory = MemoryBackend::with_tokio_clock();
+        let mut calls = hearing();
+        let (m, bad) = (memory.clone(), Arc::new(Mutex::new(None)));
+        let first = bad.clone();
+        calls.expect_heartbeat().returning(move |worker, owned| {
+            if *first.lock().unwrap() == Some(worker) {
+                return Err(fault());
+            }
+            now(m.heartbeat(worker, owned))
+        });
+        let client = calls.over(&memory);
+        let workers: Vec<_> = (0..5).map(|_| alpha(&client).start().unwrap()).collect();
+        until("all have a lease", || async { workers.iter().all(|w| w.id().is_some()) }).await;
+        let ids: Vec<_> = workers.iter().map(RunningWorker::id).collect();
+        *bad.lock().unwrap() = ids[0];
+        sleep(600 * SECOND).await;
+        assert_ne!(workers[0].id(), ids[0], "it got another lease");
+        let others: Vec<_> = workers.iter().map(RunningWorker::id).skip(1).collect();
+        assert_eq!(others, ids[1..]);
+    }
+}
+
+/// A worker that ends while its heartbeat is on its way with those of its siblings takes none of them along.
+#[tokio::test(start_paused = true)]
+async fn workers_that_end_leave_the_heartbeats_of_their_siblings_alone() {
+    let memory = MemoryBackend::with_tokio_clock();
+    let client = hearing().over(&memory);
+    let mut workers: Vec<_> = (0..6).map(|_| alpha(&client).start().unwrap()).collect();
+    until("all have a lease", || async { workers.iter().all(|w| w.id().is_some()) }).await;
+    let ids: Vec<_> = workers.iter().map(RunningWorker::id).collect();
+    while workers.len() > 1 {
+        sleep(10 * SECOND).await;
+        workers.remove(0).stop().await.unwrap();
+    }
+    sleep(100 * SECOND).await;
+    assert_eq!(workers[0].id(), ids[5]);
 }

@@ -285,6 +285,7 @@ macro_rules! __conformance_cases {
                 a_heartbeat_changes_no_job
                 thousands_of_keys_fit_in_one
                 a_worker_past_its_lease_is_told_so
+                those_of_several_workers_go_in_one_call
             }
             history {
                 a_whole_life_is_told
@@ -542,6 +543,7 @@ macro_rules! __conformance_cases {
                 a_resumed_queue_wakes
                 changed_settings_wake
                 every_waiter_wakes
+                who_hears_misses_nothing_from_elsewhere
                 a_dropped_wait_leaves_nothing_behind
                 an_event_wakes_a_watcher
             }

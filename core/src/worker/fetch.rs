@@ -66,8 +66,13 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             (turn, crashed) = (None, None);
         }
         let Some(worker) = incarnation(&shared).await else { return };
+        // Of a look that no hint led to the siblings know nothing.
+        let by_time = turn.is_some() || crashed.is_some();
         let look = look(&shared, worker, crashed.take()).await;
         looked(&shared, &look, turn.take());
+        if by_time && look.full {
+            wake_siblings(&shared);
+        }
         if std::mem::take(&mut followed) {
             shared.hint_followed.notify_one();
         }
@@ -126,16 +131,18 @@ fn looked(shared: &Shared, look: &Look, turn: Option<Turn<'_>>) {
         Some(turn) => {
             scope.found();
             turn.done(Instant::now() + jittered(shared.options.poll_min));
-            if look.full {
-                let same = |member: &&Arc<Shared>| Arc::ptr_eq(&member.scope, scope);
-                let members = shared.upkeep().members();
-                members.iter().filter(same).for_each(|member| member.look.notify_one());
-            }
         }
         None if look.found => scope.found(),
         None if look.whole => scope.looked(hears),
         None => {}
     }
+}
+
+/// There may be more than this worker has room for.
+fn wake_siblings(shared: &Shared) {
+    let same = |member: &&Arc<Shared>| Arc::ptr_eq(&member.scope, &shared.scope);
+    let members = shared.upkeep().members();
+    members.iter().filter(same).for_each(|member| member.look.notify_one());
 }
 
 /// Waits for an incarnation with a lease; `None` at the stop.

@@ -134,7 +134,7 @@ pub(super) fn start<S>(worker: Worker<S>) -> Result<RunningWorker> {
     Ok(RunningWorker { shared, main })
 }
 
-/// Starts the heartbeat on its own thread. The answer ends when it does.
+/// Starts the heartbeat on the client's thread for them. The answer ends when it does.
 fn spawn_heartbeat(
     shared: &Arc<Shared>,
 ) -> Result<impl Future<Output = Result<()>> + Send + 'static> {
@@ -144,13 +144,7 @@ fn spawn_heartbeat(
         let _ = done.send(run.await);
     };
     if shared.options.heartbeat_thread {
-        let failed = |e| Error::Config(format!("can't start the heartbeat thread: {e}").into());
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-        std::thread::Builder::new()
-            .name("windlass-heartbeat".to_owned())
-            .spawn(move || runtime.block_on(work))
-            .map_err(failed)?;
+        shared.upkeep().heart()?.spawn(work);
     } else {
         tokio::spawn(work);
     }

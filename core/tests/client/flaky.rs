@@ -80,7 +80,7 @@ macro_rules! flaky {
 
 flaky!(Queue {
     fn register(info: &WorkerInfo) -> WorkerLease;
-    fn heartbeat(worker: WorkerId, owned: &[LeaseKey]) -> Heartbeat;
+    fn heartbeats(beats: &[Beat]) -> Vec<Heartbeat>;
     fn deregister(worker: WorkerId) -> ();
     fn claim(request: &ClaimRequest) -> Claimed;
     fn settle(settlements: &[Settlement]) -> Vec<Settled>;

@@ -17,6 +17,7 @@ mock! {
     impl Queue for Calls {
         async fn register(&self, info: &WorkerInfo) -> Result<WorkerLease>;
         async fn heartbeat(&self, worker: WorkerId, owned: &[LeaseKey]) -> Result<Heartbeat>;
+        async fn heartbeats(&self, beats: &[Beat]) -> Result<Vec<Heartbeat>>;
         async fn deregister(&self, worker: WorkerId) -> Result<()>;
         async fn claim(&self, request: &ClaimRequest) -> Result<Claimed>;
         async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>>;
@@ -140,6 +141,15 @@ impl Queue for Double {
     async fn heartbeat(&self, worker: WorkerId, owned: &[LeaseKey]) -> Result<Heartbeat> {
         self.count("heartbeat");
         answer(self.calls.heartbeat(worker, owned).await).await
+    }
+    /// One call, unless a test has put a fault on those of single workers.
+    async fn heartbeats(&self, beats: &[Beat]) -> Result<Vec<Heartbeat>> {
+        self.count("heartbeats");
+        let mut answers = Vec::with_capacity(beats.len());
+        for beat in beats {
+            answers.push(answer(self.calls.heartbeat(beat.worker, &beat.owned).await).await?);
+        }
+        Ok(answers)
     }
     async fn deregister(&self, worker: WorkerId) -> Result<()> {
         self.count("deregister");

@@ -1,6 +1,9 @@
 //! What the workers of one client do for each other: maintenance, pruning, the settings of queues, looks for jobs without a handler,
-//! and the polls of those that serve the same queues. Each round is done by one of them, whoever gets the turn, and all learn of it.
+//! the
+//! polls of those that serve the same queues, and heartbeats. Each round is done by one of them, whoever gets the turn, and all learn of it.
 
+mod beats;
+mod heart;
 mod turns;
 
 use std::collections::BTreeSet;
@@ -13,7 +16,9 @@ use super::backoff::{Pause, jittered};
 use super::lock;
 use super::options::WorkerOptions;
 use super::shared::Shared;
-use crate::{Kind, MAINTENANCE_MAX, QueueName, Retention};
+use crate::{Kind, MAINTENANCE_MAX, QueueName, Result, Retention};
+pub(crate) use beats::{Beats, alone, together};
+pub(crate) use heart::Heart;
 pub(crate) use turns::{Turn, Turns};
 
 /// Shared by the clones of a client.
@@ -23,6 +28,7 @@ pub(crate) struct Upkeep {
     pub(crate) maintenance: Turns,
     pub(crate) settings: Turns,
     pub(crate) strangers: Turns,
+    pub(crate) beats: Beats,
 }
 
 #[derive(Debug)]
@@ -31,12 +37,13 @@ struct State {
     scopes: Vec<Weak<Scope>>,
     prunes: Vec<Weak<Prune>>,
     trouble: Pause,
+    heart: Weak<Heart>,
 }
 
 impl Default for State {
     fn default() -> Self {
         let (members, scopes, prunes) = (Vec::new(), Vec::new(), Vec::new());
-        Self { members, scopes, prunes, trouble: Pause::after_error() }
+        Self { members, scopes, prunes, trouble: Pause::after_error(), heart: Weak::new() }
     }
 }
 
@@ -146,6 +153,17 @@ impl Upkeep {
         });
         prune.turns.by(Instant::now() + jittered(interval));
         prune
+    }
+
+    /// The thread for heartbeats.
+    pub(crate) fn heart(&self) -> Result<Arc<Heart>> {
+        let mut state = lock(&self.state);
+        if let Some(heart) = state.heart.upgrade() {
+            return Ok(heart);
+        }
+        let heart = Heart::start()?;
+        state.heart = Arc::downgrade(&heart);
+        Ok(heart)
     }
 
     /// A worker begins: it looks at everything at once.
