@@ -5,9 +5,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use windlass_core::outbox::{PutBack, TakenEntry};
 use windlass_core::{
-    Beat, BlobKey, Change, Changed, ClaimRequest, Claimed, Cursor, Heartbeat, JobId, LeaseKey,
-    Maintained, Note, Pruned, QueueChange, QueueName, QueueSettings, Record, Recorded, Result,
-    Retention, Selector, Settled, Settlement, WorkerId, WorkerInfo, WorkerLease,
+    Beat, BlobKey, Change, Changed, ClaimRequest, Claimed, Cursor, Heartbeat, JobId, Maintained,
+    Note, Pruned, QueueChange, QueueName, QueueSettings, Record, Recorded, Result, Retention,
+    Selector, Settled, Settlement, WorkerId, WorkerInfo, WorkerLease,
 };
 
 use crate::ops;
