@@ -27,11 +27,7 @@ impl Queue for PostgresBackend {
 
     async fn heartbeats(&self, beats: &[Beat]) -> Result<Vec<Heartbeat>> {
         self.hub.check_open()?;
-        let mut answers = Vec::with_capacity(beats.len());
-        for beat in beats {
-            answers.push(self.aside.heartbeat(beat.worker, &beat.owned).await?);
-        }
-        Ok(answers)
+        self.aside.heartbeats(beats).await
     }
 
     async fn deregister(&self, worker: WorkerId) -> Result<()> {
