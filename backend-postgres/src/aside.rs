@@ -1,5 +1,5 @@
 //! Connections for heartbeats. They come from another thread and runtime than the rest and must never wait behind it, so each worker has a connection of
-//! its own that no pool hands out, past any pooler where a way is known: in its queue a heartbeat would wait behind everything else.
+//! its own that no pool hands out (those whose heartbeats go in one call use one), past any pooler where a way is known: in its queue a heartbeat would wait behind everything else.
 
 mod reply;
 
@@ -9,14 +9,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
-use sqlx::{ConnectOptions as _, Connection as _, Row as _};
+use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::time::{Instant, timeout, timeout_at};
 use uuid::Uuid;
 use windlass_core::kit::micros;
-use windlass_core::{Error, Heartbeat, JobId, LeaseKey, Result, WorkerId, WorkerInfo, WorkerLease};
+use windlass_core::{Beat, Error, Heartbeat, JobId, Result, WorkerId, WorkerInfo, WorkerLease};
 
 use crate::PostgresOptions;
-use crate::error::{map, translate};
+use crate::error::translate;
 use crate::ops::pace::{Budget, HEAD, Passed};
 use crate::session::{self, Begin, timed_out};
 use crate::sql::{Query, Statements, query};
@@ -133,48 +133,72 @@ impl Aside {
         Ok(WorkerLease { worker: info.id, lease: info.lease })
     }
 
-    /// Extends a lease and compares what the worker holds with what is stored. That its jobs are looked up by their ids keeps this short whatever
-    /// the table has seen. What else runs under the worker is looked for behind, and where that fails the worker keeps its lease all the same.
-    pub(crate) async fn heartbeat(
-        &self,
-        worker: WorkerId,
-        owned: &[LeaseKey],
-    ) -> Result<Heartbeat> {
-        let looks = self.looks(worker);
-        let ids = owned.iter().map(|key| key.job).chain(looks.held());
+    /// Extends leases and compares what each worker holds with what is stored. That their jobs are looked up by their ids keeps this short whatever
+    /// the table has seen. What else runs under the workers is looked for behind, and where that fails they keep their leases all the same.
+    pub(crate) async fn heartbeats(&self, beats: &[Beat]) -> Result<Vec<Heartbeat>> {
+        // The same each time: the connections of the others are not needed.
+        let Some(first) = beats.iter().map(|beat| beat.worker).min() else {
+            return Ok(Vec::new());
+        };
+        let looks = self.looks(beats, first);
+        let ids = beats.iter().flat_map(|beat| &beat.owned).map(|key| key.job);
+        let ids = ids.chain(looks.iter().flat_map(|looks| looks.held()));
         let ids: HashSet<Uuid> = ids.map(|job| *job.as_uuid()).collect();
         let ids: Vec<Uuid> = ids.into_iter().collect();
-        let id = *worker.as_uuid();
+        let workers: Vec<Uuid> = beats.iter().map(|beat| *beat.worker.as_uuid()).collect();
         let build = || {
-            let held = query(&self.sql.worker_held).bind(id).bind(ids.clone());
-            vec![query(&self.sql.worker_heartbeat).bind(id), held]
+            let held = query(&self.sql.worker_held).bind(workers.clone()).bind(ids.clone());
+            vec![query(&self.sql.worker_heartbeat).bind(workers.clone()), held]
         };
-        let mut answers = self.call("heartbeat", worker, &build).await?.into_iter();
-        let (Some(extended), Some(mut held)) = (answers.next(), answers.next()) else {
-            return Ok(Heartbeat::Expired);
-        };
-        let Some(now) = extended.first() else {
-            self.lock().remove(&worker);
-            return Ok(Heartbeat::Expired);
-        };
-        let now: i64 = now.try_get(0).map_err(map("heartbeat"))?;
-        let (from, start) = (looks.claimed.from(), Instant::now());
-        let build = || vec![query(&self.sql.worker_owned).bind(id).bind(from)];
-        // A claim may have begun a while before it was committed.
-        let upto = now.saturating_sub(micros(UNDER_WAY));
-        match self.call("heartbeat", worker, &build).await {
-            Ok(more) => {
-                looks.claimed.looked(from, start.elapsed(), Some(upto));
-                held.extend(more.into_iter().flatten());
+        let mut answers = self.call("heartbeat", first, &build).await?.into_iter();
+        let extended = reply::extended(&answers.next().unwrap_or_default())?;
+        let mut held = answers.next().unwrap_or_default();
+        held.extend(self.unknown(first, &workers, &looks, &extended).await);
+        let mut held = reply::by_worker(held)?;
+        let mut all = Vec::with_capacity(beats.len());
+        for (beat, looks) in beats.iter().zip(looks) {
+            let worker = beat.worker.as_uuid();
+            if !extended.contains_key(worker) {
+                self.lock().remove(&beat.worker);
+                all.push(Heartbeat::Expired);
+                continue;
             }
+            let rows = held.remove(worker).unwrap_or_default();
+            let (held, lost, cancel, orphaned) = reply::compare(&rows, &beat.owned)?;
+            looks.keep(held);
+            all.push(Heartbeat::Alive { lost, cancel, orphaned });
+        }
+        Ok(all)
+    }
+
+    /// What runs under workers besides the jobs that they are known to hold.
+    async fn unknown(
+        &self,
+        first: WorkerId,
+        workers: &[Uuid],
+        looks: &[Arc<Looks>],
+        extended: &HashMap<Uuid, i64>,
+    ) -> Vec<PgRow> {
+        let from: Vec<i64> = looks.iter().map(|looks| looks.claimed.from()).collect();
+        let start = Instant::now();
+        let build =
+            || vec![query(&self.sql.worker_owned).bind(workers.to_vec()).bind(from.clone())];
+        let more = self.call("heartbeat", first, &build).await;
+        let cost = start.elapsed() / u32::try_from(workers.len()).unwrap_or(u32::MAX);
+        for ((looks, from), worker) in looks.iter().zip(from).zip(workers) {
+            let Some(now) = extended.get(worker) else { continue };
+            // A claim may have begun a while before it was committed.
+            let upto = now.saturating_sub(micros(UNDER_WAY));
+            let upto = (more.is_ok() || from == HEAD).then_some(upto);
+            looks.claimed.looked(from, cost, upto);
+        }
+        match more {
+            Ok(more) => more.into_iter().flatten().collect(),
             Err(error) => {
-                looks.claimed.looked(from, start.elapsed(), (from == HEAD).then_some(upto));
-                tracing::warn!(%worker, %error, "a heartbeat did not find out whether the worker runs jobs that it does not know of");
+                tracing::warn!(%error, "a heartbeat did not find out whether workers run jobs that they do not know of");
+                Vec::new()
             }
         }
-        let (held, lost, cancel, orphaned) = reply::compare(&held, owned)?;
-        looks.keep(held);
-        Ok(Heartbeat::Alive { lost, cancel, orphaned })
     }
 
     /// Ends a lease now, and the worker's connection with it.
@@ -243,8 +267,19 @@ impl Aside {
         (known.conn.take(), (known.lease / 3).clamp(BOUNDS.0, BOUNDS.1))
     }
 
-    fn looks(&self, worker: WorkerId) -> Arc<Looks> {
-        self.lock().entry(worker).or_insert_with(|| Kept::new(self.sweeps)).looks.clone()
+    /// What the heartbeats of these have looked at. Of their connections only that of the first is used from now on.
+    fn looks(&self, beats: &[Beat], first: WorkerId) -> Vec<Arc<Looks>> {
+        let mut kept = self.lock();
+        let mut looks = Vec::with_capacity(beats.len());
+        for beat in beats {
+            let known = kept.entry(beat.worker).or_insert_with(|| Kept::new(self.sweeps));
+            known.used = Instant::now();
+            if beat.worker != first {
+                known.conn = None;
+            }
+            looks.push(known.looks.clone());
+        }
+        looks
     }
 
     fn keep(&self, worker: WorkerId, link: Link) {

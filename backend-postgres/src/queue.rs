@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use windlass_core::{
-    AttemptOutcome, ClaimRequest, Claimed, Error, Failure, FailureKind, Heartbeat, LeaseKey,
+    AttemptOutcome, Beat, ClaimRequest, Claimed, Error, Failure, FailureKind, Heartbeat, LeaseKey,
     Maintained, Queue, QueueName, Record, Recorded, Result, Settled, Settlement, State, Wake,
     WorkerId, WorkerInfo, WorkerLease,
 };
@@ -25,9 +25,9 @@ impl Queue for PostgresBackend {
         self.aside.register(info).await
     }
 
-    async fn heartbeat(&self, worker: WorkerId, owned: &[LeaseKey]) -> Result<Heartbeat> {
+    async fn heartbeats(&self, beats: &[Beat]) -> Result<Vec<Heartbeat>> {
         self.hub.check_open()?;
-        self.aside.heartbeat(worker, owned).await
+        self.aside.heartbeats(beats).await
     }
 
     async fn deregister(&self, worker: WorkerId) -> Result<()> {
@@ -91,6 +91,10 @@ impl Queue for PostgresBackend {
         let wake = self.hub.wait(queues, timeout).await;
         self.hub.check_open()?;
         Ok(wake)
+    }
+
+    fn hears(&self) -> bool {
+        self.hub.hears()
     }
 }
 

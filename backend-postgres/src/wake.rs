@@ -115,6 +115,11 @@ impl Hub {
         self.0.board.wait(queues, timeout).await
     }
 
+    /// Whether other processes are heard at present.
+    pub(crate) fn hears(&self) -> bool {
+        self.0.board.hears()
+    }
+
     /// How often the feed was seen to grow, for [`watch`](Self::watch).
     pub(crate) fn seq(&self) -> u64 {
         self.0.board.growth()

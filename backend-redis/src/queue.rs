@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use windlass_core::{
-    ClaimRequest, Claimed, Heartbeat, LeaseKey, Maintained, Queue, QueueName, Record, Recorded,
-    Result, Settled, Settlement, Wake, WorkerId, WorkerInfo, WorkerLease,
+    Beat, ClaimRequest, Claimed, Heartbeat, Maintained, Queue, QueueName, Record, Recorded, Result,
+    Settled, Settlement, Wake, WorkerId, WorkerInfo, WorkerLease,
 };
 
 use crate::RedisBackend;
@@ -17,8 +17,8 @@ impl Queue for RedisBackend {
         worker::register(&self.inner, info).await
     }
 
-    async fn heartbeat(&self, worker: WorkerId, owned: &[LeaseKey]) -> Result<Heartbeat> {
-        worker::heartbeat(&self.inner, worker, owned).await
+    async fn heartbeats(&self, beats: &[Beat]) -> Result<Vec<Heartbeat>> {
+        worker::heartbeats(&self.inner, beats).await
     }
 
     async fn deregister(&self, worker: WorkerId) -> Result<()> {
@@ -47,5 +47,9 @@ impl Queue for RedisBackend {
         let wake = hub.wait(queues, timeout).await;
         hub.check_open()?;
         Ok(wake)
+    }
+
+    fn hears(&self) -> bool {
+        self.inner.hub.hears()
     }
 }

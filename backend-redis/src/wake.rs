@@ -72,6 +72,11 @@ impl Hub {
         self.0.board.wait(queues, timeout).await
     }
 
+    /// Whether other processes are heard at present.
+    pub(crate) fn hears(&self) -> bool {
+        self.0.board.hears()
+    }
+
     /// How often the feed was seen to grow, for [`watch`](Self::watch).
     pub(crate) fn growth(&self) -> u64 {
         self.0.board.growth()
@@ -106,7 +111,7 @@ impl Shared {
             if let Some(mut channel) = self.subscribe(":wake").await {
                 failures = 0;
                 // What was told before is lost.
-                self.board.ready_anywhere();
+                self.board.hear(true);
                 while let Some(heard) = channel.next(SILENCE).await {
                     let Some(message) = heard else { continue };
                     match std::str::from_utf8(message.get_payload_bytes()) {
@@ -114,6 +119,7 @@ impl Shared {
                         Err(_) => self.board.ready_anywhere(),
                     }
                 }
+                self.board.hear(false);
             }
             failures += 1;
             sleep(pause(failures)).await;

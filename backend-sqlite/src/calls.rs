@@ -5,9 +5,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use windlass_core::outbox::{PutBack, TakenEntry};
 use windlass_core::{
-    BlobKey, Change, Changed, ClaimRequest, Claimed, Cursor, Heartbeat, JobId, LeaseKey,
-    Maintained, Note, Pruned, QueueChange, QueueName, QueueSettings, Record, Recorded, Result,
-    Retention, Selector, Settled, Settlement, WorkerId, WorkerInfo, WorkerLease,
+    Beat, BlobKey, Change, Changed, ClaimRequest, Claimed, Cursor, Heartbeat, JobId, Maintained,
+    Note, Pruned, QueueChange, QueueName, QueueSettings, Record, Recorded, Result, Retention,
+    Selector, Settled, Settlement, WorkerId, WorkerInfo, WorkerLease,
 };
 
 use crate::ops;
@@ -52,8 +52,8 @@ macro_rules! operation {
 
 operation!(Register { info: WorkerInfo } as "register" -> WorkerLease,
     weight |_| 1, |this, txn| ops::worker::register(txn, &this.info).await);
-operation!(Beat { worker: WorkerId, owned: Vec<LeaseKey> } as "heartbeat" -> Heartbeat,
-    weight |_| 1, |this, txn| ops::worker::heartbeat(txn, this.worker, &this.owned).await);
+operation!(Beats { beats: Vec<Beat> } as "heartbeat" -> Vec<Heartbeat>,
+    weight |this| this.beats.len(), |this, txn| ops::worker::heartbeats(txn, &this.beats).await);
 operation!(Deregister { worker: WorkerId } as "deregister" -> (),
     weight |_| 1, |this, txn| ops::worker::deregister(txn, this.worker).await);
 operation!(Claim { request: ClaimRequest } as "claim" -> Claimed,

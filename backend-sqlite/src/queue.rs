@@ -5,12 +5,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sqlx::Row as _;
 use windlass_core::{
-    ClaimRequest, Claimed, Heartbeat, LeaseKey, Maintained, Queue, QueueName, Record, Recorded,
-    Result, Settled, Settlement, Wake, WorkerId, WorkerInfo, WorkerLease,
+    Beat, ClaimRequest, Claimed, Heartbeat, Maintained, Queue, QueueName, Record, Recorded, Result,
+    Settled, Settlement, Wake, WorkerId, WorkerInfo, WorkerLease,
 };
 
 use crate::SqliteBackend;
-use crate::calls::{Beat, Claim, Deregister, Maintain, Records, Register, Settle};
+use crate::calls::{Beats, Claim, Deregister, Maintain, Records, Register, Settle};
 use crate::error::map;
 use crate::ops::maintain;
 use windlass_core::kit::duration;
@@ -21,8 +21,8 @@ impl Queue for SqliteBackend {
         self.writer.call_urgently(Register { info: info.clone() }).await
     }
 
-    async fn heartbeat(&self, worker: WorkerId, owned: &[LeaseKey]) -> Result<Heartbeat> {
-        self.writer.call_urgently(Beat { worker, owned: owned.to_vec() }).await
+    async fn heartbeats(&self, beats: &[Beat]) -> Result<Vec<Heartbeat>> {
+        self.writer.call_urgently(Beats { beats: beats.to_vec() }).await
     }
 
     async fn deregister(&self, worker: WorkerId) -> Result<()> {
@@ -64,6 +64,8 @@ impl Queue for SqliteBackend {
             if !work {
                 let mut idle = Maintained::default();
                 idle.next_due = due.map(|due| duration(due.saturating_sub(now)));
+                let workers: i64 = row.try_get(2).map_err(map("maintain"))?;
+                idle.workers = u64::try_from(workers).unwrap_or(0);
                 return Ok(idle);
             }
         }
@@ -74,5 +76,9 @@ impl Queue for SqliteBackend {
         let wake = self.hub.wait(queues, timeout).await;
         self.hub.check_open()?;
         Ok(wake)
+    }
+
+    fn hears(&self) -> bool {
+        self.hub.hears()
     }
 }

@@ -23,6 +23,8 @@ pub(crate) struct Hub {
     watchers: AtomicUsize,
     watched: Notify,
     closed: AtomicBool,
+    /// Commits of other processes can't be looked for.
+    blind: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -82,6 +84,22 @@ impl Hub {
         }
         drop(state);
         self.tell(ready, events);
+    }
+
+    /// Whether looks for commits of other processes succeed.
+    pub(crate) fn hears(&self) -> bool {
+        !self.blind.load(Ordering::Acquire)
+    }
+
+    /// Notes whether a look succeeded. When that changes, all waits end.
+    pub(crate) fn looked(&self, succeeded: bool) {
+        if self.blind.swap(!succeeded, Ordering::AcqRel) == succeeded {
+            let mut state = self.lock();
+            state.version += 1;
+            state.anywhere = state.version;
+            drop(state);
+            self.tell(true, false);
+        }
     }
 
     fn tell(&self, ready: bool, events: bool) {

@@ -350,15 +350,22 @@ impl Thread {
 
     /// Looks for commits of other processes.
     async fn look(&mut self) {
-        let Some(conn) = &mut self.conn else { return self.reopen().await };
+        let Some(conn) = &mut self.conn else {
+            self.shared.hub.looked(false);
+            return self.reopen().await;
+        };
         let row = sqlx::query(include_str!("sql/tick.sql")).fetch_one(conn).await;
         match row.and_then(|row| Tick::read(&row)) {
             Ok(tick) => {
+                self.shared.hub.looked(true);
                 if self.shared.hub.found(tick) {
                     self.last_news = Instant::now();
                 }
             }
-            Err(error) => self.troubled(&error),
+            Err(error) => {
+                self.shared.hub.looked(false);
+                self.troubled(&error);
+            }
         }
     }
 

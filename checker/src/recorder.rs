@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use windlass_core::{
-    Backend, BlobKey, Capabilities, Change, ChangeRequest, Changed, ClaimRequest, Claimed,
+    Backend, Beat, BlobKey, Capabilities, Change, ChangeRequest, Changed, ClaimRequest, Claimed,
     EventFilter, EventPage, Heartbeat, Inserted, JobId, JobQuery, JobRecord, Lease, LeaseKey,
     Limits, Maintained, NewJob, Note, Page, Position, Pruned, Queue, QueueChange, QueueName,
     QueueSettings, Record, Recorded, Result, Retention, Selector, Settled, Settlement, Stats,
@@ -130,15 +130,17 @@ impl<B: Backend + ?Sized, J: Journal> Queue for Recorder<B, J> {
         Ok(lease)
     }
 
-    async fn heartbeat(&self, worker: WorkerId, owned: &[LeaseKey]) -> Result<Heartbeat> {
+    async fn heartbeats(&self, beats: &[Beat]) -> Result<Vec<Heartbeat>> {
         let sent = self.journal.now();
-        let beat = self.inner.heartbeat(worker, owned).await?;
-        let (expired, lost) = match &beat {
-            Heartbeat::Alive { lost, .. } => (false, lost.clone()),
-            _ => (true, Vec::new()),
-        };
-        self.journal.record(What::Beat { worker, sent, expired, lost });
-        Ok(beat)
+        let answers = self.inner.heartbeats(beats).await?;
+        for (Beat { worker, .. }, answer) in beats.iter().zip(&answers) {
+            let (expired, lost) = match answer {
+                Heartbeat::Alive { lost, .. } => (false, lost.clone()),
+                _ => (true, Vec::new()),
+            };
+            self.journal.record(What::Beat { worker: *worker, sent, expired, lost });
+        }
+        Ok(answers)
     }
 
     async fn deregister(&self, worker: WorkerId) -> Result<()> {
@@ -193,6 +195,10 @@ impl<B: Backend + ?Sized, J: Journal> Queue for Recorder<B, J> {
 
     async fn wait(&self, queues: &[QueueName], timeout: Duration) -> Result<Wake> {
         self.inner.wait(queues, timeout).await
+    }
+
+    fn hears(&self) -> bool {
+        self.inner.hears()
     }
 }
 

@@ -44,5 +44,6 @@ pub use retention::Retention;
 pub use storage::{Blob, BlobKey, BlobMeta, MemoryStorage, Storage};
 pub use store::*;
 pub use worker::{
-    CancelCause, Context, Handler, RunningWorker, Worker, WorkerOptions, WorkerStats,
+    CancelCause, Context, Handler, MAINTENANCE_MAX, RunningWorker, Worker, WorkerOptions,
+    WorkerStats,
 };

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::{
-    AttemptOutcome, ClaimId, JobId, Kind, LeaseKey, NewJob, Note, Payload, Priority, Progress,
-    QueueName, Result, State, Tag, WorkerId,
+    AttemptOutcome, ClaimId, Error, JobId, Kind, LeaseKey, NewJob, Note, Payload, Priority,
+    Progress, QueueName, Result, State, Tag, WorkerId,
 };
 
 /// Claims and everything else that needs or grants a lease.
@@ -28,7 +28,7 @@ use crate::{
 pub trait Queue: Debug + Send + Sync + 'static {
     /// Grants a lease of `info.lease` to a new worker. Repeating the call with the same id extends it.
     ///
-    /// Called, like [`heartbeat`](Self::heartbeat), from a thread and runtime of its own: a backend whose
+    /// Called, like [`heartbeats`](Self::heartbeats), from a thread and runtime of its own: a backend whose
     /// connections belong to a runtime keeps one aside for these two calls, opened on first use.
     ///
     /// # Errors
@@ -36,11 +36,21 @@ pub trait Queue: Debug + Send + Sync + 'static {
     /// [`maintain`](Self::maintain) has seen the end of its lease, or when it deregisters, so each incarnation takes a fresh one.
     async fn register(&self, info: &WorkerInfo) -> Result<WorkerLease>;
 
-    /// Extends the worker's lease by its full length, and compares what the worker holds with what the
-    /// store says. Never waits behind claims or settlements.
+    /// Extends the leases of workers, each by its full length, and compares what each holds with what the
+    /// store says. Never waits behind claims or settlements. The answers stand in the order of the workers, which are all of one process.
     ///
-    /// A lease that has run out is not revived, even if nobody has rescued its jobs yet.
-    async fn heartbeat(&self, worker: WorkerId, owned: &[LeaseKey]) -> Result<Heartbeat>;
+    /// A lease that has run out is not revived, even if nobody has rescued its jobs yet; the other workers of the call are none the worse for it.
+    async fn heartbeats(&self, beats: &[Beat]) -> Result<Vec<Heartbeat>>;
+
+    /// The same for one worker.
+    async fn heartbeat(&self, worker: WorkerId, owned: &[LeaseKey]) -> Result<Heartbeat> {
+        let answers = self.heartbeats(&[Beat::new(worker, owned.to_vec())]).await?;
+        answers.into_iter().next().ok_or_else(|| Error::Backend {
+            backend: "backend",
+            during: "heartbeat",
+            source: "it gave no answer".into(),
+        })
+    }
 
     /// Ends a worker's lease. Jobs it still runs are rescued by the next [`maintain`](Self::maintain) as those of
     /// a lost worker; a worker that shuts down well releases them first. Unknown ids are no error.
@@ -87,6 +97,13 @@ pub trait Queue: Debug + Send + Sync + 'static {
     /// A backend may also end a wait at once, for news that no claim has looked at yet. It does so until one has: the worker takes no notice of such an answer
     /// when it is about to claim anyway.
     async fn wait(&self, queues: &[QueueName], timeout: Duration) -> Result<Wake>;
+
+    /// Whether hints can be relied on at present: whatever any process does that a [`wait`](Self::wait) tells of is heard of here soon
+    /// after. Workers poll rarely then. A hint may still be lost now and then, with a process that dies at the wrong moment for instance.
+    ///
+    /// False where hints of other processes don't come at all, and while the way by which they come is interrupted. Whenever the answer changes, all
+    /// waits end with [`Wake::Hint`]: what was told in between is lost, and polls are due sooner.
+    fn hears(&self) -> bool;
 }
 
 /// How far past its deadline an attempt may be before others take the job; the worker itself ends it at the deadline.
@@ -121,6 +138,24 @@ pub struct WorkerLease {
     pub worker: WorkerId,
     /// How long it lasts without a heartbeat.
     pub lease: Duration,
+}
+
+/// A heartbeat of one of several workers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Beat {
+    /// Whose.
+    pub worker: WorkerId,
+    /// What it holds.
+    pub owned: Vec<LeaseKey>,
+}
+
+impl Beat {
+    /// The heartbeat of a worker that holds these.
+    #[must_use]
+    pub fn new(worker: WorkerId, owned: Vec<LeaseKey>) -> Self {
+        Self { worker, owned }
+    }
 }
 
 /// The answer to a heartbeat.
@@ -365,6 +400,8 @@ pub struct Maintained {
     pub more: bool,
     /// How long until the next scheduled or retryable job is due; `None` when there is none.
     pub next_due: Option<Duration>,
+    /// Workers of all processes whose lease has not run out.
+    pub workers: u64,
 }
 
 /// Why [`Queue::wait`] returned.

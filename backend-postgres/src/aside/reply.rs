@@ -12,6 +12,22 @@ use crate::error::map;
 /// What runs under a worker; and of what it says it holds, what is lost and what is to be cancelled; and what it does not know of.
 pub(super) type Compared = (Vec<JobId>, Vec<LeaseKey>, Vec<LeaseKey>, Vec<LeaseKey>);
 
+/// The workers whose leases were extended, and when.
+pub(super) fn extended(rows: &[PgRow]) -> Result<HashMap<Uuid, i64>> {
+    let pair = |row: &PgRow| Ok((row.try_get(0)?, row.try_get(1)?));
+    rows.iter().map(pair).collect::<sqlx::Result<_>>().map_err(map("heartbeat"))
+}
+
+/// Puts the rows of `worker_held.sql` and `worker_owned.sql` to their workers.
+pub(super) fn by_worker(rows: Vec<PgRow>) -> Result<HashMap<Uuid, Vec<PgRow>>> {
+    let mut all: HashMap<Uuid, Vec<PgRow>> = HashMap::new();
+    for row in rows {
+        let worker = row.try_get(4).map_err(map("heartbeat"))?;
+        all.entry(worker).or_default().push(row);
+    }
+    Ok(all)
+}
+
 /// Compares what a worker says it holds with the rows of `worker_held.sql` and `worker_owned.sql`.
 pub(super) fn compare(rows: &[PgRow], owned: &[LeaseKey]) -> Result<Compared> {
     let mut held = HashMap::with_capacity(rows.len());

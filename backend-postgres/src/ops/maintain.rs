@@ -49,6 +49,7 @@ pub(crate) async fn maintain(backend: &PostgresBackend, limit: u32) -> Result<Ma
     let (work, next_due) = peek(backend, from).await?;
     let cost = start.elapsed();
     done.next_due = next_due;
+    done.workers = work.leased;
     if work.promote {
         promote(backend, limit, from, &mut done).await?;
     }
@@ -88,6 +89,8 @@ struct Work {
     windows: bool,
     counts: bool,
     now: i64,
+    /// Workers with a lease.
+    leased: u64,
 }
 
 async fn peek(backend: &PostgresBackend, from: i64) -> Result<(Work, Option<Duration>)> {
@@ -104,6 +107,7 @@ async fn peek(backend: &PostgresBackend, from: i64) -> Result<(Work, Option<Dura
         windows: flag(4)?,
         counts: flag(5)?,
         now: row.try_get(7).map_err(map(DURING))?,
+        leased: u64::try_from(row.try_get::<i64, _>(8).map_err(map(DURING))?).unwrap_or(0),
     };
     let next: Option<i64> = row.try_get(6).map_err(map(DURING))?;
     Ok((work, next.map(duration)))

@@ -1,5 +1,6 @@
 -- $1 grace after deadlines, $2 rows of the counts that are left alone, $3 from when on to look, $4 whether to look for what goes by no time (owners
--- that are no workers, counts to fold): is there anything to do, in how long is the next job due, and what time it is
+-- that are no workers, counts to fold): is there anything to do, in how long is the next job due, what time it is, and how
+-- many workers have a lease
 WITH RECURSIVE clock AS MATERIALIZED (SELECT windlass.now() AS now),
 owner (id) AS (
     (SELECT j.worker FROM windlass.jobs AS j WHERE $4 AND j.state = 3 ORDER BY j.worker LIMIT 1)
@@ -17,5 +18,6 @@ SELECT
     EXISTS (SELECT FROM windlass.unique_keys AS u WHERE u.until > $3 AND u.until <= c.now ORDER BY u.until LIMIT 1),
     $4 AND EXISTS (SELECT FROM windlass.counts OFFSET $2),
     (SELECT j.due_at - c.now FROM windlass.jobs AS j WHERE j.state IN (1, 4) AND j.due_at > c.now ORDER BY j.due_at LIMIT 1),
-    c.now
+    c.now,
+    (SELECT count(*) FROM windlass.workers AS w WHERE w.expires_at > c.now)
 FROM clock AS c

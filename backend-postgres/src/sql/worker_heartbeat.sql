@@ -1,3 +1,4 @@
--- Extends a lease; no row when it has run out. $1 id: what time it was
-UPDATE windlass.workers AS w SET expires_at = windlass.now() + w.lease WHERE w.id = $1 AND w.expires_at > windlass.now()
-RETURNING w.expires_at - w.lease
+-- Extends leases; no row for one that has run out. $1 ids: which, and what time it was
+UPDATE windlass.workers AS w SET expires_at = windlass.now() + w.lease
+WHERE w.id = ANY ($1::uuid[]) AND w.expires_at > windlass.now()
+RETURNING w.id, w.expires_at - w.lease

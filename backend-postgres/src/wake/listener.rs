@@ -29,8 +29,10 @@ pub(super) async fn run(shared: Arc<Shared>) {
             Ok(mut listener) => {
                 pause.reset();
                 // What was told before is not told again.
-                shared.board.ready_anywhere();
-                hear(&shared, &mut listener).await
+                shared.board.hear(true);
+                let lost = hear(&shared, &mut listener).await;
+                shared.board.hear(false);
+                lost
             }
             Err(error) => error,
         };

@@ -23,14 +23,15 @@ pub(crate) async fn maintain(inner: &Inner, limit: u32) -> Result<Maintained> {
         let args = Args::new().bytes(&inner.limits).bytes(&inner.pauses);
         let args = asked.iter().fold(args, |args, n| args.int(n));
         let answer = inner.call("maintain", &inner.scripts.maintain, args).await?;
-        let [promoted, rescued, windows, removed, due, lost, passed, wait] =
-            wire::items::<8>(answer)?;
+        let [promoted, rescued, windows, removed, due, lost, passed, wait, leased] =
+            wire::items::<9>(answer)?;
         done.promoted += wire::count(&promoted)?;
         for id in wire::list(rescued)? {
             done.rescued.push(JobId::from_slice(&wire::bytes(id)?)?);
         }
         freed += wire::count(&windows)?;
         done.workers_removed += wire::count(&removed)?;
+        done.workers = wire::count(&leased)?;
         let wait = wire::int(&wait)?;
         done.next_due = (wait >= 0).then(|| duration(wait));
         let more = more([&due, &lost, &passed])?;

@@ -5,13 +5,17 @@ use std::collections::HashMap;
 use redis::Value;
 use windlass_core::kit::{micros, unreadable};
 use windlass_core::{
-    ClaimId, Epoch, Error, Heartbeat, JobId, LeaseKey, Result, WorkerId, WorkerInfo, WorkerLease,
+    Beat, ClaimId, Epoch, Error, Heartbeat, JobId, LeaseKey, Result, WorkerId, WorkerInfo,
+    WorkerLease,
 };
 
 use crate::backend::Inner;
 use crate::pack::pack;
 use crate::script::Args;
 use crate::wire;
+
+/// Workers in one script.
+const WORKERS: usize = 50;
 
 /// Grants a lease, or extends one that has not run out.
 pub(crate) async fn register(inner: &Inner, info: &WorkerInfo) -> Result<WorkerLease> {
@@ -29,24 +33,32 @@ pub(crate) async fn register(inner: &Inner, info: &WorkerInfo) -> Result<WorkerL
     Ok(WorkerLease { worker: info.id, lease: info.lease })
 }
 
-/// Extends a lease and compares what the worker holds with what is stored.
-pub(crate) async fn heartbeat(
-    inner: &Inner,
-    worker: WorkerId,
-    owned: &[LeaseKey],
-) -> Result<Heartbeat> {
+/// Extends leases, and compares what each worker holds with what is stored.
+pub(crate) async fn heartbeats(inner: &Inner, beats: &[Beat]) -> Result<Vec<Heartbeat>> {
     inner.hub.check_open()?;
-    let args = Args::new().bytes(worker.as_bytes());
-    let script = &inner.scripts.heartbeat;
-    let answer = inner.aside.call("heartbeat", worker, script, &inner.namespace, args).await?;
-    let compared = compare(answer, owned)?;
-    if matches!(compared, Heartbeat::Expired) {
-        inner.aside.forget(worker);
+    let mut all = Vec::with_capacity(beats.len());
+    for part in beats.chunks(WORKERS) {
+        // The same each time: the others need no connection.
+        let Some(first) = part.iter().map(|beat| beat.worker).min() else { break };
+        let args = part.iter().fold(Args::new(), |args, beat| args.bytes(beat.worker.as_bytes()));
+        let script = &inner.scripts.heartbeat;
+        let answer = inner.aside.call("heartbeat", first, script, &inner.namespace, args).await?;
+        let answers = wire::list(answer)?;
+        if answers.len() != part.len() {
+            return Err(unreadable("a heartbeat", "its answer is of another length"));
+        }
+        for (beat, answer) in part.iter().zip(answers) {
+            let compared = compare(answer, &beat.owned)?;
+            if matches!(compared, Heartbeat::Expired) {
+                inner.aside.forget(beat.worker);
+            }
+            all.push(compared);
+        }
     }
-    Ok(compared)
+    Ok(all)
 }
 
-/// Compares what a worker holds with the answer of `heartbeat.lua`.
+/// Compares what a worker holds with its part of the answer of `heartbeat.lua`.
 pub(crate) fn compare(answer: Value, owned: &[LeaseKey]) -> Result<Heartbeat> {
     let mut answer = wire::list(answer)?.into_iter();
     if answer.next().map(|alive| wire::int(&alive)).transpose()? != Some(1) {

@@ -10,7 +10,7 @@ use crate::ops::unique;
 use crate::txn::Txn;
 use windlass_core::kit::{duration, micros};
 
-/// Asks whether there is anything to do. Answers that, and when the next job is due.
+/// Asks whether there is anything to do. Answers that, when the next job is due, and how many workers have a lease.
 pub(crate) fn peek(now: i64) -> Query {
     sqlx::query(include_str!("../sql/maintain_peek.sql")).bind(now).bind(grace_over(now))
 }
@@ -36,6 +36,7 @@ pub(crate) async fn maintain(txn: &mut Txn<'_>, limit: u32) -> Result<Maintained
     if let Some(row) = rows.first() {
         done.next_due =
             txn.get::<Option<i64>>(row, 1)?.map(|due| duration(due.saturating_sub(txn.now)));
+        done.workers = u64::try_from(txn.get::<i64>(row, 2)?).unwrap_or(0);
     }
     Ok(done)
 }

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use sqlx::sqlite::SqliteRow;
 use windlass_core::{
-    ClaimId, Epoch, Error, Heartbeat, JobId, LeaseKey, Result, WorkerId, WorkerInfo, WorkerLease,
+    Beat, ClaimId, Epoch, Error, Heartbeat, JobId, LeaseKey, Result, WorkerId, WorkerInfo,
+    WorkerLease,
 };
 
 use crate::batch::texts;
@@ -28,12 +29,16 @@ pub(crate) async fn register(txn: &mut Txn<'_>, info: &WorkerInfo) -> Result<Wor
     }
 }
 
-/// Extends a lease and compares what the worker holds with what is stored.
-pub(crate) async fn heartbeat(
-    txn: &mut Txn<'_>,
-    worker: WorkerId,
-    owned: &[LeaseKey],
-) -> Result<Heartbeat> {
+/// Extends leases, and compares what each worker holds with what is stored.
+pub(crate) async fn heartbeats(txn: &mut Txn<'_>, beats: &[Beat]) -> Result<Vec<Heartbeat>> {
+    let mut answers = Vec::with_capacity(beats.len());
+    for beat in beats {
+        answers.push(heartbeat(txn, beat.worker, &beat.owned).await?);
+    }
+    Ok(answers)
+}
+
+async fn heartbeat(txn: &mut Txn<'_>, worker: WorkerId, owned: &[LeaseKey]) -> Result<Heartbeat> {
     let id = worker.as_bytes().to_vec();
     let query = sqlx::query(include_str!("../sql/worker_heartbeat.sql"));
     if txn.execute(query.bind(id.clone()).bind(txn.now)).await? == 0 {

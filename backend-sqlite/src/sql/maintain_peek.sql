@@ -1,4 +1,5 @@
--- ?1 now, ?2 deadlines before this are past their grace: is there anything to do, and when is the next job due
+-- ?1 now, ?2 deadlines before this are past their grace: is there anything to do, when is the next job due, and how many
+-- workers have a lease
 SELECT
     EXISTS (SELECT 1 FROM windlass_jobs WHERE state IN (1, 4) AND due_at <= ?1)
     OR EXISTS (SELECT 1 FROM windlass_workers WHERE expires_at <= ?1)
@@ -14,4 +15,5 @@ SELECT
             FROM owner AS o WHERE o.id IS NOT NULL)
         SELECT 1 FROM owner AS o
         WHERE o.id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM windlass_workers AS w WHERE w.id = o.id)),
-    (SELECT min(due_at) FROM windlass_jobs WHERE state IN (1, 4) AND due_at > ?1)
+    (SELECT min(due_at) FROM windlass_jobs WHERE state IN (1, 4) AND due_at > ?1),
+    (SELECT count(*) FROM windlass_workers WHERE expires_at > ?1)

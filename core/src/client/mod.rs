@@ -27,9 +27,12 @@ use std::sync::Arc;
 
 use draft::Options;
 
+use crate::worker::Upkeep;
 use crate::{Backend, Capabilities, Error, Limits, Result, Storage};
 
 /// A handle on the job store; cheap to clone. Enqueues, reads, changes and follows jobs.
+///
+/// The workers of one client, that is of its clones, do their upkeep together, so a process needs no more than one client on a store.
 ///
 /// `Client` alone is `Client<dyn Backend>`, whatever the backend is. A `Client<B>` of a known backend can do what that
 /// backend can do beyond the contract (enqueue in the host's transaction); [`erase`](Client::erase) leads from one to the other.
@@ -37,11 +40,17 @@ use crate::{Backend, Capabilities, Error, Limits, Result, Storage};
 pub struct Client<B: Backend + ?Sized = dyn Backend> {
     backend: Arc<B>,
     storage: Arc<dyn Storage>,
+    /// What the workers of its clones do for each other.
+    upkeep: Arc<Upkeep>,
 }
 
 impl<B: Backend + ?Sized> Clone for Client<B> {
     fn clone(&self) -> Self {
-        Self { backend: self.backend.clone(), storage: self.storage.clone() }
+        Self {
+            backend: self.backend.clone(),
+            storage: self.storage.clone(),
+            upkeep: self.upkeep.clone(),
+        }
     }
 }
 
@@ -50,13 +59,15 @@ impl<B: Backend + ?Sized> Client<B> {
     #[must_use]
     pub fn new(backend: Arc<B>) -> Self {
         let storage = backend.storage();
-        Self { backend, storage }
+        Self { backend, storage, upkeep: Arc::default() }
     }
 
     /// Keeps blobs in another storage. Every client and worker on the same jobs must use the same one.
     #[must_use]
     pub fn with_storage(mut self, storage: Arc<dyn Storage>) -> Self {
         self.storage = storage;
+        // Pruning deletes blobs there: none of it is the business of workers that use another.
+        self.upkeep = Arc::default();
         self
     }
 
@@ -70,6 +81,10 @@ impl<B: Backend + ?Sized> Client<B> {
     #[must_use]
     pub fn storage(&self) -> &Arc<dyn Storage> {
         &self.storage
+    }
+
+    pub(crate) fn upkeep(&self) -> &Upkeep {
+        &self.upkeep
     }
 
     /// The limits in force.
@@ -105,7 +120,11 @@ impl<B: Backend> Client<B> {
     /// The same client without the backend's type.
     #[must_use]
     pub fn erase(&self) -> Client {
-        Client { backend: self.backend.clone(), storage: self.storage.clone() }
+        Client {
+            backend: self.backend.clone(),
+            storage: self.storage.clone(),
+            upkeep: self.upkeep.clone(),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Harness;
 use super::support::*;
-use crate::{Heartbeat, Queue, Store};
+use crate::{Beat, Heartbeat, Queue, Store, WorkerId};
 
 pub async fn a_heartbeat_extends_the_lease_by_its_full_length<H: Harness>(h: H) {
     let b = &*h.backend();
@@ -107,4 +107,43 @@ pub async fn a_worker_past_its_lease_is_told_so<H: Harness>(h: H) {
     for _ in 0..2 {
         assert_eq!(b.heartbeat(w, &[lease.key]).await.unwrap(), Heartbeat::Expired);
     }
+}
+
+/// Each as if it were alone, though the lease of one has run out and another is unknown.
+pub async fn those_of_several_workers_go_in_one_call<H: Harness>(h: H) {
+    let b = &*h.backend();
+    assert_eq!(b.heartbeats(&[]).await.unwrap(), []);
+    let (gone, stranger) = (worker(b).await, WorkerId::new());
+    h.expire(gone).await;
+    let (one, other) = (worker(b).await, worker(b).await);
+    insert_all(b, jobs(4)).await;
+    let ones: Vec<_> = claim(b, one, 2).await.iter().map(|lease| lease.key).collect();
+    let others: Vec<_> = claim(b, other, 2).await.iter().map(|lease| lease.key).collect();
+    assert!(cancel(b, others[0].job).await);
+    settled(b, ones[0], completed()).await;
+    let ends = async || -> Vec<_> {
+        let all = b.workers().await.unwrap();
+        [one, other].map(|id| all.iter().find(|w| w.id == id).unwrap().expires_at).into()
+    };
+    let before = ends().await;
+    h.advance(ms(20)).await;
+    let beats = [
+        Beat::new(gone, vec![]),
+        Beat::new(other, vec![others[0]]),
+        Beat::new(stranger, vec![others[1]]),
+        Beat::new(one, ones.clone()),
+    ];
+    let answers = b.heartbeats(&beats).await.unwrap();
+    let alive = |lost, cancel, orphaned| Heartbeat::Alive { lost, cancel, orphaned };
+    assert_eq!(
+        answers,
+        [
+            Heartbeat::Expired,
+            alive(vec![], vec![others[0]], vec![others[1]]),
+            Heartbeat::Expired,
+            alive(vec![ones[0]], vec![], vec![]),
+        ]
+    );
+    let after = ends().await;
+    assert!(before.iter().zip(&after).all(|(before, after)| before < after), "both are extended");
 }

@@ -287,6 +287,7 @@ macro_rules! __conformance_cases {
                 a_heartbeat_changes_no_job
                 thousands_of_keys_fit_in_one
                 a_worker_past_its_lease_is_told_so
+                those_of_several_workers_go_in_one_call
             }
             history {
                 a_whole_life_is_told
@@ -407,6 +408,7 @@ macro_rules! __conformance_cases {
                 a_time_beyond_the_limit_is_an_error
             }
             rescue {
+                maintenance_counts_the_workers_with_a_lease
                 jobs_of_a_lost_worker_are_available_again
                 an_expired_lease_makes_a_worker_lost
                 f02_jobs_of_live_workers_are_left_alone
@@ -543,6 +545,7 @@ macro_rules! __conformance_cases {
                 a_resumed_queue_wakes
                 changed_settings_wake
                 every_waiter_wakes
+                who_hears_misses_nothing_from_elsewhere
                 a_dropped_wait_leaves_nothing_behind
                 an_event_wakes_a_watcher
             }

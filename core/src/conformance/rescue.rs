@@ -143,6 +143,21 @@ pub async fn only_running_jobs_are_rescued<H: Harness>(h: H) {
     }
 }
 
+/// Whoever maintains can tell how many share the work.
+pub async fn maintenance_counts_the_workers_with_a_lease<H: Harness>(h: H) {
+    let b = &*h.backend();
+    assert_eq!(b.maintain(99).await.unwrap().workers, 0);
+    let one = worker(b).await;
+    let other = worker(b).await;
+    assert_eq!(b.maintain(99).await.unwrap().workers, 2);
+    run_new(b, one, job()).await;
+    b.deregister(one).await.unwrap();
+    let done = b.maintain(99).await.unwrap();
+    assert_eq!((done.rescued.len(), done.workers), (1, 1), "also when there is something to do");
+    h.expire(other).await;
+    assert_eq!(b.maintain(99).await.unwrap().workers, 0);
+}
+
 pub async fn the_history_names_the_lost_worker<H: Harness>(h: H) {
     let b = &*h.backend();
     let lost = worker(b).await;

@@ -217,6 +217,23 @@ pub async fn every_waiter_wakes<H: Harness>(h: H) {
     waiter.wakes_all(5, || insert(&*b, job())).await;
 }
 
+/// A backend that says that hints can be relied on gives each of them. One that never says so is polled.
+pub async fn who_hears_misses_nothing_from_elsewhere<H: Harness>(h: H) {
+    let second = second(&h).await;
+    let waiter = Waiter::new(&h).await;
+    waiter.quiet().await;
+    if !waiter.backend.hears() {
+        return;
+    }
+    for _ in 0..TRIES {
+        let queues = queues();
+        let waiting = waiter.backend.wait(&queues, PATIENCE);
+        let (wake, _) = tokio::join!(biased; waiting, insert(&*second, job()));
+        assert_eq!(wake.unwrap(), Wake::Hint);
+        assert_eq!(waiter.claim(&[Q, OTHER]).await, 1);
+    }
+}
+
 pub async fn a_dropped_wait_leaves_nothing_behind<H: Harness>(h: H) {
     let b = h.backend();
     let waiter = Waiter::new(&h).await;

@@ -22,6 +22,8 @@ pub struct Board {
     watchers: AtomicUsize,
     watched: Notify,
     closed: AtomicBool,
+    /// Whether news of other processes come.
+    hears: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -79,6 +81,18 @@ impl Board {
         state.anywhere = state.version;
         drop(state);
         self.ready.notify_waiters();
+    }
+
+    /// Whether news of other processes come at present; not until it was said.
+    pub fn hears(&self) -> bool {
+        self.hears.load(Ordering::Acquire)
+    }
+
+    /// Says whether news of other processes come from now on. There may be jobs in any queue whenever it was said anew that they do, and when it changes.
+    pub fn hear(&self, hears: bool) {
+        if self.hears.swap(hears, Ordering::AcqRel) || hears {
+            self.ready_anywhere();
+        }
     }
 
     /// There may be new entries of the feed.
@@ -244,6 +258,23 @@ mod tests {
         });
         board.ready(["q"]);
         assert_eq!(waits.join().unwrap(), Wake::Hint);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waits_end_when_news_begin_or_cease_to_come() {
+        let (board, queue) = (Board::default(), [QueueName::new("q").unwrap()]);
+        let hour = Duration::from_secs(3_600);
+        assert!(!board.hears());
+        for hears in [true, false, true] {
+            let (wake, ()) =
+                tokio::join!(biased; board.wait(&queue, hour), async { board.hear(hears) });
+            assert_eq!((wake, board.hears()), (Wake::Hint, hears));
+            board.seen(&queue[0], board.version());
+        }
+        board.hear(false);
+        board.seen(&queue[0], board.version());
+        board.hear(false);
+        assert_eq!(board.wait(&queue, hour).await, Wake::Timeout, "nothing has changed");
     }
 
     #[tokio::test(start_paused = true)]

@@ -76,6 +76,7 @@ impl Inner {
             promoted,
             rescued,
             workers_removed: self.remove_workers(now),
+            workers: self.workers.values().filter(|worker| worker.expires_at > now).count() as u64,
             more: more_due || more_lost || more_windows,
             ..Maintained::default()
         };

@@ -10,8 +10,8 @@ use tokio::time::timeout;
 use super::MemoryBackend;
 use super::state::Inner;
 use crate::{
-    ClaimRequest, Claimed, Heartbeat, LeaseKey, Maintained, Queue, QueueName, Record, Recorded,
-    Result, Settled, Settlement, Wake, WorkerId, WorkerInfo, WorkerLease,
+    Beat, ClaimRequest, Claimed, Heartbeat, Maintained, Queue, QueueName, Record, Recorded, Result,
+    Settled, Settlement, Wake, WorkerId, WorkerInfo, WorkerLease,
 };
 
 #[async_trait]
@@ -20,8 +20,10 @@ impl Queue for MemoryBackend {
         self.step(|inner, now| inner.register(info, now))
     }
 
-    async fn heartbeat(&self, worker: WorkerId, owned: &[LeaseKey]) -> Result<Heartbeat> {
-        self.step(|inner, now| Ok(inner.heartbeat(worker, owned, now)))
+    async fn heartbeats(&self, beats: &[Beat]) -> Result<Vec<Heartbeat>> {
+        let one =
+            |inner: &mut Inner, beat: &Beat, now| inner.heartbeat(beat.worker, &beat.owned, now);
+        self.step(|inner, now| Ok(beats.iter().map(|beat| one(inner, beat, now)).collect()))
     }
 
     async fn deregister(&self, worker: WorkerId) -> Result<()> {
@@ -51,6 +53,10 @@ impl Queue for MemoryBackend {
         let seen = self.step(|inner, _| Ok(inner.hints.of(queues)))?;
         let news = |inner: &Inner| inner.hints.of(queues) != seen;
         self.until(&self.shared.work, news, limit).await
+    }
+
+    fn hears(&self) -> bool {
+        true
     }
 }
 

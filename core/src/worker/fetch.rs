@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use super::backoff::{Pause, jittered};
 use super::claim::{Taken, claim};
@@ -15,6 +16,7 @@ use super::execute;
 use super::pool::BlockingPool;
 use super::shared::Shared;
 use super::slots::Demand;
+use super::upkeep::Turn;
 use crate::{ClaimRequest, Lane, QueueSlots, WorkerId};
 
 /// Only one job at a time that has crashed workers may run in a process, so that it takes down no more than
@@ -25,8 +27,12 @@ static QUARANTINE: Semaphore = Semaphore::const_new(1);
 const REST: Duration = Duration::from_millis(50);
 
 /// Why the fetcher looks again.
-enum Why {
+enum Why<'a> {
     Hint,
+    /// It is time to poll, for all workers that look for the same.
+    Poll(Turn<'a>),
+    /// The same for the quarantine lane.
+    Quarantine(Turn<'a>),
     Other,
 }
 
@@ -38,20 +44,35 @@ struct Look {
     full: bool,
     /// A freed slot may let more be claimed.
     short: bool,
+    /// Everything was asked for, and the claim was answered.
+    whole: bool,
     /// Nothing was there for the blocking kinds that were asked for, but so many were not.
     left_out: usize,
 }
 
 /// Claims until the worker is to stop.
 pub(crate) async fn run(shared: Arc<Shared>) {
-    let mut poll = Pause::new(shared.options.poll_min, shared.options.poll_max);
+    // Those that have no room for everything poll by themselves.
+    let mut poll = Pause::new(shared.options.poll_min, shared.options.longest_poll());
+    let scope = &*shared.scope;
     let mut rest = Pause::new(Duration::from_millis(1), REST.min(shared.options.poll_min));
     let mut trouble = Pause::after_error();
     let (mut hinted, mut followed) = (false, false);
+    let (mut turn, mut crashed) = (None, None);
     let mut misses = 0;
     while !shared.stop.is_cancelled() {
+        if shared.registry.worker().is_none() {
+            // Those that have a lease shall not wait for it.
+            (turn, crashed) = (None, None);
+        }
         let Some(worker) = incarnation(&shared).await else { return };
-        let look = look(&shared, worker).await;
+        // Of a look that no hint led to the siblings know nothing.
+        let by_time = turn.is_some() || crashed.is_some();
+        let look = look(&shared, worker, crashed.take()).await;
+        looked(&shared, &look, turn.take());
+        if by_time && look.full {
+            wake_siblings(&shared);
+        }
         if std::mem::take(&mut followed) {
             shared.hint_followed.notify_one();
         }
@@ -76,9 +97,52 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             continue;
         }
         misses = 0;
-        hinted = matches!(wait(&shared, look.short, poll.next()).await, Why::Hint);
+        if !shared.hears() {
+            scope.not_heard();
+        }
+        hinted = false;
+        let own = poll.next().min(own_poll(&shared));
+        match wait(&shared, look.short, own).await {
+            Why::Hint => hinted = true,
+            Why::Poll(taken) => turn = Some(taken),
+            Why::Quarantine(taken) => crashed = Some(taken),
+            Why::Other => {}
+        }
         followed = hinted;
     }
+}
+
+/// The longest time until a worker polls by itself. One that is full for any reason looks soon whether it still is.
+fn own_poll(shared: &Shared) -> Duration {
+    if shared.hears() && has_room(shared) {
+        shared.options.longest_poll()
+    } else {
+        jittered(shared.options.poll_max)
+    }
+}
+
+/// Tells those that look for the same what a look has found, and when to look again.
+fn looked(shared: &Shared, look: &Look, turn: Option<Turn<'_>>) {
+    let (scope, hears) = (&shared.scope, shared.hears());
+    match turn {
+        // Another does it.
+        Some(turn) if !look.whole => drop(turn),
+        Some(turn) if !look.found => turn.done(Instant::now() + scope.found_nothing(hears)),
+        Some(turn) => {
+            scope.found();
+            turn.done(Instant::now() + jittered(shared.options.poll_min));
+        }
+        None if look.found => scope.found(),
+        None if look.whole => scope.looked(hears),
+        None => {}
+    }
+}
+
+/// There may be more than this worker has room for.
+fn wake_siblings(shared: &Shared) {
+    let same = |member: &&Arc<Shared>| Arc::ptr_eq(&member.scope, &shared.scope);
+    let members = shared.upkeep().members();
+    members.iter().filter(same).for_each(|member| member.look.notify_one());
 }
 
 /// Waits for an incarnation with a lease; `None` at the stop.
@@ -100,18 +164,17 @@ async fn nap(shared: &Shared, time: Duration) {
 }
 
 /// Claims once in each lane that has room.
-async fn look(shared: &Arc<Shared>, worker: WorkerId) -> Look {
+async fn look(shared: &Arc<Shared>, worker: WorkerId, turn: Option<Turn<'_>>) -> Look {
     shared.slots.turn();
-    let crashed = quarantine(shared, worker).await;
+    let crashed = quarantine(shared, worker, turn).await;
     let demand = demand(shared);
+    let nothing = Look { found: crashed, full: false, short: true, whole: false, left_out: 0 };
     if demand.is_empty() {
-        return Look { found: crashed, full: false, short: true, left_out: 0 };
+        return nothing;
     }
     let asked = demand.clone();
     let request = ClaimRequest::new(worker, demand.queues, demand.kinds);
-    let Some(taken) = claim(shared, request).await else {
-        return Look { found: crashed, full: false, short: true, left_out: 0 };
-    };
+    let Some(taken) = claim(shared, request).await else { return nothing };
     let (full, capped) = used_up(&asked, &taken);
     // Threads that one kind left over are for the others.
     let full = full || (asked.divided && capped);
@@ -119,6 +182,7 @@ async fn look(shared: &Arc<Shared>, worker: WorkerId) -> Look {
         found: crashed || !taken.leases.is_empty(),
         full,
         short: asked.short || full || capped,
+        whole: !asked.short,
         left_out: if taken.leases.is_empty() { asked.left_out } else { 0 },
     };
     execute::admit(shared, worker, taken, None);
@@ -172,35 +236,47 @@ fn at<T: Eq + Hash>(counts: &HashMap<&T, u32>, name: &T) -> u32 {
 }
 
 /// Looks for one job in the quarantine lane, when it is time to and the lane is free. Answers whether it found one.
-async fn quarantine(shared: &Arc<Shared>, worker: WorkerId) -> bool {
-    if !shared.quarantine_due.load(Ordering::Relaxed) {
+async fn quarantine(shared: &Arc<Shared>, worker: WorkerId, turn: Option<Turn<'_>>) -> bool {
+    let due = || shared.scope.quarantine.try_take(shared.patience());
+    let Some(turn) = turn.or_else(due) else { return false };
+    let rest = jittered(shared.options.quarantine);
+    let Ok(permit) = QUARANTINE.try_acquire() else {
+        turn.done(Instant::now() + rest);
         return false;
-    }
-    let Ok(permit) = QUARANTINE.try_acquire() else { return false };
+    };
     let demand = demand(shared);
     if demand.is_empty() {
         // It stays due, and comes first when a slot is free.
         return false;
     }
-    shared.quarantine_due.store(false, Ordering::Relaxed);
     for slots in demand.queues {
         // One queue at a time: the limit is per queue, and the lane has room for one job.
         let queues = vec![QueueSlots { limit: 1, ..slots }];
         let mut request = ClaimRequest::new(worker, queues, demand.kinds.clone());
         request.lane = Lane::Quarantine;
-        let Some(taken) = claim(shared, request).await else { return false };
+        let Some(taken) = claim(shared, request).await else {
+            turn.done(Instant::now() + rest);
+            return false;
+        };
         if !taken.leases.is_empty() {
             execute::admit(shared, worker, taken, Some(permit));
+            turn.done(Instant::now() + rest);
             return true;
         }
     }
+    // Hints tell when there is something again.
+    let idle = shared.options.idle_poll.max(shared.options.quarantine);
+    let rest = if shared.hears() { jittered(idle) } else { rest };
+    turn.done(Instant::now() + rest);
     false
 }
 
-/// Waits for a reason to look again, at most `time`.
-async fn wait(shared: &Shared, short: bool, time: Duration) -> Why {
+/// Waits for a reason to look again. `time` is that until its own poll for a worker that has no room for everything.
+async fn wait(shared: &Shared, short: bool, time: Duration) -> Why<'_> {
     // With no slot free, there is nothing to look for.
     let full = !has_room(shared);
+    let shares = !full && !short;
+    let scope = &shared.scope;
     tokio::select! {
         biased;
         () = shared.stop.cancelled() => Why::Other,
@@ -208,21 +284,8 @@ async fn wait(shared: &Shared, short: bool, time: Duration) -> Why {
         // Before a freed slot: whoever waits for the hint to be followed waits for this look.
         () = shared.hint.notified(), if !full => Why::Hint,
         () = shared.slots.freed(), if short => Why::Other,
-        () = tokio::time::sleep(time) => Why::Other,
-    }
-}
-
-/// Asks for a look at the quarantine lane from time to time.
-pub(crate) async fn quarantine_clock(shared: Arc<Shared>) {
-    loop {
-        tokio::select! {
-            biased;
-            () = tokio::time::sleep(jittered(shared.options.quarantine)) => {}
-            () = shared.stop.cancelled() => return,
-        }
-        if QUARANTINE.available_permits() > 0 {
-            shared.quarantine_due.store(true, Ordering::Relaxed);
-            shared.look.notify_one();
-        }
+        turn = scope.poll.take(shared.patience()), if shares => Why::Poll(turn),
+        turn = scope.quarantine.take(shared.patience()), if !full => Why::Quarantine(turn),
+        () = tokio::time::sleep(time), if !shares => Why::Other,
     }
 }

@@ -1,5 +1,5 @@
-//! The worker's lease: registered, kept by heartbeats, and given up in time. Runs on a thread and runtime of its
-//! own, so that neither handlers nor a full buffer can starve it.
+//! The worker's lease: registered, kept by heartbeats, and given up in time. Runs on a thread and runtime of the client's
+//! own, so that neither handlers nor a full buffer can starve it. Siblings send their heartbeats together; each sees to its own lease.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,8 +12,9 @@ use super::backoff::Pause;
 use super::error_text;
 use super::settle::Item;
 use super::shared::Shared;
+use super::upkeep::{alone, together};
 use crate::{
-    AttemptOutcome, Error, Heartbeat, LeaseKey, Settlement, WorkerId, WorkerInfo, WorkerLease,
+    AttemptOutcome, Beat, Error, Heartbeat, LeaseKey, Settlement, WorkerId, WorkerInfo, WorkerLease,
 };
 
 /// Least time between two heartbeats, however many hints come.
@@ -79,17 +80,20 @@ async fn register(shared: &Shared) -> Option<Kept> {
 }
 
 /// Sends heartbeats until the lease is lost.
-async fn keep(shared: &Shared, mut kept: Kept) {
+async fn keep(shared: &Arc<Shared>, mut kept: Kept) {
     let interval = shared.options.heartbeat;
     let mut last = Instant::now();
     let mut next = last + interval;
     let mut orphans = BTreeSet::new();
     let mut pause = Pause::new(Duration::from_millis(100), interval);
+    // One that failed does not spoil those of the siblings.
+    let mut apart = false;
     loop {
         tokio::select! {
             biased;
             () = sleep_until(next) => {}
             () = hinted(shared, last) => {}
+            () = in_company(shared, last + interval / 2) => {}
             () = shared.farewell.wanted.notified() => {}
             () = shared.registry.ended(kept.worker) => return,
         }
@@ -99,14 +103,18 @@ async fn keep(shared: &Shared, mut kept: Kept) {
             return fenced(kept);
         }
         let farewell = shared.farewell.take();
-        let owned = shared.registry.keys();
-        let call = shared.call("heartbeat", shared.backend().heartbeat(kept.worker, &owned));
-        let error = match timeout_at(kept.until, call).await {
+        let beat = Beat::new(kept.worker, shared.registry.keys());
+        let apart_now = std::mem::replace(&mut apart, true) || farewell.is_some();
+        let call = async {
+            if apart_now { alone(shared, &beat).await } else { together(shared, &beat).await }
+        };
+        let error = match timeout_at(kept.until, shared.call("heartbeat", call)).await {
             Ok(Ok(Heartbeat::Alive { lost, cancel, orphaned })) => {
                 // Counted from before the request was sent: the store's own count began later.
                 kept.until = sent + (kept.lease - shared.options.margin(kept.lease));
                 next = sent + interval;
                 pause.reset();
+                apart = false;
                 shared.health.heartbeat.store(true, Ordering::Relaxed);
                 shared.registry.lost(&lost);
                 shared.registry.cancel(&cancel);
@@ -137,6 +145,12 @@ async fn keep(shared: &Shared, mut kept: Kept) {
 async fn hinted(shared: &Shared, last: Instant) {
     shared.beat_hint.notified().await;
     sleep_until(last + EARLIEST).await;
+}
+
+/// Waits until a sibling sends a heartbeat, once this worker's own is not far off.
+async fn in_company(shared: &Shared, from: Instant) {
+    sleep_until(from).await;
+    shared.upkeep().beats.gathering().await;
 }
 
 fn fenced(kept: Kept) {

@@ -1,6 +1,7 @@
 //! Hints that something may be claimable. Nothing relies on them: they only make a look come sooner.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -8,6 +9,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::backoff::Pause;
 use super::error_text;
+use super::maintain::SETTINGS;
 use super::shared::Shared;
 use crate::{Error, QueueName, Result, Wake};
 
@@ -34,11 +36,11 @@ async fn pass_on(shared: &Shared) {
         let answer = waiting.await;
         // The next call begins before the look that this one leads to: what comes in between is seen by one of them.
         waiting = wait(shared, &queues).boxed();
+        hearing(shared, &answer);
         match answer {
             Ok(Wake::Hint) => {
                 let early = (&mut waiting).now_or_never().is_some();
-                shared.hint.notify_one();
-                shared.settings_hint.notify_one();
+                tell(shared);
                 if shared.slots.held() > 0 {
                     shared.beat_hint.notify_one();
                 }
@@ -59,6 +61,24 @@ async fn pass_on(shared: &Shared) {
                 sleep(pause.next()).await;
             }
         }
+    }
+}
+
+/// Something may be claimable, or settings may have changed.
+fn tell(shared: &Shared) {
+    shared.hint.notify_one();
+    shared.scope.quarantine.after_rest(shared.options.quarantine);
+    shared.upkeep().settings.after_rest(SETTINGS);
+}
+
+/// Notes whether waiting for hints works. When that changes everything is looked at: what was told in between is lost.
+fn hearing(shared: &Shared, answer: &Result<Wake>) {
+    if let Err(Error::Closed(_)) = answer {
+        shared.fail(Error::Closed(shared.backend().name()));
+    }
+    let deaf = answer.is_err();
+    if shared.deaf.swap(deaf, Ordering::Relaxed) != deaf {
+        tell(shared);
     }
 }
 

@@ -1,49 +1,62 @@
 //! Upkeep that any worker may do: moving time on, pruning, and following the queues' settings. None of it is a job.
 
 use std::collections::HashSet;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::Instant;
 
-use super::backoff::{Pause, jittered};
+use super::backoff::jittered;
 use super::error_text;
+use super::options::WorkerOptions;
 use super::shared::Shared;
-use crate::{BlobKey, Maintained, Result, Retention};
+use crate::{BlobKey, Error, Maintained, Result, Retention};
 
 /// Time between two readings of the settings, however many hints come.
-const SETTINGS: Duration = Duration::from_secs(1);
+pub(crate) const SETTINGS: Duration = Duration::from_secs(1);
 /// Blobs deleted in one call.
 const BLOBS: usize = 500;
 /// How often such a call is halved to find the keys at fault; enough for two of them.
 const HALVINGS: u32 = 20;
 
-/// Promotes what is due and rescues what is lost, at each interval and when a job is known to be due.
+/// Promotes what is due and rescues what is lost, in turn with the other workers of the client: at each interval and when a job is known to be due.
 pub(crate) async fn run(shared: Arc<Shared>) {
-    let mut pause = Pause::after_error();
-    loop {
-        shared.clear_due();
-        let call = shared.backend().maintain(shared.options.maintenance_batch);
-        let rest = match shared.call("maintain", call).await {
-            Ok(done) => {
-                pause.reset();
-                maintained(&shared, &done)
-            }
-            Err(error) => {
-                tracing::warn!(error = %error_text(&error), "maintenance failed and is repeated");
-                pause.next()
-            }
-        };
-        if !until_due(&shared, Instant::now() + rest).await {
-            return;
+    let rounds = async {
+        loop {
+            let turn = shared.upkeep().maintenance.take(shared.patience()).await;
+            let call = shared.backend().maintain(shared.options.maintenance_batch);
+            let rest = match shared.call("maintain", call).await {
+                Ok(done) => maintained(&shared, &done),
+                Err(Error::Closed(_)) => return,
+                Err(error) => {
+                    tracing::warn!(error = %error_text(&error), "maintenance failed and is repeated");
+                    shared.upkeep().not_maintained()
+                }
+            };
+            turn.done(Instant::now() + rest);
         }
+    };
+    until_halt(&shared, rounds).await;
+}
+
+/// Does something until the worker ends. What ends by itself has left its turn to the others.
+pub(crate) async fn until_halt(shared: &Shared, rounds: impl Future<Output = ()>) {
+    tokio::select! {
+        biased;
+        () = rounds => shared.halt.cancelled().await,
+        () = shared.halt.cancelled() => {}
     }
 }
 
 /// Tells what was done; answers how long to rest.
 fn maintained(shared: &Shared, done: &Maintained) -> Duration {
+    let rest = shared.upkeep().maintained(done.workers);
     if done.promoted > 0 || !done.rescued.is_empty() {
         shared.look.notify_one();
+        if !shared.hears() {
+            shared.upkeep().members().iter().for_each(|member| member.look.notify_one());
+        }
     }
     if !done.rescued.is_empty() {
         tracing::warn!(
@@ -57,39 +70,36 @@ fn maintained(shared: &Shared, done: &Maintained) -> Duration {
     if let Some(at) = done.next_due.and_then(|due| Instant::now().checked_add(due)) {
         shared.due_at(at);
     }
-    jittered(shared.options.maintenance)
+    rest
 }
 
-/// Sleeps until then, or until a job is due before. False when the worker ends.
-async fn until_due(shared: &Shared, at: Instant) -> bool {
-    // A job that is due but can't be promoted must not make a loop.
-    let soonest = Instant::now() + Duration::from_millis(1);
-    loop {
-        let next = shared.due().map_or(at, |due| due.max(soonest).min(at));
-        tokio::select! {
-            biased;
-            () = shared.halt.cancelled() => return false,
-            () = sleep_until(next) => return true,
-            () = shared.due_changed.notified() => {}
-        }
-    }
-}
-
-/// Removes what is past its retention, from time to time.
+/// Removes what is past its retention, from time to time, in turn with those that have the same.
 pub(crate) async fn prune(shared: Arc<Shared>) {
-    let Some(retention) = shared.options.retention.clone() else {
+    let Some(retention) = &shared.options.retention else {
         return shared.halt.cancelled().await;
     };
-    loop {
-        tokio::select! {
-            biased;
-            () = sleep(jittered(shared.options.prune)) => {}
-            () = shared.halt.cancelled() => return,
+    let prune = shared.upkeep().prune(retention, shared.options.prune);
+    let rounds = async {
+        loop {
+            let turn = prune.turns.take(shared.options.prune.max(shared.patience())).await;
+            match prune_all(&shared, retention).await {
+                Ok(()) => {}
+                Err(Error::Closed(_)) => return,
+                Err(error) => {
+                    tracing::warn!(error = %error_text(&error), "pruning failed and is repeated later");
+                }
+            }
+            if shared.stop.is_cancelled() {
+                // It may have stopped in the middle: the others go on.
+                return;
+            }
+            let same =
+                |o: &WorkerOptions| (o.retention.as_ref() == Some(retention)).then_some(o.prune);
+            let interval = shared.upkeep().shortest(same).unwrap_or(shared.options.prune);
+            turn.done(Instant::now() + jittered(interval));
         }
-        if let Err(error) = prune_all(&shared, &retention).await {
-            tracing::warn!(error = %error_text(&error), "pruning failed and is repeated later");
-        }
-    }
+    };
+    until_halt(&shared, rounds).await;
 }
 
 /// In bounded batches: rows first, then the blobs that nothing refers to, then the word that these are gone. Blobs that
@@ -137,25 +147,34 @@ async fn delete_blobs(shared: &Shared, chunk: &[BlobKey], failed: &mut HashSet<B
     }
 }
 
-/// Follows the settings of the worker's queues: at each hint, at most once a second, and from time to time.
+/// Follows the settings of the queues of all workers of the client: at each hint, at most once a second, and from time to time.
 pub(crate) async fn settings(shared: Arc<Shared>) {
-    let queues = shared.slots.queues();
-    let longest = shared.options.poll_max.max(SETTINGS);
-    let follow = async {
+    let upkeep = shared.upkeep();
+    let rounds = async {
         loop {
+            let turn = upkeep.settings.take(shared.patience()).await;
+            let queues = upkeep.queues();
             match shared.call("queue_settings", shared.backend().queue_settings(&queues)).await {
-                Ok(settings) => shared.slots.resize(&settings),
+                Ok(settings) => {
+                    upkeep.members().iter().for_each(|member| member.slots.resize(&settings));
+                }
+                Err(Error::Closed(_)) => return,
                 Err(error) => {
                     tracing::debug!(error = %error_text(&error), "can't read the settings of the queues yet");
                 }
             }
-            sleep(SETTINGS).await;
-            let _ = timeout(longest, shared.settings_hint.notified()).await;
+            turn.done(Instant::now() + settings_rest(&shared));
         }
     };
-    tokio::select! {
-        biased;
-        () = follow => {}
-        () = shared.halt.cancelled() => {}
+    until_halt(&shared, rounds).await;
+}
+
+fn settings_rest(shared: &Shared) -> Duration {
+    let polled = shared.upkeep().shortest(|o| Some(o.poll_max)).unwrap_or(shared.options.poll_max);
+    let polled = SETTINGS + polled.max(SETTINGS);
+    if !shared.hears() {
+        return polled;
     }
+    let idle = shared.upkeep().shortest(|o| Some(o.idle_poll)).unwrap_or(shared.options.idle_poll);
+    jittered(idle.max(polled))
 }

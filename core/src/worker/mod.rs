@@ -2,7 +2,8 @@
 //!
 //! A [`Worker`] is built with handlers and queues and then run; each part of the running worker is a task:
 //! `fetch` claims, `execute` runs attempts, `settle` settles, `notes` records progress and log lines, `maintain`
-//! does upkeep, `strangers` looks for jobs without a handler, and `heartbeat`, on a thread of its own, keeps the lease. They share `Shared`.
+//! does upkeep, `strangers` looks for jobs without a handler, and `heartbeat`, on a thread of its own, keeps the lease. They share `Shared`;
+//! what the workers of one client do for each other is in `upkeep`.
 
 mod attempt;
 mod backoff;
@@ -28,6 +29,7 @@ mod stats;
 mod strangers;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -38,9 +40,10 @@ pub use attempt::CancelCause;
 pub(crate) use backoff::Pause;
 pub use context::Context;
 pub use handler::Handler;
-pub use options::WorkerOptions;
+pub use options::{MAINTENANCE_MAX, WorkerOptions};
 pub use running::RunningWorker;
 pub use stats::WorkerStats;
+pub(crate) use upkeep::Upkeep;
 
 use crate::{Backend, Backoff, Client, Error, Job, Kind, Outcome, QueueName, Result};
 use handler::{Async, Blocking, Erased, Registered};

@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use crate::{Error, Result, Retention};
 
+/// The longest rest of a client between two rounds of maintenance, however many others share the work: how late a rescue or the promotion
+/// of a job that nobody here knew of may be. Only [`WorkerOptions::maintenance`] can make it longer.
+pub const MAINTENANCE_MAX: Duration = Duration::from_secs(10);
+
 /// How a worker behaves. Start from [`Default`] and change fields.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -20,6 +24,10 @@ pub struct WorkerOptions {
     /// Longest time between two polls of empty queues; the time doubles from the shortest up to this.
     /// Hints wake the worker earlier. Default 2 s.
     pub poll_max: Duration,
+    /// The same while the backend's hints can be relied on ([`Queue::hears`](crate::Queue::hears)): polls are then there
+    /// for hints that are lost all the same. Also the time between two readings of the queues' settings that no
+    /// hint has asked for. What is less than `poll_max` counts as that. Default 30 s.
+    pub idle_poll: Duration,
     /// How long a shutdown lets running jobs go on before it asks them to stop. Default 30 s.
     pub drain: Duration,
     /// How long a handler may go on after its cancellation token fired at its deadline or at the end of
@@ -43,13 +51,16 @@ pub struct WorkerOptions {
     /// Threads for handlers registered by [`register_blocking`](super::Worker::register_blocking). Default 8.
     pub blocking_threads: usize,
     /// Longest time between two rounds of maintenance (promoting due jobs, rescuing lost ones); a job
-    /// known to be due earlier makes it shorter. Default 1 s.
+    /// known to be due earlier makes it shorter. The workers of one client do it by turns, in the shortest of their times.
+    /// Where the store has workers of other clients as well, each client does its share: it rests longer, at most
+    /// [`MAINTENANCE_MAX`], so that all together do about one round in this time. Default 1 s.
     pub maintenance: Duration,
     /// Jobs of each kind of work per maintenance call. Default 1,000.
     pub maintenance_batch: u32,
-    /// Time between two looks into the quarantine lane. Default 5 s.
+    /// Least time between two looks into the quarantine lane, which hints ask for; where they can't be relied on, the time itself.
+    /// Default 5 s.
     pub quarantine: Duration,
-    /// Time between two rounds of pruning. Default 60 s.
+    /// Time between two rounds of pruning. Workers of one client with the same retention do it by turns. Default 60 s.
     pub prune: Duration,
     /// Jobs per prune call. Default 1,000.
     pub prune_batch: u32,
@@ -77,6 +88,7 @@ impl Default for WorkerOptions {
             heartbeat: Duration::from_secs(10),
             poll_min: Duration::from_millis(100),
             poll_max: Duration::from_secs(2),
+            idle_poll: Duration::from_secs(30),
             drain: Duration::from_secs(30),
             grace: Duration::from_secs(2),
             flush: Duration::from_secs(10),
@@ -144,6 +156,11 @@ impl WorkerOptions {
             Some((name, _)) => wrong(format!("worker option `{name}` is 0: it needs at least 1")),
             None => Ok(()),
         }
+    }
+
+    /// The longest time between two polls, while hints work.
+    pub(crate) fn longest_poll(&self) -> Duration {
+        self.idle_poll.max(self.poll_max)
     }
 
     /// How long before the lease runs out the worker counts it as lost.

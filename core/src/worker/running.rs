@@ -122,6 +122,7 @@ pub(super) fn start<S>(worker: Worker<S>) -> Result<RunningWorker> {
     let shared =
         Arc::new(Shared::new(Parts { client, options, name, handlers, slots, settlements, pool }));
     let lease = spawn_heartbeat(&shared)?;
+    shared.upkeep().join(&shared);
     // A runtime that is dropped takes its tasks along, but not the heartbeat's thread: without this, the lease would
     // live on, and with it jobs that nobody runs.
     let halt = shared.halt.clone().drop_guard();
@@ -133,7 +134,7 @@ pub(super) fn start<S>(worker: Worker<S>) -> Result<RunningWorker> {
     Ok(RunningWorker { shared, main })
 }
 
-/// Starts the heartbeat on its own thread. The answer ends when it does.
+/// Starts the heartbeat on the client's thread for them. The answer ends when it does.
 fn spawn_heartbeat(
     shared: &Arc<Shared>,
 ) -> Result<impl Future<Output = Result<()>> + Send + 'static> {
@@ -143,13 +144,7 @@ fn spawn_heartbeat(
         let _ = done.send(run.await);
     };
     if shared.options.heartbeat_thread {
-        let failed = |e| Error::Config(format!("can't start the heartbeat thread: {e}").into());
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-        std::thread::Builder::new()
-            .name("windlass-heartbeat".to_owned())
-            .spawn(move || runtime.block_on(work))
-            .map_err(failed)?;
+        shared.upkeep().heart()?.spawn(work);
     } else {
         tokio::spawn(work);
     }
@@ -172,7 +167,6 @@ async fn main(
         let _ended = claims_ended;
         fetcher.await;
     }));
-    parts.spawn(guard("fetch", fetch::quarantine_clock(shared.clone())));
     parts.spawn(guard("wait", hints::run(shared.clone())));
     parts.spawn(guard("settle", settle::run(shared.clone(), items)));
     parts.spawn(guard("record", notes::run(shared.clone())));

@@ -1,9 +1,10 @@
 //! What the parts of one worker share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::{Notify, SemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
@@ -18,7 +19,8 @@ use super::registry::Registry;
 use super::settle::Item;
 use super::slots::Slots;
 use super::stats::WorkerStats;
-use crate::{Backend, Client, Error, Kind, LeaseKey, Result};
+use super::upkeep::{Scope, Served, Upkeep};
+use crate::{Backend, Client, Error, Kind, LeaseKey, QueueName, Result};
 
 /// One running worker, seen from inside.
 pub(crate) struct Shared {
@@ -42,16 +44,17 @@ pub(crate) struct Shared {
     pub(crate) hint: Notify,
     /// The fetcher has looked after a hint, and is ready for another.
     pub(crate) hint_followed: Notify,
-    pub(crate) settings_hint: Notify,
     /// A heartbeat before its time may bring news of running jobs.
     pub(crate) beat_hint: Notify,
+    /// Waiting for hints failed.
+    pub(crate) deaf: AtomicBool,
+    pub(crate) scope: Arc<Scope>,
+    /// The jobs without a handler that were told of.
+    pub(crate) told: Mutex<HashSet<(QueueName, Kind)>>,
     pub(crate) farewell: Farewell,
     pub(crate) notes_wake: Arc<Notify>,
-    pub(crate) quarantine_due: AtomicBool,
     pub(crate) health: Health,
     pub(crate) stats: Mutex<WorkerStats>,
-    due: Mutex<Option<Instant>>,
-    pub(crate) due_changed: Notify,
     failure: Mutex<Option<Error>>,
 }
 
@@ -105,6 +108,8 @@ pub(crate) struct Parts {
 
 impl Shared {
     pub(crate) fn new(parts: Parts) -> Self {
+        let served = Served::new(parts.slots.queues(), parts.handlers.keys(), &parts.options);
+        let scope = parts.client.upkeep().scope(served);
         Self {
             client: parts.client,
             options: parts.options,
@@ -120,19 +125,18 @@ impl Shared {
             look: Notify::new(),
             hint: Notify::new(),
             hint_followed: Notify::new(),
-            settings_hint: Notify::new(),
             beat_hint: Notify::new(),
+            deaf: AtomicBool::new(false),
+            scope,
+            told: Mutex::default(),
             farewell: Farewell::default(),
             notes_wake: Arc::default(),
-            quarantine_due: AtomicBool::new(true),
             health: Health {
                 heartbeat: AtomicBool::new(false),
                 claim: AtomicBool::new(true),
                 settle: AtomicBool::new(true),
             },
             stats: Mutex::default(),
-            due: Mutex::default(),
-            due_changed: Notify::new(),
             failure: Mutex::default(),
         }
     }
@@ -179,22 +183,23 @@ impl Shared {
                 .all(|ok| ok.load(Ordering::Relaxed))
     }
 
+    pub(crate) fn upkeep(&self) -> &Upkeep {
+        self.client.upkeep()
+    }
+
     /// A job is known to be due then: maintenance is to run no later.
     pub(crate) fn due_at(&self, at: Instant) {
-        let mut due = lock(&self.due);
-        if due.is_none_or(|known| at < known) {
-            *due = Some(at);
-            self.due_changed.notify_one();
-        }
+        self.upkeep().due_at(at);
     }
 
-    pub(crate) fn due(&self) -> Option<Instant> {
-        *lock(&self.due)
+    /// Whether hints can be relied on at present.
+    pub(crate) fn hears(&self) -> bool {
+        !self.deaf.load(Ordering::Relaxed) && self.backend().hears()
     }
 
-    /// Forgets what was known to be due, before maintenance looks anew.
-    pub(crate) fn clear_due(&self) {
-        *lock(&self.due) = None;
+    /// How long the siblings wait for a turn of this worker: a call ends in half the time, whatever it meets.
+    pub(crate) fn patience(&self) -> Duration {
+        self.options.call_timeout.saturating_mul(2)
     }
 
     pub(crate) fn stats(&self) -> WorkerStats {

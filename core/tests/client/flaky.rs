@@ -62,7 +62,7 @@ fn error(during: &'static str, fault: Fault) -> Error {
 }
 
 macro_rules! flaky {
-    ($trait:ident { $(fn $name:ident($($arg:ident: $ty:ty),*) -> $out:ty;)* }) => {
+    ($trait:ident { $(fn $name:ident($($arg:ident: $ty:ty),*) -> $out:ty;)* } $($rest:tt)*) => {
         #[async_trait]
         impl $trait for Flaky {
             $(async fn $name(&self $(, $arg: $ty)*) -> Result<$out> {
@@ -73,19 +73,23 @@ macro_rules! flaky {
                 let answer = self.inner.$name($($arg),*).await;
                 fault.map_or(answer, |fault| Err(error(stringify!($name), fault)))
             })*
+            $($rest)*
         }
     };
 }
 
 flaky!(Queue {
     fn register(info: &WorkerInfo) -> WorkerLease;
-    fn heartbeat(worker: WorkerId, owned: &[LeaseKey]) -> Heartbeat;
+    fn heartbeats(beats: &[Beat]) -> Vec<Heartbeat>;
     fn deregister(worker: WorkerId) -> ();
     fn claim(request: &ClaimRequest) -> Claimed;
     fn settle(settlements: &[Settlement]) -> Vec<Settled>;
     fn record(records: &[Record]) -> Vec<Recorded>;
     fn maintain(limit: u32) -> Maintained;
     fn wait(queues: &[QueueName], timeout: Duration) -> Wake;
+}
+fn hears(&self) -> bool {
+    self.inner.hears()
 });
 
 flaky!(Store {

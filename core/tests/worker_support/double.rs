@@ -1,6 +1,7 @@
 //! A double of a backend: faults where a test puts them on a call of `Queue`, and the memory backend behind the rest.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,12 +17,14 @@ mock! {
     impl Queue for Calls {
         async fn register(&self, info: &WorkerInfo) -> Result<WorkerLease>;
         async fn heartbeat(&self, worker: WorkerId, owned: &[LeaseKey]) -> Result<Heartbeat>;
+        async fn heartbeats(&self, beats: &[Beat]) -> Result<Vec<Heartbeat>>;
         async fn deregister(&self, worker: WorkerId) -> Result<()>;
         async fn claim(&self, request: &ClaimRequest) -> Result<Claimed>;
         async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>>;
         async fn record(&self, records: &[Record]) -> Result<Vec<Recorded>>;
         async fn maintain(&self, limit: u32) -> Result<Maintained>;
         async fn wait(&self, queues: &[QueueName], timeout: Duration) -> Result<Wake>;
+        fn hears(&self) -> bool;
     }
 }
 
@@ -42,6 +45,13 @@ pub fn hangs() -> Error {
 
 const HANGS: &str = "nothing";
 
+/// In the place of an answer: a panic.
+pub fn panics() -> Error {
+    Error::Timeout { what: PANICS.into(), after: Duration::ZERO }
+}
+
+const PANICS: &str = "panics";
+
 /// In the place of an answer of `wait`: the memory backend's own hints.
 pub fn hints() -> Error {
     Error::Timeout { what: HINTS.into(), after: Duration::ZERO }
@@ -49,9 +59,25 @@ pub fn hints() -> Error {
 
 const HINTS: &str = "hints";
 
+/// In the place of an answer of `wait`: nothing is heard until the time is up.
+pub fn quiet() -> Error {
+    Error::Timeout { what: QUIET.into(), after: Duration::ZERO }
+}
+
+const QUIET: &str = "quiet";
+
+/// Faults: none. All hints come.
+pub fn hearing() -> MockCalls {
+    let mut calls = MockCalls::new();
+    calls.expect_wait().returning(|_, _| Err(hints()));
+    calls.expect_hears().returning(|| true);
+    calls
+}
+
 async fn answer<T>(answer: Result<T>) -> Result<T> {
     match answer {
         Err(Error::Timeout { what, .. }) if what == HANGS => std::future::pending().await,
+        Err(Error::Timeout { what, .. }) if what == PANICS => panic!("in the midst of a call"),
         answer => answer,
     }
 }
@@ -61,6 +87,23 @@ async fn answer<T>(answer: Result<T>) -> Result<T> {
 pub struct Double {
     calls: MockCalls,
     memory: MemoryBackend,
+    asked: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+impl Double {
+    /// How often a call was made.
+    pub fn asked(&self, call: &'static str) -> u64 {
+        self.asked.lock().unwrap().get(call).copied().unwrap_or(0)
+    }
+
+    /// How many calls were made, but those of `wait`, which ask no database.
+    pub fn asked_in_all(&self) -> u64 {
+        self.asked.lock().unwrap().values().sum()
+    }
+
+    fn count(&self, call: &'static str) {
+        *self.asked.lock().unwrap().entry(call).or_default() += 1;
+    }
 }
 
 impl MockCalls {
@@ -83,31 +126,49 @@ impl MockCalls {
         }
         // Hints come only where a test sends them.
         self.expect_wait().returning(|_, _| Err(hangs()));
-        Client::new(Arc::new(Double { calls: self, memory: memory.clone() }))
+        self.expect_hears().returning(|| false);
+        let asked = Mutex::default();
+        Client::new(Arc::new(Double { calls: self, memory: memory.clone(), asked }))
     }
 }
 
 #[async_trait]
 impl Queue for Double {
     async fn register(&self, info: &WorkerInfo) -> Result<WorkerLease> {
+        self.count("register");
         answer(self.calls.register(info).await).await
     }
     async fn heartbeat(&self, worker: WorkerId, owned: &[LeaseKey]) -> Result<Heartbeat> {
+        self.count("heartbeat");
         answer(self.calls.heartbeat(worker, owned).await).await
     }
+    /// One call, unless a test has put a fault on those of single workers.
+    async fn heartbeats(&self, beats: &[Beat]) -> Result<Vec<Heartbeat>> {
+        self.count("heartbeats");
+        let mut answers = Vec::with_capacity(beats.len());
+        for beat in beats {
+            answers.push(answer(self.calls.heartbeat(beat.worker, &beat.owned).await).await?);
+        }
+        Ok(answers)
+    }
     async fn deregister(&self, worker: WorkerId) -> Result<()> {
+        self.count("deregister");
         answer(self.calls.deregister(worker).await).await
     }
     async fn claim(&self, request: &ClaimRequest) -> Result<Claimed> {
+        self.count("claim");
         answer(self.calls.claim(request).await).await
     }
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>> {
+        self.count("settle");
         answer(self.calls.settle(settlements).await).await
     }
     async fn record(&self, records: &[Record]) -> Result<Vec<Recorded>> {
+        self.count("record");
         answer(self.calls.record(records).await).await
     }
     async fn maintain(&self, limit: u32) -> Result<Maintained> {
+        self.count("maintain");
         answer(self.calls.maintain(limit).await).await
     }
     async fn wait(&self, queues: &[QueueName], timeout: Duration) -> Result<Wake> {
@@ -115,8 +176,14 @@ impl Queue for Double {
             Err(Error::Timeout { what, .. }) if what == HINTS => {
                 self.memory.wait(queues, timeout).await
             }
+            Err(Error::Timeout { what, .. }) if what == QUIET => {
+                self.memory.wait(&[], timeout).await
+            }
             other => answer(other).await,
         }
+    }
+    fn hears(&self) -> bool {
+        self.calls.hears()
     }
 }
 
@@ -155,9 +222,11 @@ impl Store for Double {
         self.memory.append(id, notes).await
     }
     async fn stats(&self, query: &StatsQuery) -> Result<Stats> {
+        self.count("stats");
         self.memory.stats(query).await
     }
     async fn queue_settings(&self, names: &[QueueName]) -> Result<Vec<QueueSettings>> {
+        self.count("queue_settings");
         self.memory.queue_settings(names).await
     }
     async fn configure_queue(&self, q: &QueueName, c: &QueueChange) -> Result<QueueSettings> {
@@ -170,6 +239,7 @@ impl Store for Double {
         self.memory.stage_blobs(keys, ttl).await
     }
     async fn prune(&self, retention: &Retention, limit: u32) -> Result<Pruned> {
+        self.count("prune");
         self.memory.prune(retention, limit).await
     }
     async fn blobs_deleted(&self, keys: &[BlobKey]) -> Result<()> {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use windlass_core::{
-    Backend, BlobKey, Capabilities, ChangeRequest, Changed, ClaimRequest, Claimed, EventFilter,
-    EventPage, Heartbeat, Inserted, JobId, JobQuery, JobRecord, LeaseKey, Limits, Maintained,
+    Backend, Beat, BlobKey, Capabilities, ChangeRequest, Changed, ClaimRequest, Claimed,
+    EventFilter, EventPage, Heartbeat, Inserted, JobId, JobQuery, JobRecord, Limits, Maintained,
     MemoryBackend, NewJob, Note, Page, Position, Priority, Pruned, Queue, QueueChange, QueueName,
     QueueSettings, Record, Recorded, Result, Retention, Settled, Settlement, Start, State, Stats,
     StatsQuery, Storage, Store, Wake, WorkerId, WorkerInfo, WorkerLease, WorkerRecord,
@@ -88,14 +88,15 @@ impl Queue for Wrong {
         self.inner.register(info).await
     }
 
-    async fn heartbeat(&self, worker: WorkerId, owned: &[LeaseKey]) -> Result<Heartbeat> {
-        let mut answer = self.inner.heartbeat(worker, owned).await?;
-        if let (Slip::HidesCancellations, Heartbeat::Alive { cancel, .. }) =
-            (self.slip, &mut answer)
-        {
-            cancel.clear();
+    async fn heartbeats(&self, beats: &[Beat]) -> Result<Vec<Heartbeat>> {
+        let mut answers = self.inner.heartbeats(beats).await?;
+        for answer in &mut answers {
+            if let (Slip::HidesCancellations, Heartbeat::Alive { cancel, .. }) = (self.slip, answer)
+            {
+                cancel.clear();
+            }
         }
-        Ok(answer)
+        Ok(answers)
     }
 
     async fn deregister(&self, worker: WorkerId) -> Result<()> {
@@ -137,6 +138,10 @@ impl Queue for Wrong {
 
     async fn wait(&self, queues: &[QueueName], timeout: Duration) -> Result<Wake> {
         self.inner.wait(queues, timeout).await
+    }
+
+    fn hears(&self) -> bool {
+        self.inner.hears()
     }
 }
 

@@ -11,9 +11,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use windlass_checker::changing;
 use windlass_core::{
-    Backend, BlobKey, Capabilities, ChangeRequest, Changed, ClaimRequest, Claimed, Error,
-    EventFilter, EventPage, Heartbeat, Inserted, JobId, JobQuery, JobRecord, LeaseKey, Limits,
-    Maintained, MemoryBackend, NewJob, Note, Page, Position, Pruned, Queue, QueueChange, QueueName,
+    Backend, Beat, BlobKey, Capabilities, ChangeRequest, Changed, ClaimRequest, Claimed, Error,
+    EventFilter, EventPage, Heartbeat, Inserted, JobId, JobQuery, JobRecord, Limits, Maintained,
+    MemoryBackend, NewJob, Note, Page, Position, Pruned, Queue, QueueChange, QueueName,
     QueueSettings, Record, Recorded, Result, Retention, Settled, Settlement, Stats, StatsQuery,
     Storage, Store, Wake, WorkerId, WorkerInfo, WorkerLease, WorkerRecord,
 };
@@ -292,16 +292,18 @@ impl Queue for Faulty {
         .await
     }
 
-    async fn heartbeat(&self, worker: WorkerId, owned: &[LeaseKey]) -> Result<Heartbeat> {
-        let owned = owned.to_vec();
+    async fn heartbeats(&self, beats: &[Beat]) -> Result<Vec<Heartbeat>> {
+        let beats = beats.to_vec();
         self.call("heartbeat", move |world| {
             let until = lease_end(world, LEASE);
             world.step(
                 "heartbeat",
-                |memory| now(memory.heartbeat(worker, &owned)),
+                |memory| now(memory.heartbeats(&beats)),
                 |inside, answer| {
-                    if let Ok(Heartbeat::Alive { .. }) = answer {
-                        inside.leased(worker, until);
+                    for (beat, answer) in beats.iter().zip(answer.iter().flatten()) {
+                        if let Heartbeat::Alive { .. } = answer {
+                            inside.leased(beat.worker, until);
+                        }
                     }
                 },
             )
@@ -373,6 +375,10 @@ impl Queue for Faulty {
             () = self.dead() => Err(Error::Closed("sim")),
             wake = self.hint(queues, timeout) => wake,
         }
+    }
+
+    fn hears(&self) -> bool {
+        self.world().plan.hears
     }
 }
 

@@ -51,6 +51,8 @@ pub struct Plan {
     pub jobs: u32,
     /// Faults per 1,000 calls, of each sort.
     pub per_mille: u32,
+    /// Whether hints can be relied on, by what the backend says: workers poll rarely then.
+    pub hears: bool,
     /// No trouble but processes that die one at a time, so that somebody is there to take up their jobs.
     pub deaths_only: bool,
     /// Without the inside checks: what the participants write down must be enough.
@@ -69,6 +71,7 @@ impl Plan {
             trouble: Duration::from_secs(rng.u64(30..180)),
             jobs: rng.u32(10..60),
             per_mille: rng.choice([0, 5, 20, 60]).unwrap_or(20),
+            hears: seed % 2 == 1,
             deaths_only: false,
             outside_only: false,
         }

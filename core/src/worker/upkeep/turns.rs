@@ -1,0 +1,228 @@
+//! Whose turn it is: a piece of work that several workers share, each round of which one of them does.
+
+use std::pin::pin;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+
+use crate::worker::lock;
+
+/// Between two rounds, whatever was asked for: what is due and can't be done must not make a loop.
+const LEAST: Duration = Duration::from_millis(1);
+
+/// When the next round is due, and who is at one.
+#[derive(Debug, Default)]
+pub(crate) struct Turns {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// When the next round is due; `None` until one was asked for.
+    next: Option<Instant>,
+    /// Who is at one, by number, and until when the others leave it alone.
+    taken: Option<(u64, Instant)>,
+    /// What was asked for while somebody was at one.
+    asked: Option<Instant>,
+    /// When the last round ended.
+    last: Option<Instant>,
+    number: u64,
+}
+
+impl State {
+    /// Takes the turn where it is there to be taken; else when that may be, as far as is known.
+    fn take(&mut self, patience: Duration) -> Result<u64, Option<Instant>> {
+        let now = Instant::now();
+        if let Some((_, until)) = self.taken.filter(|(_, until)| *until > now) {
+            return Err(Some(until));
+        }
+        if self.next.is_none_or(|next| next > now) {
+            return Err(self.next);
+        }
+        self.number += 1;
+        self.taken = Some((self.number, now + patience));
+        self.asked = None;
+        Ok(self.number)
+    }
+}
+
+impl Turns {
+    /// Waits until a round is due and nobody is at it. The turn passes to another when it is dropped undone, and when it takes longer than
+    /// `patience`: who has it may be held up. May be dropped and called again.
+    pub(crate) async fn take(&self, patience: Duration) -> Turn<'_> {
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            // Enlists before the look, so that nothing falls in between.
+            changed.as_mut().enable();
+            // Not in the `match`: the lock is not to be held there.
+            let taken = lock(&self.state).take(patience);
+            match taken {
+                Ok(number) => return Turn { turns: self, number },
+                Err(None) => changed.await,
+                Err(Some(at)) => tokio::select! {
+                    biased;
+                    () = sleep_until(at) => {}
+                    () = changed => {}
+                },
+            }
+        }
+    }
+
+    /// Takes the turn if it is due now.
+    pub(crate) fn try_take(&self, patience: Duration) -> Option<Turn<'_>> {
+        let number = lock(&self.state).take(patience).ok()?;
+        Some(Turn { turns: self, number })
+    }
+
+    /// The next round is due then or before. While somebody is at one, that is the one after it.
+    pub(crate) fn by(&self, at: Instant) {
+        self.ask(|_| at);
+    }
+
+    /// The next round is due as soon as the last one is so long ago.
+    pub(crate) fn after_rest(&self, rest: Duration) {
+        self.ask(|state| match (state.taken, state.last) {
+            (Some(_), _) => Instant::now() + rest,
+            (None, Some(last)) => last + rest,
+            (None, None) => Instant::now(),
+        });
+    }
+
+    fn ask(&self, at: impl FnOnce(&State) -> Instant) {
+        let mut state = lock(&self.state);
+        let at = at(&state);
+        let place = if state.taken.is_some() { &mut state.asked } else { &mut state.next };
+        if place.is_some_and(|known| known <= at) {
+            return;
+        }
+        *place = Some(at);
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
+    /// The work of the next round was done by the way: it is due no sooner than then.
+    pub(crate) fn put_off(&self, at: Instant) {
+        let mut state = lock(&self.state);
+        if state.taken.is_none() {
+            state.next = state.next.map(|next| next.max(at));
+        }
+    }
+
+    fn end(&self, number: u64, next: Option<Instant>) {
+        let mut state = lock(&self.state);
+        if !state.taken.is_some_and(|(taken, _)| taken == number) {
+            // It took too long, and another has taken it over.
+            return;
+        }
+        state.taken = None;
+        let asked = state.asked.take();
+        if let Some(next) = next {
+            let now = Instant::now();
+            state.last = Some(now);
+            state.next = Some(asked.map_or(next, |asked| asked.min(next)).max(now + LEAST));
+        }
+        drop(state);
+        self.changed.notify_waiters();
+    }
+}
+
+/// The turn: a round is this one's to do. Dropped undone, it is another's at once.
+#[derive(Debug)]
+#[must_use = "a turn that is dropped is another's"]
+pub(crate) struct Turn<'a> {
+    turns: &'a Turns,
+    number: u64,
+}
+
+impl Turn<'_> {
+    /// It was done; the next round is due then, or before where that was asked for meanwhile.
+    pub(crate) fn done(self, next: Instant) {
+        self.turns.end(self.number, Some(next));
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        // After `done` it is nobody's any more.
+        self.turns.end(self.number, None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    fn due() -> Turns {
+        let turns = Turns::default();
+        turns.by(Instant::now());
+        turns
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_has_the_turn_and_the_others_wait_for_the_next() {
+        let turns = due();
+        let turn = turns.take(PATIENCE).await;
+        assert!(turns.try_take(PATIENCE).is_none());
+        let start = Instant::now();
+        turn.done(start + 5 * SECOND);
+        let _second = turns.take(PATIENCE).await;
+        assert_eq!(start.elapsed(), 5 * SECOND);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_that_is_dropped_is_anothers_at_once() {
+        let turns = due();
+        let turn = turns.take(PATIENCE).await;
+        let start = Instant::now();
+        let (_second, ()) = tokio::join!(biased; turns.take(PATIENCE), async { drop(turn) });
+        assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_that_takes_too_long_is_taken_over_and_its_end_says_nothing() {
+        let turns = due();
+        let slow = turns.take(PATIENCE).await;
+        let start = Instant::now();
+        let second = turns.take(PATIENCE).await;
+        assert_eq!(start.elapsed(), PATIENCE);
+        slow.done(Instant::now());
+        assert!(turns.try_take(PATIENCE).is_none(), "the second is at it");
+        second.done(Instant::now());
+        let _third = turns.take(PATIENCE).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_asked_for_in_mid_round_comes_after_it() {
+        let turns = due();
+        let turn = turns.take(PATIENCE).await;
+        let start = Instant::now();
+        turns.by(start + SECOND);
+        turns.by(start + 3 * SECOND);
+        turn.done(start + 60 * SECOND);
+        let turn = turns.take(PATIENCE).await;
+        assert_eq!(start.elapsed(), SECOND);
+        turn.done(start + 60 * SECOND);
+        let _last = turns.take(PATIENCE).await;
+        assert_eq!(start.elapsed(), 60 * SECOND);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_is_told_when_it_is_due_sooner_or_put_off() {
+        let turns = due();
+        let start = Instant::now();
+        turns.take(PATIENCE).await.done(start + 60 * SECOND);
+        let (turn, ()) =
+            tokio::join!(biased; turns.take(PATIENCE), async { turns.after_rest(2 * SECOND) });
+        assert_eq!(start.elapsed(), 2 * SECOND);
+        turn.done(start + 4 * SECOND);
+        turns.put_off(start + 9 * SECOND);
+        let _turn = turns.take(PATIENCE).await;
+        assert_eq!(start.elapsed(), 9 * SECOND);
+    }
+}
