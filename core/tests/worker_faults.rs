@@ -103,6 +103,57 @@ async fn a_claim_that_is_never_answered_is_read_back_by_its_claim_id() {
     a_lost_claim_is_read_back(|_| Err(hangs())).await;
 }
 
+/// The network may bring a request twice. What was claimed is one claim then, whose answer is more than was asked for.
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_came_twice_runs_no_more_of_a_kind_than_may_run_at_once() {
+    let (memory, mut calls) = faults();
+    let twice = memory.clone();
+    let (asked, brought) = (AtomicBool::new(false), Count::default());
+    let count = brought.clone();
+    calls.expect_claim().returning(move |request| {
+        let claimed = now(twice.claim(request))?;
+        if !claimed.leases.is_empty() && !asked.swap(true, Ordering::SeqCst) {
+            now(twice.claim(request))?;
+            return Err(lost_reply());
+        }
+        if request.resend {
+            (0..claimed.leases.len()).for_each(|_| count.up());
+        }
+        Ok(claimed)
+    });
+    let client = calls.over(&memory);
+    let mut ids = Vec::new();
+    for n in 0..6 {
+        ids.push(insert(&memory, Alpha(n)).await);
+    }
+    let (at_once, most) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let (inside, top) = (at_once.clone(), most.clone());
+    let _worker = simulated(&client)
+        .register(move |_: Alpha, _| {
+            let (inside, top) = (inside.clone(), top.clone());
+            async move {
+                top.fetch_max(inside.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                sleep(SECOND).await;
+                inside.fetch_sub(1, Ordering::SeqCst);
+                Ok(0)
+            }
+        })
+        .kind_concurrency::<Alpha>(2)
+        .queue("main", 4)
+        .start()
+        .unwrap();
+    for id in ids {
+        let job = reaches(&memory, id, State::Completed).await;
+        assert_eq!(
+            (job.attempt, job.crashes),
+            (1, 0),
+            "what was too many was given back uncounted"
+        );
+    }
+    assert_eq!(brought.get(), 4, "the claim came twice");
+    assert_eq!(most.load(Ordering::SeqCst), 2);
+}
+
 /// A claim that was applied without the worker ever learning of it: the heartbeat finds the job, and it is given back.
 #[tokio::test(start_paused = true)]
 async fn a_job_that_runs_here_without_the_worker_knowing_is_released() {

@@ -79,8 +79,8 @@ async fn begin(
     args: Payload,
 ) {
     let attempt = held.attempt.clone();
-    // Nobody else should wait for a job that a stopping worker has claimed.
-    let mut begins = !shared.stop.is_cancelled();
+    // Nobody else should wait for a job that a stopping worker has claimed, or that is one too many here.
+    let mut begins = !shared.stop.is_cancelled() && !place.is_surplus();
     if begins && !place.is_granted() {
         begins = tokio::select! {
             biased;

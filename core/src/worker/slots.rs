@@ -181,6 +181,8 @@ pub(crate) struct Place {
     kind: Kind,
     /// Tells of the slot; `None` once it is there.
     told: Option<oneshot::Receiver<()>>,
+    /// The kind has no slot for it, and no line for those that wait.
+    surplus: bool,
 }
 
 impl Place {
@@ -196,6 +198,11 @@ impl Place {
     /// Whether the slot is there already.
     pub(crate) fn is_granted(&self) -> bool {
         self.told.is_none()
+    }
+
+    /// Whether it is more of its kind than was asked for. A claim that came twice, and whose answer was lost, brings twice as many.
+    pub(crate) fn is_surplus(&self) -> bool {
+        self.surplus
     }
 }
 
@@ -312,7 +319,9 @@ impl Slots {
     /// Takes a slot for a job of a queue and kind, or a place in the line for one.
     pub(crate) fn enter(&self, queue: &QueueName, kind: &Kind) -> Place {
         let mut state = lock(&self.inner.state);
+        let mut surplus = false;
         if let Some(lane) = state.kinds.get_mut(kind) {
+            surplus = lane.free() == Some(0);
             lane.busy = lane.busy.saturating_add(1);
         }
         let place = state.queues.iter().position(|lane| lane.name == *queue);
@@ -327,7 +336,7 @@ impl Slots {
                 told = Some(wait);
             }
         }
-        Place { inner: self.inner.clone(), lane: place, kind: kind.clone(), told }
+        Place { inner: self.inner.clone(), lane: place, kind: kind.clone(), told, surplus }
     }
 
     /// Waits until more may be claimed.
