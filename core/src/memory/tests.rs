@@ -277,8 +277,22 @@ async fn finish(backend: &MemoryBackend, id: JobId, state: State) {
 
 #[tokio::test]
 async fn everything_fits_together_after_any_calls() {
-    let seed = fastrand::u64(..);
-    fastrand::seed(seed);
+    let mut states = BTreeMap::new();
+    // Chance may miss a rare state in one round, not in ten.
+    for _ in 0..10 {
+        let seed = fastrand::u64(..);
+        fastrand::seed(seed);
+        any_calls(seed, &mut states).await;
+        if states.len() == State::ALL.len() - 1 {
+            return;
+        }
+    }
+    panic!(
+        "all states but blocked are to be reached, or the calls miss what they should test: {states:?}"
+    );
+}
+
+async fn any_calls(seed: u64, states: &mut BTreeMap<State, u64>) {
     let mut world = World {
         backend: MemoryBackend::new(),
         workers: Vec::new(),
@@ -286,7 +300,6 @@ async fn everything_fits_together_after_any_calls() {
         ids: vec![JobId::new()],
     };
     world.register().await.unwrap();
-    let mut states = BTreeMap::new();
     for call in 0..CALLS {
         world.call().await.unwrap_or_else(|error| panic!("seed {seed}, call {call}: {error}"));
         let inner = world.backend.lock();
@@ -295,8 +308,6 @@ async fn everything_fits_together_after_any_calls() {
         }
         fits_together(&inner, &format!("seed {seed}, call {call}"));
     }
-    // All but blocked, or the calls above no longer reach what they should.
-    assert_eq!(states.len(), State::ALL.len() - 1, "seed {seed}: {states:?}");
 }
 
 fn fits_together(inner: &Inner, at: &str) {

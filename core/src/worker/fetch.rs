@@ -16,7 +16,7 @@ use super::execute;
 use super::pool::BlockingPool;
 use super::shared::Shared;
 use super::slots::Demand;
-use super::upkeep::Turn;
+use super::upkeep::{HELD_UP, Turn};
 use crate::{ClaimRequest, Lane, QueueSlots, WorkerId};
 
 /// Only one job at a time that has crashed workers may run in a process, so that it takes down no more than
@@ -112,9 +112,11 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     }
 }
 
-/// The longest time until a worker polls by itself. One that is full for any reason looks soon whether it still is.
+/// The longest time until a worker polls by itself. One that is full for any reason looks soon whether it still is, and one whose claim failed may
+/// have missed what a hint told of.
 fn own_poll(shared: &Shared) -> Duration {
-    if shared.hears() && has_room(shared) {
+    let claims = shared.health.claim.load(Ordering::Relaxed);
+    if shared.hears() && claims && has_room(shared) {
         shared.options.longest_poll()
     } else {
         jittered(shared.options.poll_max)
@@ -235,9 +237,23 @@ fn at<T: Eq + Hash>(counts: &HashMap<&T, u32>, name: &T) -> u32 {
     counts.get(name).copied().unwrap_or_default()
 }
 
+/// Whether another has slots in all queues. A look into the quarantine lane is for all that look for the same, so it is to be one at everything.
+fn sibling_has_room(shared: &Arc<Shared>) -> bool {
+    let whole = |member: &&Arc<Shared>| {
+        Arc::ptr_eq(&member.scope, &shared.scope)
+            && !Arc::ptr_eq(member, shared)
+            && member.registry.worker().is_some()
+            && !demand(member).short
+    };
+    shared.upkeep().members().iter().any(|member| whole(&member))
+}
+
 /// Looks for one job in the quarantine lane, when it is time to and the lane is free. Answers whether it found one.
 async fn quarantine(shared: &Arc<Shared>, worker: WorkerId, turn: Option<Turn<'_>>) -> bool {
-    let due = || shared.scope.quarantine.try_take(shared.patience());
+    let due = || {
+        let leaves = demand(shared).short && sibling_has_room(shared);
+        if leaves { None } else { shared.scope.quarantine.try_take(HELD_UP) }
+    };
     let Some(turn) = turn.or_else(due) else { return false };
     let rest = jittered(shared.options.quarantine);
     let Ok(permit) = QUARANTINE.try_acquire() else {
@@ -249,6 +265,7 @@ async fn quarantine(shared: &Arc<Shared>, worker: WorkerId, turn: Option<Turn<'_
         // It stays due, and comes first when a slot is free.
         return false;
     }
+    let short = demand.short;
     for slots in demand.queues {
         // One queue at a time: the limit is per queue, and the lane has room for one job.
         let queues = vec![QueueSlots { limit: 1, ..slots }];
@@ -264,18 +281,19 @@ async fn quarantine(shared: &Arc<Shared>, worker: WorkerId, turn: Option<Turn<'_
             return true;
         }
     }
-    // Hints tell when there is something again.
+    // Hints tell when there is something again; but it was not looked for in queues that have no slot here.
     let idle = shared.options.idle_poll.max(shared.options.quarantine);
-    let rest = if shared.hears() { jittered(idle) } else { rest };
+    let rest = if shared.hears() && !short { jittered(idle) } else { rest };
     turn.done(Instant::now() + rest);
     false
 }
 
 /// Waits for a reason to look again. `time` is that until its own poll for a worker that has no room for everything.
-async fn wait(shared: &Shared, short: bool, time: Duration) -> Why<'_> {
+async fn wait(shared: &Arc<Shared>, short: bool, time: Duration) -> Why<'_> {
     // With no slot free, there is nothing to look for.
     let full = !has_room(shared);
     let shares = !full && !short;
+    let looks = !(full || short && sibling_has_room(shared));
     let scope = &shared.scope;
     tokio::select! {
         biased;
@@ -284,8 +302,8 @@ async fn wait(shared: &Shared, short: bool, time: Duration) -> Why<'_> {
         // Before a freed slot: whoever waits for the hint to be followed waits for this look.
         () = shared.hint.notified(), if !full => Why::Hint,
         () = shared.slots.freed(), if short => Why::Other,
-        turn = scope.poll.take(shared.patience()), if shares => Why::Poll(turn),
-        turn = scope.quarantine.take(shared.patience()), if !full => Why::Quarantine(turn),
+        turn = scope.poll.take(HELD_UP), if shares => Why::Poll(turn),
+        turn = scope.quarantine.take(HELD_UP), if looks => Why::Quarantine(turn),
         () = tokio::time::sleep(time), if !shares => Why::Other,
     }
 }

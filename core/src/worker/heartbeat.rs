@@ -106,7 +106,13 @@ async fn keep(shared: &Arc<Shared>, mut kept: Kept) {
         let beat = Beat::new(kept.worker, shared.registry.keys());
         let apart_now = std::mem::replace(&mut apart, true) || farewell.is_some();
         let call = async {
-            if apart_now { alone(shared, &beat).await } else { together(shared, &beat).await }
+            if apart_now {
+                alone(shared, &beat).await
+            } else {
+                // Half of the time is left for one of its own.
+                let bound = interval.min(shared.options.call_timeout).min(kept.until - sent) / 2;
+                together(shared, &beat, bound).await
+            }
         };
         let error = match timeout_at(kept.until, shared.call("heartbeat", call)).await {
             Ok(Ok(Heartbeat::Alive { lost, cancel, orphaned })) => {

@@ -11,6 +11,7 @@ use super::backoff::jittered;
 use super::error_text;
 use super::options::WorkerOptions;
 use super::shared::Shared;
+use super::upkeep::HELD_UP;
 use crate::{BlobKey, Error, Maintained, Result, Retention};
 
 /// Time between two readings of the settings, however many hints come.
@@ -24,7 +25,7 @@ const HALVINGS: u32 = 20;
 pub(crate) async fn run(shared: Arc<Shared>) {
     let rounds = async {
         loop {
-            let turn = shared.upkeep().maintenance.take(shared.patience()).await;
+            let turn = shared.upkeep().maintenance.take(HELD_UP).await;
             let call = shared.backend().maintain(shared.options.maintenance_batch);
             let rest = match shared.call("maintain", call).await {
                 Ok(done) => maintained(&shared, &done),
@@ -152,7 +153,7 @@ pub(crate) async fn settings(shared: Arc<Shared>) {
     let upkeep = shared.upkeep();
     let rounds = async {
         loop {
-            let turn = upkeep.settings.take(shared.patience()).await;
+            let turn = upkeep.settings.take(HELD_UP).await;
             let queues = upkeep.queues();
             match shared.call("queue_settings", shared.backend().queue_settings(&queues)).await {
                 Ok(settings) => {

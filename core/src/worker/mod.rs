@@ -223,6 +223,7 @@ impl<S: Send + Sync + 'static> Worker<S> {
         if !self.problems.is_empty() {
             return Err(Error::Config(self.problems.join("; ").into()));
         }
+        self.options.bound();
         self.options.check()
     }
 

@@ -8,7 +8,10 @@ use crate::{Error, Result, Retention};
 /// of a job that nobody here knew of may be. Only [`WorkerOptions::maintenance`] can make it longer.
 pub const MAINTENANCE_MAX: Duration = Duration::from_secs(10);
 
-/// How a worker behaves. Start from [`Default`] and change fields.
+/// The longest time of any option: ten years. What is longer counts as that, so that [`Duration::MAX`] stands for never.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
+
+/// How a worker behaves. Start from [`Default`] and change fields. Times of more than ten years count as ten years.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct WorkerOptions {
@@ -156,6 +159,28 @@ impl WorkerOptions {
             Some((name, _)) => wrong(format!("worker option `{name}` is 0: it needs at least 1")),
             None => Ok(()),
         }
+    }
+
+    /// Takes [`LONGEST`] for what is longer, so that points in time can be reckoned from it.
+    pub(crate) fn bound(&mut self) {
+        let times = [
+            &mut self.lease,
+            &mut self.heartbeat,
+            &mut self.poll_min,
+            &mut self.poll_max,
+            &mut self.idle_poll,
+            &mut self.drain,
+            &mut self.grace,
+            &mut self.flush,
+            &mut self.ahead,
+            &mut self.settle_gather,
+            &mut self.maintenance,
+            &mut self.quarantine,
+            &mut self.prune,
+            &mut self.notes,
+            &mut self.call_timeout,
+        ];
+        times.into_iter().for_each(|time| *time = LONGEST.min(*time));
     }
 
     /// The longest time between two polls, while hints work.

@@ -197,7 +197,8 @@ impl Shared {
         !self.deaf.load(Ordering::Relaxed) && self.backend().hears()
     }
 
-    /// How long the siblings wait for a turn of this worker: a call ends in half the time, whatever it meets.
+    /// How long the siblings wait for a turn of this worker with work that should not be done twice at once: a call ends in half the time, whatever
+    /// it meets.
     pub(crate) fn patience(&self) -> Duration {
         self.options.call_timeout.saturating_mul(2)
     }

@@ -1,6 +1,7 @@
 //! A double of a backend: faults where a test puts them on a call of `Queue`, and the memory backend behind the rest.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -88,6 +89,8 @@ pub struct Double {
     calls: MockCalls,
     memory: MemoryBackend,
     asked: Mutex<BTreeMap<&'static str, u64>>,
+    /// Heartbeats of several workers are never answered.
+    parted: AtomicBool,
 }
 
 impl Double {
@@ -99,6 +102,11 @@ impl Double {
     /// How many calls were made, but those of `wait`, which ask no database.
     pub fn asked_in_all(&self) -> u64 {
         self.asked.lock().unwrap().values().sum()
+    }
+
+    /// From now on heartbeats of several workers are never answered; those of one are.
+    pub fn part(&self) {
+        self.parted.store(true, Ordering::SeqCst);
     }
 
     fn count(&self, call: &'static str) {
@@ -128,7 +136,8 @@ impl MockCalls {
         self.expect_wait().returning(|_, _| Err(hangs()));
         self.expect_hears().returning(|| false);
         let asked = Mutex::default();
-        Client::new(Arc::new(Double { calls: self, memory: memory.clone(), asked }))
+        let parted = AtomicBool::new(false);
+        Client::new(Arc::new(Double { calls: self, memory: memory.clone(), asked, parted }))
     }
 }
 
@@ -145,6 +154,9 @@ impl Queue for Double {
     /// One call, unless a test has put a fault on those of single workers.
     async fn heartbeats(&self, beats: &[Beat]) -> Result<Vec<Heartbeat>> {
         self.count("heartbeats");
+        if beats.len() > 1 && self.parted.load(Ordering::SeqCst) {
+            return answer(Err(hangs())).await;
+        }
         let mut answers = Vec::with_capacity(beats.len());
         for beat in beats {
             answers.push(answer(self.calls.heartbeat(beat.worker, &beat.owned).await).await?);

@@ -23,6 +23,8 @@ pub(crate) struct Beats {
 #[derive(Debug)]
 struct Waiting {
     beat: Beat,
+    /// For how long it waits.
+    bound: Duration,
     answer: oneshot::Sender<Heartbeat>,
 }
 
@@ -42,23 +44,28 @@ pub(crate) async fn alone(shared: &Shared, beat: &Beat) -> Result<Heartbeat> {
     shared.backend().heartbeat(beat.worker, &beat.owned).await
 }
 
-/// Sends a heartbeat together with those of siblings. When that fails, or takes long, for whatever reason and whoever is to blame, it is sent by
-/// itself.
-pub(crate) async fn together(shared: &Arc<Shared>, beat: &Beat) -> Result<Heartbeat> {
+/// Sends a heartbeat together with those of siblings. When that fails, or takes longer than `bound`, for whatever reason and whoever is to blame,
+/// it is sent by itself.
+pub(crate) async fn together(
+    shared: &Arc<Shared>,
+    beat: &Beat,
+    bound: Duration,
+) -> Result<Heartbeat> {
     let leased = |member: &&Arc<Shared>| member.registry.worker().is_some();
     if shared.upkeep().members().iter().filter(leased).count() > 1 {
         let (answer, told) = oneshot::channel();
         let first = {
             let mut waiting = lock(&shared.upkeep().beats.waiting);
-            waiting.push(Waiting { beat: beat.clone(), answer });
+            // Of a runtime that ended before it sent them.
+            waiting.retain(|waiting| !waiting.answer.is_closed());
+            waiting.push(Waiting { beat: beat.clone(), bound, answer });
             waiting.len() == 1
         };
         if first {
             // A task, which goes on when this worker ends.
-            let bound = shared.options.heartbeat.min(shared.options.call_timeout) / 2;
-            tokio::spawn(send(shared.client.clone(), bound));
+            tokio::spawn(send(shared.client.clone()));
         }
-        if let Ok(answer) = told.await {
+        if let Ok(Ok(answer)) = timeout(bound, told).await {
             return Ok(answer);
         }
     }
@@ -66,11 +73,12 @@ pub(crate) async fn together(shared: &Arc<Shared>, beat: &Beat) -> Result<Heartb
 }
 
 /// Sends what has gathered. Those that get no answer see to themselves.
-async fn send(client: Client, bound: Duration) {
+async fn send(client: Client) {
     let beats = &client.upkeep().beats;
     beats.gathering.notify_waiters();
     sleep(GATHER).await;
     let waiting = beats.take();
+    let bound = waiting.iter().map(|waiting| waiting.bound).max().unwrap_or_default();
     let all: Vec<_> = waiting.iter().map(|waiting| waiting.beat.clone()).collect();
     let answers = timeout(bound, client.backend().heartbeats(&all)).await;
     let Ok(Ok(answers)) = answers else { return };

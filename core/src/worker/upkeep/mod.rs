@@ -1,6 +1,5 @@
-//! What the workers of one client do for each other: maintenance, pruning, the settings of queues, looks for jobs without a handler,
-//! the
-//! polls of those that serve the same queues, and heartbeats. Each round is done by one of them, whoever gets the turn, and all learn of it.
+//! What the workers of one client do for each other: maintenance, pruning, the settings of queues, looks for jobs without a handler, the polls of
+//! those that serve the same queues, and heartbeats. Each round is done by one of them, whoever gets the turn, and all learn of it.
 
 mod beats;
 mod heart;
@@ -20,6 +19,10 @@ use crate::{Kind, MAINTENANCE_MAX, QueueName, Result, Retention};
 pub(crate) use beats::{Beats, alone, together};
 pub(crate) use heart::Heart;
 pub(crate) use turns::{Turn, Turns};
+
+/// How long a worker may be at a round before a sibling does it as well. Only for rounds that do no harm twice: one that is held up, by a
+/// connection that is dead for instance, shall not hold up the others.
+pub(crate) const HELD_UP: Duration = Duration::from_secs(2);
 
 /// Shared by the clones of a client.
 #[derive(Debug, Default)]

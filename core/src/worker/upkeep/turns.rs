@@ -113,7 +113,7 @@ impl Turns {
 
     fn end(&self, number: u64, next: Option<Instant>) {
         let mut state = lock(&self.state);
-        if !state.taken.is_some_and(|(taken, _)| taken == number) {
+        if state.taken.is_none_or(|(taken, _)| taken != number) {
             // It took too long, and another has taken it over.
             return;
         }
