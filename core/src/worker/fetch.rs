@@ -245,14 +245,15 @@ fn sibling_has_room(shared: &Arc<Shared>) -> bool {
             && member.registry.worker().is_some()
             && !demand(member).short
     };
-    shared.upkeep().members().iter().any(|member| whole(&member))
+    !shared.upkeep().is_alone() && shared.upkeep().members().iter().any(|member| whole(&member))
 }
 
 /// Looks for one job in the quarantine lane, when it is time to and the lane is free. Answers whether it found one.
 async fn quarantine(shared: &Arc<Shared>, worker: WorkerId, turn: Option<Turn<'_>>) -> bool {
     let due = || {
-        let leaves = demand(shared).short && sibling_has_room(shared);
-        if leaves { None } else { shared.scope.quarantine.try_take(HELD_UP) }
+        let lane = &shared.scope.quarantine;
+        let others = || demand(shared).short && sibling_has_room(shared);
+        if lane.is_due() && !others() { lane.try_take(HELD_UP) } else { None }
     };
     let Some(turn) = turn.or_else(due) else { return false };
     let rest = jittered(shared.options.quarantine);

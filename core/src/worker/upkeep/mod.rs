@@ -181,6 +181,11 @@ impl Upkeep {
         self.settings.by(now);
     }
 
+    /// Whether there is but one of them.
+    pub(crate) fn is_alone(&self) -> bool {
+        lock(&self.state).members.len() < 2
+    }
+
     /// The workers that have not ended.
     pub(crate) fn members(&self) -> Vec<Arc<Shared>> {
         let members: Vec<_> = lock(&self.state).members.iter().filter_map(Weak::upgrade).collect();

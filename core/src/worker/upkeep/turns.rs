@@ -33,8 +33,8 @@ struct State {
 }
 
 impl State {
-    /// Takes the turn where it is there to be taken; else when that may be, as far as is known.
-    fn take(&mut self, patience: Duration) -> Result<u64, Option<Instant>> {
+    /// Now, where the turn is there to be taken; else when that may be, as far as is known.
+    fn open(&self) -> Result<Instant, Option<Instant>> {
         let now = Instant::now();
         if let Some((_, until)) = self.taken.filter(|(_, until)| *until > now) {
             return Err(Some(until));
@@ -42,6 +42,11 @@ impl State {
         if self.next.is_none_or(|next| next > now) {
             return Err(self.next);
         }
+        Ok(now)
+    }
+
+    fn take(&mut self, patience: Duration) -> Result<u64, Option<Instant>> {
+        let now = self.open()?;
         self.number += 1;
         self.taken = Some((self.number, now + patience));
         self.asked = None;
@@ -69,6 +74,11 @@ impl Turns {
                 },
             }
         }
+    }
+
+    /// Whether a round is due, and nobody at it.
+    pub(crate) fn is_due(&self) -> bool {
+        lock(&self.state).open().is_ok()
     }
 
     /// Takes the turn if it is due now.
