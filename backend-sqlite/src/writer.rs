@@ -280,7 +280,7 @@ struct Thread {
     shared: Shared,
     calls: mpsc::Receiver<Box<dyn Call>>,
     urgent: mpsc::Receiver<Box<dyn Call>>,
-    /// When the last call came or the last commit of another process was seen.
+    /// When the feed or what is ready has last changed, here or in another process.
     last_news: Instant,
     watch: Watch,
     guess: Guess,
@@ -292,15 +292,7 @@ impl Thread {
         loop {
             let Some(mut batch) = self.next().await else { break };
             let closing = batch.iter().any(|call| call.name() == Close::NAME);
-            let work = AssertUnwindSafe(self.apply(&mut batch)).catch_unwind().await;
-            if work.is_err() {
-                // The state of the connection is unknown: drop it.
-                self.conn = None;
-                batch.iter_mut().for_each(|call| {
-                    let source = "the writer panicked".into();
-                    call.fail(Error::Backend { backend: NAME, during: call.name(), source });
-                });
-            }
+            self.work(&mut batch).await;
             if closing {
                 self.close().await;
                 batch.into_iter().for_each(Call::answer);
@@ -309,6 +301,24 @@ impl Thread {
             batch.into_iter().for_each(Call::answer);
         }
         self.close().await;
+    }
+
+    /// Applies the calls, and notes whether anything has happened.
+    async fn work(&mut self, batch: &mut [Box<dyn Call>]) {
+        let before = self.shared.hub.tick();
+        if AssertUnwindSafe(self.apply(batch)).catch_unwind().await.is_err() {
+            // The state of the connection is unknown: drop it.
+            self.conn = None;
+            batch.iter_mut().for_each(|call| {
+                let source = "the writer panicked".into();
+                call.fail(Error::Backend { backend: NAME, during: call.name(), source });
+            });
+        }
+        // Heartbeats and claims that find nothing are no news: idle workers send them all the time.
+        let tick = self.shared.hub.tick();
+        if tick != (Tick { now: tick.now, ..before }) {
+            self.last_news = Instant::now();
+        }
     }
 
     async fn close(&mut self) {
@@ -341,7 +351,6 @@ impl Thread {
             batch.push(call);
         }
         batch.retain(|call| !call.is_abandoned());
-        self.last_news = Instant::now();
         Some(batch)
     }
 

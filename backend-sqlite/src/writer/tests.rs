@@ -6,13 +6,13 @@ use sqlx::Executor as _;
 use tempfile::TempDir;
 use tokio::sync::Mutex;
 use windlass_core::{
-    AttemptOutcome, ClaimRequest, Kind, KindSlots, Lease, Payload, Queue as _, QueueName,
+    AttemptOutcome, Beat, ClaimRequest, Kind, KindSlots, Lease, Payload, Queue as _, QueueName,
     QueueSlots, Settled, Settlement, Store as _, WorkerId, WorkerInfo,
 };
 
 use super::*;
 use crate::SqliteBackend;
-use crate::calls::{Claim, Settle};
+use crate::calls::{Beats, Claim, Settle};
 use crate::error::{BUSY, CORRUPT, code};
 use crate::ops::claim;
 use crate::script::statement;
@@ -257,4 +257,30 @@ async fn a_claim_takes_what_was_picked_with_the_look() {
     txn.conn.execute("UPDATE windlass_jobs SET priority = 7").await.unwrap();
     let lease = claim::claim(&mut txn, &request).await.unwrap().leases.remove(0);
     assert_eq!(lease.priority, job().priority);
+}
+
+/// Idle workers look for news as rarely as the quiet allows, whatever their upkeep calls for.
+#[tokio::test]
+async fn upkeep_is_no_news() {
+    let mut place = Place::new().await;
+    place.shared.hub.found(Txn::peek(&mut place.conn).await.unwrap());
+    let long_ago = Instant::now().checked_sub(2 * QUIET[1]).unwrap();
+    let (_calls, calls) = mpsc::channel(1);
+    let (_urgent, urgent) = mpsc::channel(1);
+    let (beat, claim) = (Beat::new(place.worker, Vec::new()), place.request());
+    let mut thread = Thread {
+        conn: Some(place.conn),
+        shared: place.shared,
+        calls,
+        urgent,
+        last_news: long_ago,
+        watch: Watch::new(None),
+        guess: Guess::default(),
+    };
+    let shortest = thread.shared.options.watch_interval;
+    let upkeep = [boxed(Beats { beats: vec![beat] }), boxed(Claim { request: claim })];
+    thread.work(&mut Vec::from(upkeep)).await;
+    assert_eq!(thread.interval(), 4 * shortest);
+    thread.work(&mut vec![boxed(Insert { jobs: vec![job()] })]).await;
+    assert_eq!(thread.interval(), shortest);
 }
