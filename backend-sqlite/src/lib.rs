@@ -26,6 +26,7 @@ mod sync;
 mod transactional;
 mod txn;
 mod wake;
+mod watch;
 mod writer;
 
 pub use backend::SqliteBackend;

@@ -1,6 +1,6 @@
 //! Opens connections: what must hold before the first, and what must hold on each.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
@@ -57,6 +57,13 @@ pub(crate) async fn writer(options: &SqliteOptions) -> Result<SqliteConnection> 
 /// Opens a connection that only reads.
 pub(crate) async fn reader(options: &SqliteOptions) -> sqlx::Result<SqliteConnection> {
     base(options).create_if_missing(false).pragma("query_only", "ON").connect().await
+}
+
+/// Where SQLite has put the log of the connection's database; `None` when it does not say.
+pub(crate) async fn log(conn: &mut SqliteConnection) -> Option<PathBuf> {
+    let name = sqlx::query_scalar("SELECT file FROM pragma_database_list WHERE name = 'main'");
+    let name: String = name.persistent(false).fetch_one(conn).await.ok()?;
+    Some(PathBuf::from(name + "-wal")).filter(|log| log.is_absolute())
 }
 
 /// Reads settings back: a pragma that SQLite doesn't take is silently ignored.

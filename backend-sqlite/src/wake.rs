@@ -244,4 +244,22 @@ mod tests {
         hub.committed(news("q".to_owned()), Tick::default());
         assert_eq!(hub.wait(&queue, Duration::MAX).await, Wake::Hint);
     }
+
+    /// Whoever polls rarely since hints come looks at once when they cease to, and when they come again.
+    #[tokio::test]
+    async fn waits_end_when_looks_begin_to_fail_or_to_succeed() {
+        let (hub, queue) = (Hub::default(), [QueueName::new("q").unwrap()]);
+        assert!(hub.hears());
+        for succeeded in [false, true] {
+            let (wake, ()) = tokio::join!(biased; hub.wait(&queue, Duration::MAX), async { hub.looked(succeeded) });
+            assert_eq!((wake, hub.hears()), (Wake::Hint, succeeded));
+            hub.seen(&queue[0], hub.version());
+            hub.looked(succeeded);
+            assert_eq!(
+                hub.wait(&queue, Duration::ZERO).await,
+                Wake::Timeout,
+                "nothing has changed"
+            );
+        }
+    }
 }

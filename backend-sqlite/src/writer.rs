@@ -24,6 +24,7 @@ use crate::options::SqliteOptions;
 use crate::script::Script;
 use crate::txn::{Tick, Txn};
 use crate::wake::SharedHub;
+use crate::watch::Watch;
 use transaction::{Guess, Outcome, rollback, transaction};
 
 /// Calls that may wait for the writer; beyond it callers wait to get in.
@@ -85,6 +86,7 @@ impl Writer {
             calls: calls_rx,
             urgent: urgent_rx,
             last_news,
+            watch: Watch::new(None),
             guess: Guess::default(),
         };
         std::thread::Builder::new()
@@ -278,25 +280,19 @@ struct Thread {
     shared: Shared,
     calls: mpsc::Receiver<Box<dyn Call>>,
     urgent: mpsc::Receiver<Box<dyn Call>>,
-    /// When the last call came or the last commit of another process was seen.
+    /// When the feed or what is ready has last changed, here or in another process.
     last_news: Instant,
+    watch: Watch,
     guess: Guess,
 }
 
 impl Thread {
     async fn run(mut self) {
+        self.watch_log().await;
         loop {
             let Some(mut batch) = self.next().await else { break };
             let closing = batch.iter().any(|call| call.name() == Close::NAME);
-            let work = AssertUnwindSafe(self.apply(&mut batch)).catch_unwind().await;
-            if work.is_err() {
-                // The state of the connection is unknown: drop it.
-                self.conn = None;
-                batch.iter_mut().for_each(|call| {
-                    let source = "the writer panicked".into();
-                    call.fail(Error::Backend { backend: NAME, during: call.name(), source });
-                });
-            }
+            self.work(&mut batch).await;
             if closing {
                 self.close().await;
                 batch.into_iter().for_each(Call::answer);
@@ -305,6 +301,24 @@ impl Thread {
             batch.into_iter().for_each(Call::answer);
         }
         self.close().await;
+    }
+
+    /// Applies the calls, and notes whether anything has happened.
+    async fn work(&mut self, batch: &mut [Box<dyn Call>]) {
+        let before = self.shared.hub.tick();
+        if AssertUnwindSafe(self.apply(batch)).catch_unwind().await.is_err() {
+            // The state of the connection is unknown: drop it.
+            self.conn = None;
+            batch.iter_mut().for_each(|call| {
+                let source = "the writer panicked".into();
+                call.fail(Error::Backend { backend: NAME, during: call.name(), source });
+            });
+        }
+        // Heartbeats and claims that find nothing are no news: idle workers send them all the time.
+        let tick = self.shared.hub.tick();
+        if tick != (Tick { now: tick.now, ..before }) {
+            self.last_news = Instant::now();
+        }
     }
 
     async fn close(&mut self) {
@@ -337,7 +351,6 @@ impl Thread {
             batch.push(call);
         }
         batch.retain(|call| !call.is_abandoned());
-        self.last_news = Instant::now();
         Some(batch)
     }
 
@@ -354,10 +367,14 @@ impl Thread {
             self.shared.hub.looked(false);
             return self.reopen().await;
         };
+        if !self.watch.is_due(Instant::now()) {
+            return;
+        }
         let row = sqlx::query(include_str!("sql/tick.sql")).fetch_one(conn).await;
         match row.and_then(|row| Tick::read(&row)) {
             Ok(tick) => {
                 self.shared.hub.looked(true);
+                self.watch.saw(tick, Instant::now());
                 if self.shared.hub.found(tick) {
                     self.last_news = Instant::now();
                 }
@@ -375,9 +392,18 @@ impl Thread {
         }
     }
 
+    async fn watch_log(&mut self) {
+        if let Some(conn) = &mut self.conn {
+            self.watch = Watch::new(open::log(conn).await);
+        }
+    }
+
     async fn reopen(&mut self) {
         match open::writer(&self.shared.options).await {
-            Ok(conn) => self.conn = Some(conn),
+            Ok(conn) => {
+                self.conn = Some(conn);
+                self.watch_log().await;
+            }
             Err(error) => {
                 tracing::warn!(%error, "the database can't be opened again; trying further");
                 tokio::time::sleep(Duration::from_millis(100)).await;

@@ -179,10 +179,51 @@ async fn the_shortest_maintenance_of_the_siblings_counts() {
     let rounds = || client.backend().asked("maintain");
     sleep(60 * SECOND).await;
     assert!((590..=1_250).contains(&rounds()), "{} rounds", rounds());
-    hasty.stop().await.unwrap();
+    // Its handle outlives it.
+    hasty.shutdown();
+    sleep(SECOND).await;
     let before = rounds();
     sleep(60 * SECOND).await;
     assert!((55..=125).contains(&(rounds() - before)), "{} rounds", rounds() - before);
+    hasty.join().await.unwrap();
+}
+
+/// A client's share is that of its workers that have a lease, as only these are counted.
+#[tokio::test(start_paused = true)]
+async fn workers_without_a_lease_do_no_share_of_the_maintenance() {
+    let memory = MemoryBackend::with_tokio_clock();
+    others(&memory, 30).await;
+    let mut calls = hearing();
+    let (m, one) = (memory.clone(), AtomicBool::new(false));
+    calls.expect_register().returning(move |info| {
+        if one.swap(true, Ordering::SeqCst) { Err(lost_reply()) } else { now(m.register(info)) }
+    });
+    let client = calls.over(&memory);
+    let _workers: Vec<_> = (0..10).map(|_| alpha(&client).start().unwrap()).collect();
+    sleep(HOUR).await;
+    let rounds = client.backend().asked("maintain");
+    assert!((355..=800).contains(&rounds), "{rounds} rounds");
+}
+
+/// A failure after a round that went well is repeated as soon as the first one was.
+#[tokio::test(start_paused = true)]
+async fn maintenance_that_fails_again_is_repeated_soon() {
+    let memory = MemoryBackend::with_tokio_clock();
+    let mut calls = hearing();
+    let (m, rounds) = (memory.clone(), Arc::new(Mutex::new(Vec::new())));
+    let times = rounds.clone();
+    calls.expect_maintain().returning(move |limit| {
+        let mut times = times.lock().unwrap();
+        times.push(Instant::now());
+        if times.len() == 11 { now(m.maintain(limit)) } else { Err(lost_reply()) }
+    });
+    let client = calls.over(&memory);
+    let _worker = alpha(&client).start().unwrap();
+    until("it fails again", || async { rounds.lock().unwrap().len() > 12 }).await;
+    let times = rounds.lock().unwrap();
+    let rest = |n: usize| times[n] - times[n - 1];
+    assert!(rest(10) > SECOND, "the failures before are far apart: {:?}", rest(10));
+    assert!(rest(12) < SECOND / 5, "{:?}", rest(12));
 }
 
 /// Each retention is kept, and workers that have the same prune by turns.
@@ -227,6 +268,27 @@ async fn settings_reach_the_siblings_that_serve_the_queue() {
     memory.configure_queue(&queue("side"), &change).await.unwrap();
     until("three run", || async { side.stats().running == 3 }).await;
     assert!(begin.elapsed() < 3 * SECOND, "{:?}", begin.elapsed());
+}
+
+/// Where no hint tells of a change, the settings are read every few seconds.
+#[tokio::test(start_paused = true)]
+async fn settings_are_read_often_while_nothing_is_heard() {
+    let memory = MemoryBackend::with_tokio_clock();
+    let client = MockCalls::new().over(&memory);
+    let endless = |_: Alpha, _: Context| std::future::pending::<Outcome<u64>>();
+    let worker = simulated(&client).register(endless).queue("main", 1).start().unwrap();
+    for n in 0..5 {
+        insert(&memory, Alpha(n)).await;
+    }
+    until("one runs", || async { worker.stats().running == 1 }).await;
+    for more in 2..5 {
+        sleep(100 * SECOND).await;
+        let begin = Instant::now();
+        let change = QueueChange::default().concurrency(Some(more));
+        memory.configure_queue(&queue("main"), &change).await.unwrap();
+        until("more run", || async { worker.stats().running == more as usize }).await;
+        assert!(begin.elapsed() < 6 * SECOND, "{:?}", begin.elapsed());
+    }
 }
 
 /// The settings of a worker that begins later are read at once.
@@ -302,13 +364,17 @@ impl Hearing {
     }
 }
 
+async fn is_found_within(memory: &MemoryBackend, bound: Duration) {
+    let begin = Instant::now();
+    let id = insert(memory, Alpha(1)).await;
+    reaches(memory, id, State::Completed).await;
+    assert!(begin.elapsed() <= bound, "{:?}", begin.elapsed());
+}
+
 async fn found_within(memory: &MemoryBackend, times: u64, bound: Duration) {
-    for n in 0..times {
+    for _ in 0..times {
         sleep(100 * SECOND).await;
-        let begin = Instant::now();
-        let id = insert(memory, Alpha(n + 1)).await;
-        reaches(memory, id, State::Completed).await;
-        assert!(begin.elapsed() <= bound, "{:?}", begin.elapsed());
+        is_found_within(memory, bound).await;
     }
 }
 
@@ -321,6 +387,8 @@ async fn polls_come_often_while_nothing_is_heard() {
     let _workers: Vec<_> = (0..3).map(|_| alpha(&client).start().unwrap()).collect();
     sleep(600 * SECOND).await;
     hearing.set(&memory, true).await;
+    // At once, though the last poll has put the next one far off.
+    is_found_within(&memory, 3 * SECOND).await;
     found_within(&memory, 10, 3 * SECOND).await;
 }
 
@@ -335,7 +403,7 @@ async fn polls_come_often_while_waiting_fails() {
     hearing.fails.store(true, Ordering::SeqCst);
     // The waits that go on end, and the next ones fail.
     hearing.set(&memory, false).await;
-    sleep(10 * SECOND).await;
+    is_found_within(&memory, 3 * SECOND).await;
     found_within(&memory, 10, 3 * SECOND).await;
     let before = client.backend().asked("claim");
     hearing.fails.store(false, Ordering::SeqCst);
@@ -344,6 +412,24 @@ async fn polls_come_often_while_waiting_fails() {
     sleep(HOUR).await;
     let rate = client.backend().asked("claim") - before;
     assert!(rate <= 900, "{rate} claims");
+}
+
+/// What a poll has found is often followed by more.
+#[tokio::test(start_paused = true)]
+async fn polls_are_close_together_after_one_that_found_something() {
+    let memory = MemoryBackend::with_tokio_clock();
+    let client = MockCalls::new().over(&memory);
+    let _workers: Vec<_> = (0..3).map(|_| alpha(&client).start().unwrap()).collect();
+    for n in 0..20 {
+        sleep(100 * SECOND).await;
+        let id = insert(&memory, Alpha(n)).await;
+        reaches(&memory, id, State::Completed).await;
+        sleep(SECOND / 4).await;
+        let begin = Instant::now();
+        let id = insert(&memory, Alpha(n)).await;
+        reaches(&memory, id, State::Completed).await;
+        assert!(begin.elapsed() <= SECOND / 2, "{:?}", begin.elapsed());
+    }
 }
 
 /// Where nothing is heard ten workers poll as often as one.
@@ -431,6 +517,70 @@ async fn a_worker_without_room_leaves_the_poll_to_its_siblings() {
     let full = || workers.iter().filter(|worker| worker.stats().running == 1).count();
     until("two are full", || async { full() == 2 }).await;
     found_within(&memory, 20, 3 * SECOND).await;
+}
+
+/// One that has room for a part polls by itself, as often as there is nothing to hear.
+#[tokio::test(start_paused = true)]
+async fn a_worker_with_some_room_finds_what_comes_without_a_hint() {
+    let memory = MemoryBackend::with_tokio_clock();
+    let client = MockCalls::new().over(&memory);
+    let handler = |job: Alpha, _: Context| async move {
+        if job.0 == 0 {
+            std::future::pending::<()>().await;
+        }
+        Ok(job.0)
+    };
+    let worker = simulated(&client).register(handler).queue("main", 2).start().unwrap();
+    insert(&memory, Alpha(0)).await;
+    until("one runs", || async { worker.stats().running == 1 }).await;
+    found_within(&memory, 20, 3 * SECOND).await;
+}
+
+/// Heartbeats of workers that began at different times come to go together.
+#[tokio::test(start_paused = true)]
+async fn f34_heartbeats_that_are_due_soon_go_along() {
+    let memory = MemoryBackend::with_tokio_clock();
+    let client = hearing().over(&memory);
+    let mut workers = Vec::new();
+    for _ in 0..10 {
+        workers.push(alpha(&client).start().unwrap());
+        sleep(SECOND / 3).await;
+    }
+    sleep(HOUR).await;
+    let calls = client.backend().asked("heartbeats") + client.backend().asked("heartbeat");
+    assert!((350..=400).contains(&calls), "{calls} calls");
+}
+
+/// One whose heartbeats hang, or fail, spoils those of its siblings once: these are sent again at once, and its next ones go alone.
+#[tokio::test(start_paused = true)]
+async fn f3_heartbeats_that_fail_for_one_worker_are_sent_apart() {
+    for fault in [hangs as fn() -> Error, lost_reply] {
+        let memory = MemoryBackend::with_tokio_clock();
+        let mut calls = hearing();
+        let (m, bad) = (memory.clone(), Arc::new(Mutex::new(None)));
+        let first = bad.clone();
+        calls.expect_heartbeat().returning(move |worker, owned| {
+            if *first.lock().unwrap() == Some(worker) {
+                return Err(fault());
+            }
+            now(m.heartbeat(worker, owned))
+        });
+        let client = calls.over(&memory);
+        let workers: Vec<_> = (0..5).map(|_| alpha(&client).start().unwrap()).collect();
+        until("all have a lease", || async { workers.iter().all(|w| w.id().is_some()) }).await;
+        *bad.lock().unwrap() = workers[0].id();
+        let alone = || client.backend().asked("heartbeat");
+        let lost = workers[0].id();
+        while workers[0].id() == lost {
+            sleep(SECOND / 50).await;
+            assert!(workers[1..].iter().all(RunningWorker::ready), "a sibling missed one");
+        }
+        // Its own, and one of each sibling.
+        assert!((5..=30).contains(&alone()), "{} alone", alone());
+        let before = alone();
+        sleep(600 * SECOND).await;
+        assert_eq!(alone(), before, "all go together again");
+    }
 }
 
 /// One whose heartbeats hang, or fail, keeps no sibling from its own.

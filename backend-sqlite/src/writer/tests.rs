@@ -6,13 +6,13 @@ use sqlx::Executor as _;
 use tempfile::TempDir;
 use tokio::sync::Mutex;
 use windlass_core::{
-    AttemptOutcome, ClaimRequest, Kind, KindSlots, Lease, Payload, Queue as _, QueueName,
+    AttemptOutcome, Beat, ClaimRequest, Kind, KindSlots, Lease, Payload, Queue as _, QueueName,
     QueueSlots, Settled, Settlement, Store as _, WorkerId, WorkerInfo,
 };
 
 use super::*;
 use crate::SqliteBackend;
-use crate::calls::{Claim, Settle};
+use crate::calls::{Beats, Claim, Settle};
 use crate::error::{BUSY, CORRUPT, code};
 use crate::ops::claim;
 use crate::script::statement;
@@ -257,4 +257,67 @@ async fn a_claim_takes_what_was_picked_with_the_look() {
     txn.conn.execute("UPDATE windlass_jobs SET priority = 7").await.unwrap();
     let lease = claim::claim(&mut txn, &request).await.unwrap().leases.remove(0);
     assert_eq!(lease.priority, job().priority);
+}
+
+/// A writer that nobody calls: its parts are, one by one.
+fn thread(conn: SqliteConnection, shared: Shared) -> Thread {
+    let (calls, urgent) = (mpsc::channel(1).1, mpsc::channel(1).1);
+    let (last_news, watch, guess) = (Instant::now(), Watch::new(None), Guess::default());
+    Thread { conn: Some(conn), shared, calls, urgent, last_news, watch, guess }
+}
+
+/// Idle workers look for news as rarely as the quiet allows, whatever their upkeep calls for.
+#[tokio::test]
+async fn upkeep_is_no_news() {
+    let mut place = Place::new().await;
+    place.shared.hub.found(Txn::peek(&mut place.conn).await.unwrap());
+    let (beat, claim) = (Beat::new(place.worker, Vec::new()), place.request());
+    let mut thread = thread(place.conn, place.shared);
+    thread.last_news = Instant::now().checked_sub(2 * QUIET[1]).unwrap();
+    let shortest = thread.shared.options.watch_interval;
+    let mut upkeep = [boxed(Beats { beats: vec![beat] }), boxed(Claim { request: claim })];
+    thread.work(&mut upkeep).await;
+    assert_eq!(thread.interval(), 4 * shortest);
+    thread.work(&mut [boxed(Insert { jobs: vec![job()] })]).await;
+    assert_eq!(thread.interval(), shortest);
+}
+
+/// Hints can't be relied on while looks fail, or while there is no connection to look with.
+#[tokio::test]
+async fn what_others_do_is_heard_while_looks_succeed() {
+    let mut place = Place::new().await;
+    let hub = place.shared.hub.clone();
+    let mut thread = thread(place.conn, place.shared);
+    thread.look().await;
+    assert!(hub.hears());
+    place.other.execute("ALTER TABLE windlass_tick RENAME TO gone").await.unwrap();
+    thread.look().await;
+    assert!(!hub.hears());
+    place.other.execute("ALTER TABLE gone RENAME TO windlass_tick").await.unwrap();
+    thread.look().await;
+    assert!(hub.hears());
+    thread.conn = None;
+    thread.look().await;
+    assert!(!hub.hears() && thread.conn.is_some());
+    thread.look().await;
+    assert!(hub.hears());
+}
+
+/// What the tick says at a look wakes who waits, also by a connection that was opened anew.
+#[tokio::test]
+async fn a_look_finds_what_others_did() {
+    let mut place = Place::new().await;
+    let hub = place.shared.hub.clone();
+    let mut thread = thread(place.conn, place.shared);
+    thread.look().await;
+    for lost in [false, true] {
+        let known = hub.tick();
+        place.backend.insert(&[job()]).await.unwrap();
+        if lost {
+            thread.conn = None;
+            thread.look().await;
+        }
+        thread.look().await;
+        assert!(hub.tick().turn > known.turn);
+    }
 }

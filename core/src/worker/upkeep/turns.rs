@@ -163,6 +163,8 @@ impl Drop for Turn<'_> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::sleep;
+
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -202,6 +204,7 @@ mod tests {
         let second = turns.take(PATIENCE).await;
         assert_eq!(start.elapsed(), PATIENCE);
         slow.done(Instant::now());
+        sleep(SECOND).await;
         assert!(turns.try_take(PATIENCE).is_none(), "the second is at it");
         second.done(Instant::now());
         let _third = turns.take(PATIENCE).await;
@@ -234,5 +237,48 @@ mod tests {
         turns.put_off(start + 9 * SECOND);
         let _turn = turns.take(PATIENCE).await;
         assert_eq!(start.elapsed(), 9 * SECOND);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_round_that_is_taken_over_is_what_was_asked_for_before() {
+        let turns = due();
+        let _slow = turns.take(PATIENCE).await;
+        turns.by(Instant::now() + SECOND);
+        let second = turns.take(PATIENCE).await;
+        let start = Instant::now();
+        second.done(start + 60 * SECOND);
+        let _third = turns.take(PATIENCE).await;
+        assert_eq!(start.elapsed(), 60 * SECOND);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_due_at_once_makes_no_loop() {
+        let turns = due();
+        let turn = turns.take(PATIENCE).await;
+        let start = Instant::now();
+        turns.by(start);
+        turn.done(start);
+        let _second = turns.take(PATIENCE).await;
+        assert_eq!(start.elapsed(), LEAST);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rest_that_is_asked_for_in_mid_round_begins_then() {
+        let turns = due();
+        let turn = turns.take(PATIENCE).await;
+        let start = Instant::now();
+        turns.after_rest(2 * SECOND);
+        turn.done(start + 60 * SECOND);
+        let _second = turns.take(PATIENCE).await;
+        assert_eq!(start.elapsed(), 2 * SECOND);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_round_that_is_under_way_is_not_put_off_for_who_takes_it_over() {
+        let turns = due();
+        let turn = turns.take(PATIENCE).await;
+        turns.put_off(Instant::now() + 9 * SECOND);
+        drop(turn);
+        assert!(turns.try_take(PATIENCE).is_some());
     }
 }
