@@ -7,12 +7,12 @@ use clap::ValueEnum;
 use windlass_checker::history::{Moment, micros};
 use windlass_checker::{Promises, UndoneBy};
 
+use super::WORKERS;
 use super::network::Network;
 use super::plan::{Dice, FaultKind};
 use super::postgres::Postgres;
 use super::redis::{Pair, Redis};
 use super::sqlite::Sqlite;
-use super::WORKERS;
 use crate::task::{CALL, GRACE, LEASE, SWEEP};
 use crate::{Error, Result};
 
