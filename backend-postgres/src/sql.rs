@@ -48,7 +48,7 @@ macro_rules! statements {
 statements! {
     get goes_on events history list_newest list_oldest queue_settings settled stats tail workers prune_blobs prune_events prune_jobs
     blob_begin blob_chunk blob_delete blob_give_up blob_head blob_list blob_publish blob_put blob_read blob_sweep
-    apply_final apply_revived apply_waiting begin blobs_deleted blobs_refer blobs_release blobs_stage change_cancelling change_filter change_still
+    apply_final apply_revived apply_waiting begin blobs_deleted blobs_named blobs_refer blobs_release blobs_stage change_cancelling change_filter change_still
     claim claim_heads claim_one claim_resend commits configure_queue delete_jobs draw flush insert insert_depths insert_known insert_lock_depths
     insert_one insert_plain insert_replace insert_replace_lock isolation join lock_finished lock_jobs lock_owned lock_owned_free lock_queue maintain_counts maintain_lost maintain_overdue
     maintain_peek maintain_promote maintain_unique maintain_workers notes notes_any notify outbox_delivered outbox_post outbox_put_back outbox_refused

@@ -114,7 +114,8 @@ pub trait Store: Debug + Send + Sync + 'static {
     async fn workers(&self) -> Result<Vec<WorkerRecord>>;
 
     /// Announces blobs about to be written: each is to be deleted after `ttl` unless by then a job refers to it.
-    /// Called before a blob is put, so that an upload whose job never comes leaves nothing behind.
+    /// Called before a blob is put, so that an upload whose job never comes leaves nothing behind. Of one that is announced twice
+    /// the later time counts.
     async fn stage_blobs(&self, keys: &[BlobKey], ttl: Duration) -> Result<()>;
 
     /// Removes at most `limit` final jobs that are past their retention, oldest finish first, with their
@@ -125,7 +126,8 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// [`blobs_deleted`](Self::blobs_deleted) confirms them: a crash between the two leaks nothing.
     async fn prune(&self, retention: &Retention, limit: u32) -> Result<Pruned>;
 
-    /// Confirms that blobs named by [`prune`](Self::prune) are gone from the storage.
+    /// Confirms that blobs named by [`prune`](Self::prune) are gone from the storage. One that was announced or referred to since it
+    /// was named stays in the account, also if that is over again: it may have been written anew. So does one that was never named.
     async fn blobs_deleted(&self, keys: &[BlobKey]) -> Result<()>;
 }
 
@@ -377,7 +379,8 @@ pub struct Count {
 pub struct QueueAge {
     /// The queue.
     pub queue: QueueName,
-    /// For how long the oldest available job has been due.
+    /// For how long the oldest available job has been due. Of those of one lane, kind and priority, which are claimed in turn, the
+    /// next one counts.
     pub oldest_available: Option<Duration>,
     /// For how long the oldest running job has run.
     pub oldest_running: Option<Duration>,

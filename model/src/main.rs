@@ -31,6 +31,24 @@ struct Args {
 }
 
 impl Args {
+    /// What runs the same again.
+    fn command(&self) -> String {
+        let mut text = format!("cargo run -p windlass-model -- --seeds {}..{}", self.from, self.to);
+        if self.deaths_only {
+            text += " --deaths-only";
+        }
+        if let Some(per_mille) = self.per_mille {
+            text += &format!(" --per-mille {per_mille}");
+        }
+        if self.outside_only {
+            text += " --outside-only";
+        }
+        if let Some(mistake) = self.mistake {
+            text += &format!(" --mistake {mistake:?}");
+        }
+        text
+    }
+
     fn plan(&self, seed: u64) -> Plan {
         let plan = if self.deaths_only { Plan::deaths_only(seed) } else { Plan::of(seed) };
         let per_mille = self.per_mille.unwrap_or(plan.per_mille);
@@ -109,9 +127,7 @@ fn main() -> ExitCode {
     let seconds = begun.elapsed().as_secs_f64();
     println!("{} seeds, {:.1} simulated hours in {seconds:.1} s", all.seeds, all.hours());
     if let Some(file) = &args.report {
-        let (from, to) = (args.from, args.to);
-        let command = format!("cargo run -p windlass-model -- --seeds {from}..{to}");
-        if let Err(error) = std::fs::write(file, all.markdown(&command)) {
+        if let Err(error) = std::fs::write(file, all.markdown(&args.command())) {
             eprintln!("can't write `{}`: {error}", file.display());
             return ExitCode::from(2);
         }

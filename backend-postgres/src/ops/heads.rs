@@ -20,7 +20,7 @@ pub(super) async fn worth_a_look<'r>(
 ) -> Result<Vec<&'r QueueSlots>> {
     let wanted: Vec<&QueueSlots> = request.queues.iter().filter(|slots| slots.limit > 0).collect();
     if wanted.len() < 2 {
-        return Ok(request.queues.iter().take(1).chain(wanted).take(1).collect());
+        return Ok(wanted.into_iter().chain(&request.queues).take(1).collect());
     }
     let (mut found, mut glances) = (HashSet::new(), Vec::new());
     for slots in &wanted {

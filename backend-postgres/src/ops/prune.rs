@@ -96,7 +96,19 @@ async fn blobs(txn: &mut Txn<'_>, more: &mut bool) -> Result<Vec<BlobKey>> {
     let statement = query(&txn.sql.prune_blobs).bind(txn.now).bind(size(most) + 1);
     let rows = txn.fetch(statement).await?;
     *more |= rows.len() > most;
-    rows.iter().take(most).map(|row| BlobKey::new(txn.get::<&str>(row, 0)?)).collect()
+    let (mut named, mut first) = (Vec::new(), Vec::new());
+    for row in rows.iter().take(most) {
+        let key: &str = txn.get(row, 0)?;
+        if txn.get(row, 1)? {
+            first.push(key.to_owned());
+        }
+        named.push(BlobKey::new(key)?);
+    }
+    if !first.is_empty() {
+        let statement = query(&txn.sql.blobs_named).bind(first).bind(txn.now);
+        txn.execute(statement).await?;
+    }
+    Ok(named)
 }
 
 /// Announces blobs about to be written.

@@ -20,8 +20,17 @@ pub(crate) async fn prune(txn: &mut Txn<'_>, keep: &Retention, limit: u32) -> Re
     let query = sqlx::query(include_str!("../sql/prune_blobs.sql"));
     let rows = txn.fetch(query.bind(txn.now).bind(size(most) + 1)).await?;
     done.more |= rows.len() > most;
+    let mut first = Vec::new();
     for row in rows.iter().take(most) {
-        done.blobs.push(BlobKey::new(txn.get::<String>(row, 0)?)?);
+        let key = BlobKey::new(txn.get::<String>(row, 0)?)?;
+        if txn.get(row, 1)? {
+            first.push(key.clone());
+        }
+        done.blobs.push(key);
+    }
+    if !first.is_empty() {
+        let query = sqlx::query(include_str!("../sql/blobs_named.sql"));
+        txn.execute(query.bind(texts(first.iter().map(BlobKey::as_str)))).await?;
     }
     Ok(done)
 }
@@ -97,7 +106,6 @@ pub(crate) async fn stage(txn: &mut Txn<'_>, keys: &[BlobKey], ttl: Duration) ->
 /// Confirms that blobs are gone from the storage.
 pub(crate) async fn deleted(txn: &mut Txn<'_>, keys: &[BlobKey]) -> Result<()> {
     let keys = texts(keys.iter().map(BlobKey::as_str));
-    let query = sqlx::query(include_str!("../sql/blobs_deleted.sql")).bind(keys);
-    txn.execute(query.bind(txn.now)).await?;
+    txn.execute(sqlx::query(include_str!("../sql/blobs_deleted.sql")).bind(keys)).await?;
     Ok(())
 }

@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use windlass_checker::history::{Moment, micros};
 use windlass_checker::{Promises, UndoneBy};
 
+use super::WORKERS;
 use super::network::Network;
 use super::plan::{Dice, FaultKind};
 use super::postgres::Postgres;
@@ -15,6 +16,8 @@ use super::sqlite::Sqlite;
 use crate::task::{CALL, GRACE, LEASE, SWEEP};
 use crate::{Error, Result};
 
+/// The longest a worker rests between two sweeps: the more have a lease, the longer, and all may have predecessors whose leases still last.
+const LONGEST_SWEEP: Duration = SWEEP.saturating_mul(2 * WORKERS);
 /// What recovery may take on top of lease, grace and sweep, on a busy machine.
 const SLACK: Duration = Duration::from_secs(5);
 
@@ -112,7 +115,7 @@ impl Setting {
             transactional: matches!(self, Self::Sqlite | Self::Postgres),
             busy: true,
             lease: micros(LEASE),
-            recovery: micros(LEASE + GRACE + SWEEP + SLACK),
+            recovery: micros(LEASE + GRACE + LONGEST_SWEEP + SLACK),
             call: micros(CALL),
         }
     }

@@ -1,6 +1,8 @@
 //! The account of blobs: staged before they are written, owned by the jobs that refer to them, named for
 //! deletion until that is confirmed.
 
+use std::time::Duration;
+
 use super::Harness;
 use super::support::*;
 use crate::{
@@ -127,6 +129,29 @@ pub async fn a_key_staged_again_stays_in_the_account<H: Harness>(h: H) {
     b.blobs_deleted(&[blob("a")]).await.unwrap();
     h.advance(ms(2_600)).await;
     assert_eq!(named(&h).await, ["a"], "nobody took the second upload");
+}
+
+/// The confirmation may come so late that the time of the new upload is over, too, or its job gone.
+pub async fn only_what_was_named_since_is_confirmed<H: Harness>(h: H) {
+    let b = &*h.backend();
+    b.stage_blobs(&[blob("a"), blob("b"), blob("c")], Duration::ZERO).await.unwrap();
+    b.blobs_deleted(&[blob("a"), blob("b"), blob("c")]).await.unwrap();
+    assert_eq!(named(&h).await, ["a", "b", "c"], "nobody had named them");
+    b.stage_blobs(&[blob("a")], Duration::ZERO).await.unwrap();
+    let id = insert(b, referring(&["b"])).await;
+    assert!(change_one(b, id, Change::Delete).await);
+    b.blobs_deleted(&[blob("a"), blob("b"), blob("c")]).await.unwrap();
+    assert_eq!(named(&h).await, ["a", "b"], "they may have been written again");
+    b.blobs_deleted(&[blob("a"), blob("b")]).await.unwrap();
+    assert!(named(&h).await.is_empty());
+}
+
+/// Two uploads under one key: the one that takes longer is not to lose its blob.
+pub async fn of_two_stagings_the_later_end_counts<H: Harness>(h: H) {
+    let b = &*h.backend();
+    b.stage_blobs(&[blob("a")], HOUR).await.unwrap();
+    b.stage_blobs(&[blob("a"), blob("b")], ms(1)).await.unwrap();
+    assert_eq!(named(&h).await, ["b"]);
 }
 
 pub async fn a_job_takes_over_what_was_staged<H: Harness>(h: H) {

@@ -75,6 +75,17 @@ pub async fn only_available_jobs_are_claimed<H: Harness>(h: H) {
     assert!(claim(b, w, 9).await.is_empty(), "a job that is scheduled is not claimed");
 }
 
+/// Named first, though there is room for none of its jobs.
+pub async fn a_queue_without_room_hides_no_other<H: Harness>(h: H) {
+    let b = &*h.backend();
+    let w = worker(b).await;
+    let [_, wanted] = insert_all(b, vec![job_of("full", K), job()]).await[..] else {
+        unreachable!()
+    };
+    let request = ClaimRequest::new(w, slots(&[("full", 0), (Q, 1)]), kinds(&[(K, None)]));
+    assert_eq!(ids(&claim_with(b, &request).await), [wanted]);
+}
+
 pub async fn a_claim_gives_no_more_than_the_queue_limit<H: Harness>(h: H) {
     let b = &*h.backend();
     let w = worker(b).await;

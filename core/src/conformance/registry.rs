@@ -124,6 +124,8 @@ macro_rules! __conformance_cases {
                 follow_ups_own_their_blobs
                 a_retry_lets_go_of_the_result
                 a_named_blob_may_be_staged_again
+                only_what_was_named_since_is_confirmed
+                of_two_stagings_the_later_end_counts
                 a_staged_blob_of_a_living_job_stays
             }
             bystanders {
@@ -170,6 +172,7 @@ macro_rules! __conformance_cases {
                 a_running_job_is_not_claimed_again
                 only_available_jobs_are_claimed
                 a_claim_gives_no_more_than_the_queue_limit
+                a_queue_without_room_hides_no_other
                 each_queue_has_its_own_limit
                 jobs_of_one_claim_share_its_claim_id_and_of_two_do_not
                 a_claim_of_no_queues_or_kinds_gives_nothing
@@ -494,6 +497,7 @@ macro_rules! __conformance_cases {
                 queues_can_be_chosen
                 f12_ages_of_the_oldest
                 availability_counts_from_the_due_time
+                of_jobs_that_are_claimed_in_turn_the_next_one_counts
             }
             two_handles {
                 a_job_crosses_from_one_to_the_other

@@ -1,13 +1,13 @@
 //! `Store::stats`: counts by queue, kind and state, and ages.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Harness;
 use super::support::*;
 use crate::{
-    Backend, Change, Count, JobFilter, NewJob, Queue, QueueAge, Retention, Start, State, Stats,
-    StatsQuery, Store,
+    Backend, Change, Count, JobFilter, NewJob, Priority, Queue, QueueAge, Retention, Start, State,
+    Stats, StatsQuery, Store,
 };
 
 async fn stats(b: &dyn Backend) -> Stats {
@@ -130,4 +130,23 @@ pub async fn availability_counts_from_the_due_time<H: Harness>(h: H) {
     let now = stats(b).await;
     assert!(age(&now, Q).unwrap().oldest_available.is_some());
     b.maintain(9).await.unwrap();
+}
+
+/// One that was promoted late stands behind those that came meanwhile, though it has been due for longer.
+pub async fn of_jobs_that_are_claimed_in_turn_the_next_one_counts<H: Harness>(h: H) {
+    let b = &*h.backend();
+    let late = || NewJob { start: Start::In(ms(20)), ..job() };
+    insert(b, late()).await;
+    h.advance(ms(500)).await;
+    let begun = Instant::now();
+    insert(b, job()).await;
+    maintain(b).await;
+    let next = age(&stats(b).await, Q).unwrap().oldest_available.unwrap();
+    // For clocks that are read a little early, and rounded.
+    assert!(next <= begun.elapsed() + ms(100), "{next:?}");
+    insert(b, NewJob { priority: Priority::LOW, ..late() }).await;
+    h.advance(ms(500)).await;
+    maintain(b).await;
+    let other = age(&stats(b).await, Q).unwrap().oldest_available.unwrap();
+    assert!(other >= ms(400), "one of another priority is not behind it: {other:?}");
 }

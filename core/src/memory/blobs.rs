@@ -1,6 +1,6 @@
 //! The account of blobs: who refers to them, which are staged, which are to be deleted.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
@@ -12,8 +12,8 @@ pub(super) struct Blobs {
     refs: BTreeMap<BlobKey, u64>,
     /// Announced keys that no job has referred to since, and until when they are kept.
     staged: BTreeMap<BlobKey, Timestamp>,
-    /// Keys to delete, until the deletion is confirmed.
-    doomed: BTreeSet<BlobKey>,
+    /// Keys to delete, until the deletion is confirmed, and whether they were named.
+    doomed: BTreeMap<BlobKey, bool>,
 }
 
 impl Blobs {
@@ -41,7 +41,7 @@ impl Blobs {
             *refs -= 1;
             if *refs == 0 {
                 self.refs.remove(key);
-                self.doomed.insert(key.clone());
+                self.doomed.insert(key.clone(), false);
             }
         }
     }
@@ -49,20 +49,27 @@ impl Blobs {
     /// Names at most `limit` keys to delete.
     pub(super) fn condemned(&mut self, now: Timestamp, limit: usize) -> Vec<BlobKey> {
         let expired = self.staged.extract_if(.., |_, until| *until <= now);
-        self.doomed.extend(expired.map(|(key, _)| key));
-        self.doomed.iter().take(limit).cloned().collect()
+        self.doomed.extend(expired.map(|(key, _)| (key, false)));
+        let some = self.doomed.iter_mut().take(limit);
+        some.map(|(key, named)| {
+            *named = true;
+            key.clone()
+        })
+        .collect()
     }
 
-    /// A key that was staged or referred to meanwhile is no longer doomed and stays in the account.
+    /// A key that was staged or referred to since it was named stays in the account.
     pub(super) fn deleted(&mut self, keys: &[BlobKey]) {
         for key in keys {
-            self.doomed.remove(key);
+            if self.doomed.get(key) == Some(&true) {
+                self.doomed.remove(key);
+            }
         }
     }
 
     #[cfg(test)]
     pub(super) fn fit(&self, refs: &BTreeMap<BlobKey, u64>) -> bool {
         let free = |key| !refs.contains_key(key);
-        self.refs == *refs && self.staged.keys().all(free) && self.doomed.iter().all(free)
+        self.refs == *refs && self.staged.keys().all(free) && self.doomed.keys().all(free)
     }
 }

@@ -120,6 +120,16 @@ impl Index {
         self.ready.get(queue)?.get(&(lane, kind.clone()))?.first().copied()
     }
 
+    /// Of available jobs that are claimed in turn, being of one lane, kind and priority, the next ones.
+    pub(super) fn heads(&self) -> impl Iterator<Item = JobId> {
+        self.ready.values().flat_map(HashMap::values).flat_map(|line| {
+            let mut last = None;
+            let first =
+                move |(priority, ..): &&ReadyKey| last.replace(*priority) != Some(*priority);
+            line.iter().filter(first).map(|(.., id)| *id)
+        })
+    }
+
     pub(super) fn waiting(&self, queue: &QueueName) -> u64 {
         self.waiting.get(queue).copied().unwrap_or(0)
     }

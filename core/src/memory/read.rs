@@ -1,6 +1,6 @@
 //! Reading: listings, histories, figures.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use jiff::Timestamp;
@@ -77,11 +77,12 @@ impl Inner {
     pub(super) fn stats(&self, query: &StatsQuery, now: Timestamp) -> Stats {
         let wanted = |queue| query.queues.is_empty() || query.queues.contains(queue);
         let mut counts: BTreeMap<(&QueueName, &Kind, State), u64> = BTreeMap::new();
+        let heads: BTreeSet<JobId> = self.index.heads().collect();
         let mut ages: BTreeMap<&QueueName, QueueAge> = BTreeMap::new();
         for job in self.jobs.values().map(|row| &row.job).filter(|job| wanted(&job.queue)) {
             *counts.entry((&job.queue, &job.kind, job.state)).or_default() += 1;
             let (available, running) = match job.state {
-                State::Available => (Some(since(job.due_at, now)), None),
+                State::Available if heads.contains(&job.id) => (Some(since(job.due_at, now)), None),
                 State::Running => (None, job.started_at.map(|at| since(at, now))),
                 _ => continue,
             };

@@ -87,5 +87,13 @@ pub(super) fn sequences() -> Vec<(&'static str, Vec<Op>)> {
                 insert(0, Some((0, 2, 1))),
             ],
         ),
+        (
+            "a blob that is told gone before anybody named it",
+            vec![Op::Stage(1, Span::Zero), Op::BlobDeleted(1), Op::Prune(Span::Zero)],
+        ),
+        (
+            "a blob staged twice, for longer at first",
+            vec![Op::Stage(1, Span::Far), Op::Stage(1, Span::Zero), Op::Prune(Span::Zero)],
+        ),
     ]
 }
