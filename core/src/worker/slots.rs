@@ -177,7 +177,8 @@ struct Inner {
 #[derive(Debug)]
 pub(crate) struct Place {
     inner: Arc<Inner>,
-    lane: Option<usize>,
+    /// Which of the queues. Small, as the whole: it is a part of each job's task.
+    lane: Option<u32>,
     kind: Kind,
     /// Tells of the slot; `None` once it is there.
     told: Option<oneshot::Receiver<()>>,
@@ -213,7 +214,7 @@ impl Drop for Place {
             kind.busy = kind.busy.saturating_sub(1);
         }
         let mut room = true;
-        if let Some(lane) = self.lane.and_then(|place| state.queues.get_mut(place)) {
+        if let Some(lane) = self.lane.and_then(|place| state.queues.get_mut(place as usize)) {
             let waits = self.told.as_mut().is_some_and(|told| {
                 told.close();
                 told.try_recv().is_err()
@@ -336,7 +337,8 @@ impl Slots {
                 told = Some(wait);
             }
         }
-        Place { inner: self.inner.clone(), lane: place, kind: kind.clone(), told, surplus }
+        let lane = place.and_then(|place| u32::try_from(place).ok());
+        Place { inner: self.inner.clone(), lane, kind: kind.clone(), told, surplus }
     }
 
     /// Waits until more may be claimed.
