@@ -16,7 +16,7 @@ pub const HEARTBEAT: Duration = Duration::from_secs(1);
 pub const GRACE: Duration = Duration::from_millis(500);
 /// How long a worker waits for an answer.
 pub const CALL: Duration = Duration::from_secs(4);
-/// Time between two rounds of maintenance.
+/// In this time all workers together do about one round of maintenance.
 pub const SWEEP: Duration = Duration::from_millis(200);
 
 /// What a process is to do.

@@ -44,8 +44,10 @@ fn wrong(
     second: &Run,
 ) -> Option<String> {
     let claim = |run: &Run| trace.claims.iter().find(|claim| claim.key == run.key);
-    // A run without a claim is another rule's.
-    let (old, new): (&Claim, &Claim) = (claim(first)?, claim(second)?);
+    // A run without a claim is another rule's. The answer to the earlier claim may be heard last, and its run begin last.
+    let mut runs = [(claim(first)?, first), (claim(second)?, second)];
+    runs.sort_by_key(|(claim, _)| claim.key.epoch);
+    let [(old, first), (new, second)]: [(&Claim, &Run); 2] = runs;
     let beats = traces.beats.get(&old.worker)?;
     // Whatever was answered by a lease lasted from when it was sent at least.
     let last = beats.iter().copied().filter(|sent| *sent <= new.heard).max()?;

@@ -168,6 +168,18 @@ fn is_seen_from_outside(mistake: Mistake, rules: &[Rule]) {
     panic!("{mistake:?} was not seen");
 }
 
+/// In the world that has nothing but deaths: elsewhere a fault may be why nobody came in time. Up to the bound all is well.
+#[test]
+fn jobs_that_are_rescued_late_are_seen_by_the_shared_checker_alone() {
+    let broken = (1..=500).find_map(|seed| {
+        let mistake = Some(Mistake::RescuesLate);
+        let plan = Plan { mistake, outside_only: true, ..Plan::deaths_only(seed) };
+        let broken = run(&plan).findings.broken;
+        (!broken.is_empty()).then(|| broken.into_keys().collect::<Vec<_>>())
+    });
+    assert_eq!(broken, Some(vec![Rule::RecoveryInTime]));
+}
+
 /// All but one: a stale holder sends records only until it hears of its loss, and by then hardly anybody has heard of a later claim.
 #[test]
 fn most_mistakes_are_seen_by_the_shared_checker_alone() {
@@ -186,7 +198,8 @@ fn most_mistakes_are_seen_by_the_shared_checker_alone() {
     for (mistake, rules) in all {
         is_seen_from_outside(mistake, rules);
     }
-    assert_eq!(all.len() + 1, Mistake::ALL.len());
+    // And one has a test of its own.
+    assert_eq!(all.len() + 2, Mistake::ALL.len());
 }
 
 #[test]

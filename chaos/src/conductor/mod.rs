@@ -30,8 +30,8 @@ use stop::Stop;
 use crate::Result;
 use crate::history::History;
 
-const WORKERS: usize = 4;
-const PRODUCERS: usize = 2;
+const WORKERS: u32 = 4;
+const PRODUCERS: u32 = 2;
 
 /// How to run.
 #[derive(Debug, Clone)]
@@ -147,7 +147,7 @@ async fn start(place: Place, settings: &Settings) -> Result<Run> {
         folder: settings.folder.clone(),
         url: place.url(),
         seed: settings.seed,
-        rate: settings.rate / PRODUCERS as f64,
+        rate: settings.rate / f64::from(PRODUCERS),
     };
     let mut processes = Processes::new(launch, history.clone());
     for (role, count) in [(Role::Worker, WORKERS), (Role::Producer, PRODUCERS)] {

@@ -12,9 +12,12 @@ use super::plan::{Dice, FaultKind};
 use super::postgres::Postgres;
 use super::redis::{Pair, Redis};
 use super::sqlite::Sqlite;
+use super::WORKERS;
 use crate::task::{CALL, GRACE, LEASE, SWEEP};
 use crate::{Error, Result};
 
+/// The longest a worker rests between two sweeps: the more have a lease, the longer, and all may have predecessors whose leases still last.
+const LONGEST_SWEEP: Duration = SWEEP.saturating_mul(2 * WORKERS);
 /// What recovery may take on top of lease, grace and sweep, on a busy machine.
 const SLACK: Duration = Duration::from_secs(5);
 
@@ -112,7 +115,7 @@ impl Setting {
             transactional: matches!(self, Self::Sqlite | Self::Postgres),
             busy: true,
             lease: micros(LEASE),
-            recovery: micros(LEASE + GRACE + SWEEP + SLACK),
+            recovery: micros(LEASE + GRACE + LONGEST_SWEEP + SLACK),
             call: micros(CALL),
         }
     }

@@ -30,6 +30,31 @@ fn an_overlap_before_the_lease_ran_out_is_red() {
     story.breaks(&[Rule::OverlapAfterExpiry]);
 }
 
+/// The answer to the first claim is under way for so long that its run begins last. What counts is the first lease all the same.
+#[test]
+fn an_overlap_is_judged_by_which_claim_came_first() {
+    for (lost, broken) in [(true, vec![]), (false, vec![Rule::OverlapAfterExpiry])] {
+        let mut story = Story::new();
+        let (one, two) = (story.worker("one"), story.worker("two"));
+        let job = story.enqueue("plain");
+        let first = story.claim(one, job, 1, 1);
+        let heard = story.evidence.entries.pop().unwrap();
+        if lost {
+            story.then("conductor", What::LeaseEnded { worker: one.1 });
+        }
+        story.then("two", What::Rescued { jobs: vec![job] });
+        let second = story.claim(two, job, 3, 2);
+        story.begin(two, second, "plain");
+        story.then("one", heard.what);
+        story.begin(one, first, "plain");
+        story.end(one, first);
+        story.end(two, second);
+        story.settle(two, second, Ending::Completed, Verdict::Applied(State::Completed));
+        story.store(second, "plain", rescue_changes(one, two));
+        assert_eq!(story.breaks(&broken).figures.overlaps, 1);
+    }
+}
+
 #[test]
 fn more_at_once_than_may_be_is_red() {
     let mut story = Story::new();

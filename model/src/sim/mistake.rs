@@ -11,6 +11,9 @@ use windlass_core::{
     NewJob, Queue, Record, Recorded, Result, Selector, Settled, Settlement, State, Store,
 };
 
+/// How long after the end of a lease its jobs are taken, where that is the mistake.
+const LATE: Duration = Duration::from_secs(15);
+
 /// A guard that is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mistake {
@@ -30,6 +33,8 @@ pub enum Mistake {
     ClaimsTooMuch,
     /// Jobs of lost workers are not taken from them.
     NeverRescues,
+    /// They are taken from them later than any worker rests.
+    RescuesLate,
     /// Jobs are taken from workers that are alive.
     RescuesEarly,
     /// A record is accepted from whoever sends it.
@@ -40,7 +45,7 @@ pub enum Mistake {
 
 impl Mistake {
     /// Every mistake.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::AcceptsStale,
         Self::ForgetsEpoch,
         Self::FreesKeyEarly,
@@ -49,6 +54,7 @@ impl Mistake {
         Self::RevivesFinal,
         Self::ClaimsTooMuch,
         Self::NeverRescues,
+        Self::RescuesLate,
         Self::RescuesEarly,
         Self::RecordsStale,
         Self::GivesOthersJobs,
@@ -185,13 +191,18 @@ pub(super) fn maintain(
     memory: &MemoryBackend,
     limit: u32,
 ) -> Result<Maintained> {
-    if mistake == Some(Mistake::NeverRescues) {
+    if matches!(mistake, Some(Mistake::NeverRescues | Mistake::RescuesLate)) {
         let running = JobQuery::from(JobFilter::default().states([State::Running]));
         let (time, workers) = (memory.now(), now(memory.workers())?);
-        let is_alive = |job: &JobRecord| {
-            workers.iter().any(|w| Some(w.id) == job.worker && w.expires_at > time)
+        let waits = |job: &JobRecord| {
+            let worker = workers.iter().find(|w| Some(w.id) == job.worker);
+            let until = worker.map(|w| w.expires_at);
+            // Of a worker that is not known any more nothing tells how late it is.
+            let lost = until.is_none_or(|until| until <= time);
+            let taken = until.is_none_or(|until| time.duration_since(until).unsigned_abs() >= LATE);
+            lost && (mistake == Some(Mistake::NeverRescues) || !taken)
         };
-        if !now(memory.list(&running))?.items.iter().all(is_alive) {
+        if now(memory.list(&running))?.items.iter().any(waits) {
             return Ok(Maintained::default());
         }
     }

@@ -9,7 +9,8 @@ use tokio::time::{Instant, sleep};
 use windlass_checker::history::{Entry, What, micros};
 use windlass_checker::{Change, Evidence, FinalJob, Findings, Promises, Told, UndoneBy, check};
 use windlass_core::{
-    Event, JobFilter, JobQuery, JobRecord, MemoryBackend, Position, QueueChange, Store,
+    Event, JobFilter, JobQuery, JobRecord, MAINTENANCE_MAX, MemoryBackend, Position, QueueChange,
+    Store,
 };
 
 use super::Report;
@@ -27,8 +28,10 @@ pub(super) const LEASE: Duration = Duration::from_secs(10);
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(3);
 /// How long a handler may go on past its deadline.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
-/// The longest time between two sweeps of one worker.
+/// In this time all workers together sweep about once.
 pub(super) const SWEEP: Duration = Duration::from_secs(1);
+/// The longest time between two sweeps of one worker: the more there are, the longer each rests, and it may be the last of them.
+const LONGEST_SWEEP: Duration = MAINTENANCE_MAX;
 /// How long a process waits for the answer to a call.
 pub(super) const CALL: Duration = Duration::from_secs(4);
 /// For what a call takes after all has healed.
@@ -104,9 +107,9 @@ impl Plan {
         text + " --trace"
     }
 
-    /// The longest time from the death of a process to the rescue of its jobs: lease, grace and one sweep.
+    /// The longest time from the death of a process to the rescue of its jobs: lease, grace and the longest sweep.
     pub const RECOVERY: Duration =
-        Duration::from_secs(LEASE.as_secs() + GRACE.as_secs() + SWEEP.as_secs());
+        Duration::from_secs(LEASE.as_secs() + GRACE.as_secs() + LONGEST_SWEEP.as_secs());
 }
 
 #[derive(Debug)]
@@ -294,7 +297,7 @@ impl World {
                 std::panic::resume_unwind(error.into_panic());
             }
         }
-        sleep(LEASE + GRACE + SWEEP + SLACK).await;
+        sleep(Plan::RECOVERY + SLACK).await;
         let stuck = self.stuck().await;
         self.lock().inside.recovered(&stuck);
         let end = Instant::now() + DRAIN;
@@ -353,7 +356,7 @@ impl World {
 
     /// Jobs that run under workers without a lease. One that a late heartbeat made longer may have ended only now.
     async fn stuck(&self) -> Vec<JobRecord> {
-        let now = self.memory.now().saturating_sub(GRACE + SWEEP + SLACK);
+        let now = self.memory.now().saturating_sub(GRACE + LONGEST_SWEEP + SLACK);
         let now = now.unwrap_or(self.memory.now());
         let workers = self.memory.workers().await.unwrap_or_default();
         let alive = |job: &JobRecord| {
