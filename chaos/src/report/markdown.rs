@@ -46,10 +46,13 @@ const HEAD: &str = "| fault | faults | hits | jobs ended | lost | stale finishes
 |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|
 ";
 
+/// Where the method stands: a report lies wherever it was asked for, so that no relative link leads there.
+const METHOD: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/evidence.md");
+
 /// The whole report.
 pub(super) fn of(sections: &[Section], origin: &Origin) -> String {
     let mut text = format!(
-        "# Chaos\n\nMade by `{}` (seed {}) on {}. [The method](evidence.md) says what is counted, and how.\n",
+        "# Chaos\n\nMade by `{}` (seed {}) on {}. [The method]({METHOD}) says what is counted, and how.\n",
         origin.command, origin.seed, origin.system
     );
     if origin.second {
@@ -149,4 +152,26 @@ fn one(section: &Section) -> String {
         let _ = writeln!(text, "![{}]({name})", section.setting);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_link_to_the_method_leads_there_from_any_folder() {
+        let origin = Origin {
+            command: String::new(),
+            seed: 1,
+            system: String::new(),
+            second: false,
+            simulation: None,
+        };
+        let text = of(&[], &origin);
+        let link = text.split("](").nth(1).and_then(|rest| rest.split(')').next()).unwrap();
+        assert!(link.starts_with("https://"), "{link}");
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+        let path = link.rsplit_once("/main/").unwrap().1;
+        assert!(std::path::Path::new(root).join(path).exists(), "{path}");
+    }
 }
