@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use windlass::{Context, Draft, Job, LeaseKey, LogLevel, Outcome, Stop, Worker};
+use windlass::{Context, Draft, Job, JobId, LeaseKey, LogLevel, Outcome, Stop, Worker};
 use windlass_checker::Limit;
 use windlass_checker::history::What;
 
@@ -19,6 +19,21 @@ pub const FEW: u32 = 2;
 /// How many jobs of the other queue a worker runs at once.
 pub const MANY: u32 = 12;
 
+/// A job whose args say for which job they were made: what a handler is given is compared with that.
+pub trait Made: Job {
+    /// Made for a job.
+    fn new(n: u64, of: JobId) -> Self;
+
+    /// The job for which it was made; none by an earlier build.
+    fn of(&self) -> Option<JobId>;
+
+    /// A job of this kind, made for itself.
+    fn draft(n: u64) -> Draft<Self> {
+        let id = JobId::new();
+        Draft::new(Self::new(n, id)).id(id)
+    }
+}
+
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident, $kind:tt, $attempts:tt $(, $option:ident = $value:tt)*;)+) => {$(
         $(#[$doc])*
@@ -27,6 +42,19 @@ macro_rules! kinds {
         pub struct $name {
             /// Tells jobs apart.
             pub n: u64,
+            /// The job for which these args were made.
+            #[serde(default)]
+            pub of: Option<JobId>,
+        }
+
+        impl Made for $name {
+            fn new(n: u64, of: JobId) -> Self {
+                Self { n, of: Some(of) }
+            }
+
+            fn of(&self) -> Option<JobId> {
+                self.of
+            }
         }
     )+};
 }
@@ -90,7 +118,7 @@ struct Run {
 }
 
 impl Run {
-    fn begin(cx: &Context<App>) -> Outcome<Self> {
+    fn begin(job: &impl Made, cx: &Context<App>) -> Outcome<Self> {
         let app = cx.state();
         let Some(key) = app.keys.begin(cx.job_id()) else {
             app.history.record(What::Unclaimed { job: cx.job_id() });
@@ -98,6 +126,9 @@ impl Run {
         };
         let (kind, queue) = (cx.kind().to_string(), cx.queue().to_string());
         app.history.record(What::Begun { key, kind, queue, attempt: cx.attempt() });
+        if let Some(of) = job.of() {
+            app.history.record(What::Args { key, of });
+        }
         app.history.record(What::Effect { key });
         Ok(Self { history: app.history.clone(), key, dropped: true })
     }
@@ -118,26 +149,26 @@ async fn pause(from: u64, to: u64) {
     tokio::time::sleep(Duration::from_millis(fastrand::u64(from..to))).await;
 }
 
-async fn plain(_: Plain, cx: Context<App>) -> Outcome {
-    let run = Run::begin(&cx)?;
+async fn plain(job: Plain, cx: Context<App>) -> Outcome {
+    let run = Run::begin(&job, &cx)?;
     pause(0, 5).await;
     run.end(Ok(()))
 }
 
-async fn unique(_: Unique, cx: Context<App>) -> Outcome {
-    let run = Run::begin(&cx)?;
+async fn unique(job: Unique, cx: Context<App>) -> Outcome {
+    let run = Run::begin(&job, &cx)?;
     pause(5, 400).await;
     run.end(Ok(()))
 }
 
-async fn narrow(_: Narrow, cx: Context<App>) -> Outcome {
-    let run = Run::begin(&cx)?;
+async fn narrow(job: Narrow, cx: Context<App>) -> Outcome {
+    let run = Run::begin(&job, &cx)?;
     pause(5, 60).await;
     run.end(Ok(()))
 }
 
-async fn flaky(_: Flaky, cx: Context<App>) -> Outcome {
-    let run = Run::begin(&cx)?;
+async fn flaky(job: Flaky, cx: Context<App>) -> Outcome {
+    let run = Run::begin(&job, &cx)?;
     cx.log(LogLevel::Info, "about to fail, or not");
     pause(0, 20).await;
     run.end(match fastrand::u8(0..4) {
@@ -147,14 +178,14 @@ async fn flaky(_: Flaky, cx: Context<App>) -> Outcome {
     })
 }
 
-async fn hopeless(_: Hopeless, cx: Context<App>) -> Outcome {
-    let run = Run::begin(&cx)?;
+async fn hopeless(job: Hopeless, cx: Context<App>) -> Outcome {
+    let run = Run::begin(&job, &cx)?;
     pause(0, 20).await;
     run.end(Err("it always fails".into()))
 }
 
-async fn snoozer(_: Snoozer, cx: Context<App>) -> Outcome {
-    let run = Run::begin(&cx)?;
+async fn snoozer(job: Snoozer, cx: Context<App>) -> Outcome {
+    let run = Run::begin(&job, &cx)?;
     pause(0, 20).await;
     run.end(match fastrand::bool() {
         true => Err(Stop::snooze(Duration::from_millis(fastrand::u64(1..800)))),
@@ -162,8 +193,8 @@ async fn snoozer(_: Snoozer, cx: Context<App>) -> Outcome {
     })
 }
 
-async fn slow(_: Slow, cx: Context<App>) -> Outcome {
-    let run = Run::begin(&cx)?;
+async fn slow(job: Slow, cx: Context<App>) -> Outcome {
+    let run = Run::begin(&job, &cx)?;
     let steps = fastrand::u64(5..25);
     for step in 0..steps {
         cx.progress((step, steps));
@@ -172,8 +203,8 @@ async fn slow(_: Slow, cx: Context<App>) -> Outcome {
     run.end(Ok(()))
 }
 
-async fn panicky(_: Panicky, cx: Context<App>) -> Outcome {
-    let run = Run::begin(&cx)?;
+async fn panicky(job: Panicky, cx: Context<App>) -> Outcome {
+    let run = Run::begin(&job, &cx)?;
     pause(0, 20).await;
     if fastrand::u8(0..3) == 0 {
         let _: Outcome = run.end(Ok(()));
@@ -182,24 +213,24 @@ async fn panicky(_: Panicky, cx: Context<App>) -> Outcome {
     run.end(Ok(()))
 }
 
-async fn patient(_: Patient, cx: Context<App>) -> Outcome {
-    let run = Run::begin(&cx)?;
+async fn patient(job: Patient, cx: Context<App>) -> Outcome {
+    let run = Run::begin(&job, &cx)?;
     tokio::select! {
         _ = cx.cancelled() => run.end(Err("told to end".into())),
         () = pause(500, 2_500) => run.end(Ok(())),
     }
 }
 
-async fn hanging(_: Hanging, cx: Context<App>) -> Outcome {
-    let run = Run::begin(&cx)?;
+async fn hanging(job: Hanging, cx: Context<App>) -> Outcome {
+    let run = Run::begin(&job, &cx)?;
     tokio::time::sleep(Duration::from_secs(60)).await;
     run.end(Ok(()))
 }
 
 async fn parent(job: Parent, cx: Context<App>) -> Outcome {
-    let run = Run::begin(&cx)?;
+    let run = Run::begin(&job, &cx)?;
     for n in 0..1 + job.n % 2 {
-        if let Err(error) = cx.follow_up(Draft::new(Plain { n })).await {
+        if let Err(error) = cx.follow_up(Plain::draft(n)).await {
             return run.end(Err(error.into()));
         }
     }
@@ -208,7 +239,7 @@ async fn parent(job: Parent, cx: Context<App>) -> Outcome {
 }
 
 async fn effect(job: Effect, cx: Context<App>) -> Outcome {
-    let run = Run::begin(&cx)?;
+    let run = Run::begin(&job, &cx)?;
     // Some last long enough for the lease to be lost before the end.
     pause(0, if job.n.is_multiple_of(3) { 3_000 } else { 10 }).await;
     let app = cx.state();

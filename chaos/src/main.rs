@@ -132,7 +132,13 @@ fn check(folder: &Path) -> Result<ExitCode> {
         println!("{}", serde_json::to_string(violation)?);
     }
     println!("{}", serde_json::to_string(&findings.broken)?);
-    Ok(if findings.hold() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    if !findings.hold() {
+        return Ok(ExitCode::FAILURE);
+    }
+    match report::asleep(&findings.figures) {
+        Some(error) => Err(error.into()),
+        None => Ok(ExitCode::SUCCESS),
+    }
 }
 
 /// What all settings need, before any is run.
@@ -180,6 +186,7 @@ async fn conduct(options: &Options) -> Result<ExitCode> {
             soak: options.soak,
         };
         let section = Section::of(conductor::run(setting, &run, &stop).await);
+        let section = if options.soak { section.soaked() } else { section };
         tell(&section);
         if !section.good() {
             eprintln!("the evidence is in {}", folder.display());

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Mutex;
-use windlass::{Client, Draft, Job, JobId, NewJob, OnConflict, Priority};
+use windlass::{Client, Draft, JobId, NewJob, OnConflict, Priority};
 use windlass_checker::history::{Answer, What};
 
 use crate::Result;
 use crate::history::History;
 use crate::jobs::{
-    Effect, FEW, Flaky, Hanging, Hopeless, LIMITED, Narrow, Panicky, Parent, Patient, Plain, Slow,
-    Snoozer, Unique,
+    Effect, FEW, Flaky, Hanging, Hopeless, LIMITED, Made, Narrow, Panicky, Parent, Patient, Plain,
+    Slow, Snoozer, Unique,
 };
 use crate::keys::Keys;
 use crate::place::{self, Beside, Host};
@@ -74,7 +74,7 @@ async fn produce(producer: Arc<Producer>, mut random: fastrand::Rng, pause: Dura
             0..4 => batch(&mut random),
             4..10 if producer.host.transactional() => {
                 let commit = random.u8(0..4) > 0;
-                match draft(Plain { n: 0 }, &mut random).into_new_job() {
+                match draft::<Plain>(0, &mut random).into_new_job() {
                     Ok(job) => producer.beside(job, commit).await,
                     Err(error) => eprintln!("no job: {error}"),
                 }
@@ -99,25 +99,25 @@ fn batch(random: &mut fastrand::Rng) -> Result<Vec<NewJob>> {
 fn one(random: &mut fastrand::Rng) -> Result<NewJob> {
     let n = random.u64(..);
     let job = match random.u8(0..100) {
-        0..26 => draft(Plain { n }, random).into_new_job(),
+        0..26 => draft::<Plain>(n, random).into_new_job(),
         26..40 => unique(n, random).into_new_job(),
-        40..45 => draft(Narrow { n }, random).into_new_job(),
-        45..53 => draft(Flaky { n }, random).into_new_job(),
-        53..55 => draft(Hopeless { n }, random).into_new_job(),
-        55..61 => draft(Snoozer { n }, random).into_new_job(),
-        61..69 => draft(Slow { n }, random).into_new_job(),
-        69..72 => draft(Panicky { n }, random).into_new_job(),
-        72..77 => draft(Patient { n }, random).into_new_job(),
-        77..79 => draft(Hanging { n }, random).into_new_job(),
-        79..86 => draft(Parent { n }, random).into_new_job(),
-        _ => draft(Effect { n }, random).into_new_job(),
+        40..45 => draft::<Narrow>(n, random).into_new_job(),
+        45..53 => draft::<Flaky>(n, random).into_new_job(),
+        53..55 => draft::<Hopeless>(n, random).into_new_job(),
+        55..61 => draft::<Snoozer>(n, random).into_new_job(),
+        61..69 => draft::<Slow>(n, random).into_new_job(),
+        69..72 => draft::<Panicky>(n, random).into_new_job(),
+        72..77 => draft::<Patient>(n, random).into_new_job(),
+        77..79 => draft::<Hanging>(n, random).into_new_job(),
+        79..86 => draft::<Parent>(n, random).into_new_job(),
+        _ => draft::<Effect>(n, random).into_new_job(),
     };
     Ok(job?)
 }
 
 /// A job, in some queue, with some priority, now or a little later.
-fn draft<J: Job>(job: J, random: &mut fastrand::Rng) -> Draft<J> {
-    let draft = Draft::new(job);
+fn draft<J: Made>(n: u64, random: &mut fastrand::Rng) -> Draft<J> {
+    let draft = J::draft(n);
     let draft = if random.u8(0..10) == 0 { draft.queue(LIMITED) } else { draft };
     let draft = match random.u8(0..10) {
         0 => draft.priority(Priority::HIGH),
@@ -133,7 +133,7 @@ fn draft<J: Job>(job: J, random: &mut fastrand::Rng) -> Draft<J> {
 
 fn unique(n: u64, random: &mut fastrand::Rng) -> Draft<Unique> {
     let (mode, key) = (random.u8(0..3), random.u64(0..KEYS));
-    let draft = Draft::new(Unique { n }).unique_key(format!("{mode}-{key}"));
+    let draft = Unique::draft(n).unique_key(format!("{mode}-{key}"));
     let draft = match mode {
         0 => draft.unique_until_started(),
         1 => draft.unique_until_finished(),

@@ -2,7 +2,9 @@
 
 use windlass_core::{Cause, State, machine};
 
+use super::trace::{Claim, Settlement};
 use super::{Change, Evidence, FinalJob, Findings, Rule, Traces};
+use crate::history::Verdict;
 
 pub(super) fn check(evidence: &Evidence, traces: &Traces<'_>, findings: &mut Findings) {
     for job in &evidence.jobs {
@@ -109,54 +111,100 @@ fn cancelled(job: &FinalJob, traces: &Traces<'_>, findings: &mut Findings) {
     }
 }
 
-/// The epochs in which settlements are on record. `None` if that can't be told, since the epochs of the history are not those of the record.
-fn settled_in(job: &FinalJob) -> Option<Vec<u32>> {
-    let (mut epoch, mut settled) = (0, Vec::new());
+/// What is on record of an epoch that began with a claim: that, and the settlement, if there is one.
+struct Attempt<'a> {
+    epoch: u32,
+    claimed: &'a Change,
+    settled: Option<&'a Change>,
+}
+
+/// The attempts on record. `None` if they can't be told, since the epochs of the history are not those of the record.
+fn attempts(job: &FinalJob) -> Option<Vec<Attempt<'_>>> {
+    let (mut epoch, mut attempts): (_, Vec<Attempt<'_>>) = (0, Vec::new());
     for change in &job.changes {
         match change.cause {
-            Cause::Claimed | Cause::Rescued => epoch += 1,
-            Cause::Settled => settled.push(epoch),
+            Cause::Claimed => {
+                epoch += 1;
+                attempts.push(Attempt { epoch, claimed: change, settled: None });
+            }
+            Cause::Rescued => epoch += 1,
+            Cause::Settled => {
+                // What is settled without a claim, or twice, follows no state machine.
+                let last = attempts.last_mut().filter(|last| last.epoch == epoch);
+                last?.settled.get_or_insert(change);
+            }
             _ => {}
         }
     }
-    (epoch == job.epoch).then_some(settled)
+    (epoch == job.epoch).then_some(attempts)
 }
 
-/// What workers heard of is in the history, and what is settled there its holder has sent.
+/// What workers heard of is in the history, each in its epoch, and what is settled there its holder has sent.
 fn heard(job: &FinalJob, traces: &Traces<'_>, findings: &mut Findings) {
     let Some(trace) = traces.jobs.get(&job.id) else { return };
-    let claimed = job.changes.iter().filter(|change| change.cause == Cause::Claimed).count();
-    if trace.claims.len() > claimed {
-        let text =
-            format!("workers had {} claims, and its history has {claimed}", trace.claims.len());
-        findings.add(Rule::AttemptsAreClaims, Some(job.id), text);
-    }
-    for epoch in settled_in(job).unwrap_or_default() {
-        if !trace.settlements.iter().any(|one| one.key.epoch.0 == epoch) {
-            let text = format!("epoch {epoch} was settled, and its holder has sent nothing");
-            findings.add(Rule::NoStaleFinish, Some(job.id), text);
-        }
-    }
     for (n, claim) in trace.claims.iter().enumerate() {
         if trace.claims[..n].iter().any(|other| other.key.epoch == claim.key.epoch) {
             let text = format!("two claims were given epoch {}", claim.key.epoch.0);
             findings.add(Rule::AttemptsAreClaims, Some(job.id), text);
         }
     }
-    let accepted = || trace.settlements.iter().filter(|one| one.accepted());
-    let (told, given_back) = (
-        accepted().filter(|one| one.ending.gives_back()).count(),
-        job.changes.iter().filter(|change| gives_back(change)).count(),
-    );
-    if told > given_back {
-        let text =
-            format!("{told} snoozes and releases were accepted, its history has {given_back}");
-        findings.add(Rule::AttemptsAreClaims, Some(job.id), text);
+    // If they can't be told, that is found already.
+    let Some(attempts) = attempts(job) else { return };
+    let of_epoch = |epoch: u32| attempts.iter().find(|attempt| attempt.epoch == epoch);
+    for claim in &trace.claims {
+        let on_record = of_epoch(claim.key.epoch.0).map(|attempt| attempt.claimed);
+        if let Some(text) = other_claim(claim, on_record) {
+            findings.add(Rule::AttemptsAreClaims, Some(job.id), text);
+        }
     }
-    let settled = job.changes.iter().filter(|change| change.cause == Cause::Settled).count();
-    let accepted = accepted().count();
-    if accepted > settled {
-        let text = format!("{accepted} settlements were accepted, and its history has {settled}");
-        findings.add(Rule::OneFinish, Some(job.id), text);
+    for one in trace.settlements.iter() {
+        let Some(Verdict::Applied(state)) = one.verdict else { continue };
+        let on_record = of_epoch(one.key.epoch.0).and_then(|attempt| attempt.settled);
+        if let Some((rule, text)) = other_settlement(one, state, on_record) {
+            findings.add(rule, Some(job.id), text);
+        }
     }
+    for Attempt { epoch, .. } in attempts.iter().filter(|attempt| attempt.settled.is_some()) {
+        if !trace.settlements.iter().any(|one| one.key.epoch.0 == *epoch) {
+            let text = format!("epoch {epoch} was settled, and its holder has sent nothing");
+            findings.add(Rule::NoStaleFinish, Some(job.id), text);
+        }
+    }
+}
+
+/// Why a claim is not the one on record in its epoch.
+fn other_claim(heard: &Claim, on_record: Option<&Change>) -> Option<String> {
+    let epoch = heard.key.epoch.0;
+    let Some(step) = on_record else {
+        return Some(format!("a worker heard of a claim in epoch {epoch}, its history has none"));
+    };
+    if step.worker != Some(heard.worker) {
+        let (of, has) = (heard.worker, step.worker);
+        return Some(format!("{of} heard of the claim in epoch {epoch}, its history has {has:?}"));
+    }
+    (step.attempt != heard.attempt).then(|| {
+        let (told, has) = (heard.attempt, step.attempt);
+        format!("the worker of epoch {epoch} was told attempt {told}, and the history has {has}")
+    })
+}
+
+/// Why a settlement that was accepted is not the one on record in its epoch.
+fn other_settlement(
+    heard: &Settlement,
+    state: State,
+    on_record: Option<&Change>,
+) -> Option<(Rule, String)> {
+    let (epoch, ending) = (heard.key.epoch.0, heard.ending);
+    let Some(step) = on_record else {
+        let text = format!("the {ending:?} of epoch {epoch} was accepted, its history has none");
+        return Some((Rule::OneFinish, text));
+    };
+    if step.to != state {
+        let text = format!("epoch {epoch} was told {state}, and its history has {}", step.to);
+        return Some((Rule::OneFinish, text));
+    }
+    (ending.gives_back() != gives_back(step)).then(|| {
+        let text = format!("the {ending:?} of epoch {epoch} stands in its history as another end");
+        (Rule::AttemptsAreClaims, text)
+    })
 }

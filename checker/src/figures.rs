@@ -85,6 +85,9 @@ pub struct Figures {
     pub ledger: bool,
     /// Jobs of lost workers of which it was checked that they were taken up in time.
     pub recoveries: u64,
+    /// Of these, those in whose time nothing else held things up: the bound was that of a quiet system.
+    #[serde(default)]
+    pub recoveries_plain: u64,
     /// Ends that were acknowledged and undone, where the guarantees allow it.
     pub undone: u64,
     /// By kind of fault.
@@ -94,7 +97,7 @@ pub struct Figures {
 }
 
 /// The value below which so many of a hundred lie.
-pub fn percentile(values: &[u64], hundredths: usize) -> Option<u64> {
+pub fn percentile<T: Copy + Ord>(values: &[T], hundredths: usize) -> Option<T> {
     let mut sorted = values.to_vec();
     sorted.sort_unstable();
     let n = (sorted.len() * hundredths).div_ceil(100).max(1) - 1;

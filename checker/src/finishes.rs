@@ -21,6 +21,7 @@ pub(super) fn check(_: &Evidence, traces: &Traces<'_>, findings: &mut Findings) 
         findings.figures.undone += undone.iter().filter(|one| one.finished()).count() as u64;
         one_finish(*id, trace, &accepted, findings);
         on_record(*id, traces, trace, &accepted, findings);
+        already(*id, traces, trace, findings);
         let mut refused = HashSet::new();
         for settlement in &trace.settlements {
             match settlement.verdict {
@@ -156,6 +157,26 @@ fn on_record(
         }
         if state == State::Completed && one.ending != Ending::Completed {
             findings.add(Rule::OneFinish, Some(id), "it completed by another outcome");
+        }
+    }
+}
+
+/// Who is told that he had finished it before is its finisher: the row has his fence, and that state.
+fn already(id: JobId, traces: &Traces<'_>, trace: &Trace, findings: &mut Findings) {
+    let Some(stored) = traces.stored.get(&id) else { return };
+    // One that was run again may have another finisher by now.
+    if !trace.retries.is_empty() || traces.touched(id) {
+        return;
+    }
+    for one in &trace.settlements {
+        let Some(Verdict::Already(state)) = one.verdict else { continue };
+        let (claim, epoch) = (one.key.claim_id, one.key.epoch.0);
+        if (stored.claim, stored.epoch, stored.state) != (Some(claim), epoch, state) {
+            let text = format!(
+                "epoch {epoch} was told that it is {state} by an earlier sending, and the store has {} of epoch {}",
+                stored.state, stored.epoch
+            );
+            findings.add(Rule::OneFinish, Some(id), text);
         }
     }
 }

@@ -189,6 +189,13 @@ pub enum What {
         /// Which attempt.
         attempt: u32,
     },
+    /// The args that the handler which began last under this key was given are those of this job, as they say.
+    Args {
+        /// The fence.
+        key: LeaseKey,
+        /// The job for which they were made.
+        of: JobId,
+    },
     /// A handler begins that has no claim of its own.
     Unclaimed {
         /// The job.

@@ -34,6 +34,7 @@
 #![forbid(unsafe_code)]
 
 mod attempts;
+mod conflicts;
 mod effects;
 mod evidence;
 mod fault;
@@ -166,6 +167,7 @@ pub fn check(evidence: &Evidence) -> Findings {
     overlap::check(evidence, &traces, &mut findings);
     attempts::check(evidence, &traces, &mut findings);
     unique::check(evidence, &traces, &mut findings);
+    conflicts::check(evidence, &traces, &mut findings);
     limits::check(evidence, &traces, &mut findings);
     recovery::check(evidence, &traces, &mut findings);
     feed::check(evidence, &traces, &mut findings);

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use windlass_core::{JobId, LeaseKey, State};
 
-use super::trace::{Fault, Trace};
+use super::trace::{Claim, Fault, Trace};
 use super::{Evidence, Findings, Rule, Traces};
 use crate::history::{Answer, Ending};
 
@@ -125,11 +125,20 @@ fn may_be_there(parent: &Trace, child: JobId) -> bool {
     gone && adding.any(|one| one.ending == Ending::Completed && one.may_count())
 }
 
-/// Every run has a claim of its own.
+/// Every run has a claim of its own, and is the attempt that was claimed.
 fn runs(trace: &Trace, id: JobId, findings: &mut Findings) {
     for (n, run) in trace.runs.iter().enumerate() {
-        if !trace.claims.iter().any(|claim| claim.key == run.key && claim.process == run.process) {
-            findings.add(Rule::NothingUnexpected, Some(id), "a handler ran without a claim");
+        let own = |claim: &&Claim| claim.key == run.key && claim.process == run.process;
+        match trace.claims.iter().find(own) {
+            None => {
+                findings.add(Rule::NothingUnexpected, Some(id), "a handler ran without a claim");
+            }
+            Some(claim) if claim.attempt != run.attempt => {
+                let (told, of) = (run.attempt, claim.attempt);
+                let text = format!("a handler was told attempt {told}, and the claim gave {of}");
+                findings.add(Rule::AttemptsAreClaims, Some(id), text);
+            }
+            Some(_) => {}
         }
         if trace.runs[..n].iter().any(|other| other.key == run.key) {
             findings.add(Rule::NothingUnexpected, Some(id), "a claim was run twice");

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use windlass_core::{Cause, JobId};
 
 use super::trace::{Claim, Fault, Trace, Traces};
-use super::{Evidence, Findings, Rule};
+use super::{Evidence, Findings, Promises, Rule};
 
 /// Of so many lost workers that had work some held something: if nothing could be checked then, the rule sleeps.
 const AWAKE: usize = 3;
@@ -86,15 +86,21 @@ impl Case<'_> {
             findings.figures.recovered(&self.loss.fault.kind, taken - at);
         }
         let until = self.until();
-        let late = taken.is_none_or(|taken| taken > until);
-        if self.traces.undone_between(self.held.sent, until) || (late && self.unheard(taken)) {
+        if self.traces.undone_between(self.held.sent, until) {
             return;
         }
         findings.figures.recoveries += 1;
-        if late {
-            let worker = &self.held.process;
+        let plain = at.saturating_add(self.evidence.promises.recovery);
+        findings.figures.recoveries_plain += u64::from(until == plain);
+        if taken.is_none_or(|taken| taken > until) {
+            let (worker, bound) = (&self.held.process, until - at);
             let text = match taken {
-                Some(taken) => format!("it was taken up {} µs after {worker} was lost", taken - at),
+                Some(taken) => {
+                    let after = taken - at;
+                    format!(
+                        "it was taken up {after} µs after {worker} was lost, and not within {bound}"
+                    )
+                }
                 None => format!("it was never taken up after {worker} was lost"),
             };
             findings.add(Rule::RecoveryInTime, Some(self.id), text);
@@ -108,43 +114,54 @@ impl Case<'_> {
             || self.trace.cancels.iter().any(|t| *t >= self.held.sent)
     }
 
-    /// Another fault may have hidden who rescued it, and an insert that meets the holder of its unique key rescues it without a word. A claim
-    /// may then wait for its turn.
-    fn unheard(&self, taken: Option<u64>) -> bool {
-        let unique = self.trace.unique.is_some();
-        let rescued = |t| self.trace.rescues.contains(&t);
-        taken.is_some_and(|taken| {
-            let mut others = self.traces.faults_between(self.loss.at, taken);
-            !rescued(taken)
-                && (unique || others.any(|other| other.number != self.loss.fault.number))
-        })
+    /// Another fault may have hidden who rescued it in time, and an insert that meets the holder of its unique key rescues it without a word. The
+    /// claim, which is what is heard of then, waits for its turn.
+    fn may_be_unheard(&self, until: u64) -> bool {
+        let heard = self.trace.rescues.iter().any(|t| *t > self.loss.at);
+        let mut others = self.traces.faults_between(self.loss.at, until);
+        !heard
+            && (self.trace.unique.is_some()
+                || others.any(|other| other.number != self.loss.fault.number))
     }
 
-    /// The bound: longer by what else holds things up meanwhile, and by another recovery for each claim of which nobody heard.
+    /// The bound: another recovery for each claim, and for a rescue, of which nobody heard; and longer by what else holds things up meanwhile.
     fn until(&self) -> u64 {
-        let promises = &self.evidence.promises;
         let stored = self.traces.stored.get(&self.id);
         let claims = stored.map_or(0, |job| {
             job.changes.iter().filter(|change| change.cause == Cause::Claimed).count()
         });
         let takers = claims.saturating_sub(self.trace.claims.len()) as u64;
+        let until = self.quiet_for(1 + takers);
+        if self.may_be_unheard(until) { self.quiet_for(2 + takers) } else { until }
+    }
+
+    /// When so many recoveries' time has passed in which nothing else held things up.
+    fn quiet_for(&self, recoveries: u64) -> u64 {
         let at = self.loss.at;
-        let mut until = at.saturating_add(promises.recovery.saturating_mul(1 + takers));
-        for fault in self.traces.faults.iter().filter(|fault| fault.to > at) {
-            if fault.from > until {
+        let mut until =
+            at.saturating_add(self.evidence.promises.recovery.saturating_mul(recoveries));
+        let mut counted = at;
+        for (from, to) in self.held_up() {
+            if from > until {
                 break;
             }
-            // A process that is stopped stops others only where it may hold the one lock that all need.
-            if fault.victim.is_none() || promises.one_writer {
-                let lasts = fault.to - fault.from.max(at);
-                until = until.saturating_add(lasts);
-            }
-            if fault.victim.is_none() {
-                // A call that began during the fault may wait for so long.
-                until = until.saturating_add(promises.call);
-            }
+            // Of two that overlap the time counts once.
+            let lasts = to.saturating_sub(from.max(counted));
+            (until, counted) = (until.saturating_add(lasts), counted.max(to));
         }
         until
+    }
+
+    /// When others were held up, in the order in which that began: as long as a fault lasts, and as a call that began during it may wait.
+    fn held_up(&self) -> impl Iterator<Item = (u64, u64)> {
+        let Promises { one_writer, call, .. } = self.evidence.promises;
+        // A process that is stopped stops others only where it may hold the one lock that all need.
+        let faults = self.traces.faults.iter();
+        let faults = faults.filter(move |fault| fault.victim.is_none() || one_writer);
+        faults.map(move |fault| {
+            let waits = if fault.victim.is_none() { call } else { 0 };
+            (fault.from, fault.to.saturating_add(waits))
+        })
     }
 }
 

@@ -8,6 +8,8 @@ use super::{
 use crate::history::{Answer, Ending, Entry, Held, Moment, Slots, Taken, Until, Verdict, What};
 
 mod claims;
+mod conflicts;
+mod heard;
 mod keys;
 mod recovery;
 mod undone;
@@ -98,9 +100,19 @@ impl Story {
         key
     }
 
+    /// Which attempt the claim of a key gave.
+    fn attempt(&self, key: LeaseKey) -> u32 {
+        let mut leases = self.evidence.entries.iter().filter_map(|entry| match &entry.what {
+            What::Claimed { leases, .. } => Some(leases),
+            _ => None,
+        });
+        let taken = leases.find_map(|leases| leases.iter().find(|taken| taken.key == key));
+        taken.unwrap().attempt
+    }
+
     fn begin(&mut self, worker: Worker, key: LeaseKey, kind: &str) {
-        let (kind, queue) = (kind.to_owned(), "default".to_owned());
-        self.then(worker.0, What::Begun { key, kind, queue, attempt: 1 });
+        let (kind, queue, attempt) = (kind.to_owned(), "default".to_owned(), self.attempt(key));
+        self.then(worker.0, What::Begun { key, kind, queue, attempt });
     }
 
     fn end(&mut self, worker: Worker, key: LeaseKey) {

@@ -23,6 +23,8 @@ pub struct Claim {
     pub heard: u64,
     /// Where.
     pub process: String,
+    /// Which attempt its worker was told that it is.
+    pub attempt: u32,
     /// How long the attempt may take, in milliseconds.
     pub timeout: Option<u64>,
 }
@@ -68,12 +70,16 @@ pub struct Run {
     pub kind: String,
     /// Its queue.
     pub queue: String,
+    /// Which attempt its handler was told that it is.
+    pub attempt: u32,
     /// Where.
     pub process: String,
     /// When it began.
     pub begun: u64,
     /// When it ended; when its process was gone, if it did not.
     pub ended: u64,
+    /// The job whose args its handler was given, if they tell.
+    pub args: Option<JobId>,
 }
 
 /// A settlement.
@@ -138,6 +144,8 @@ pub struct Trace {
     pub failed: bool,
     /// Another insert replaced its contents.
     pub replaced: bool,
+    /// It was sent again with another rule: what was answered may be about either.
+    pub rewritten: bool,
     /// The attempt that was to add it.
     pub parent: Option<LeaseKey>,
     /// The host removed it: it need not be there.
@@ -245,9 +253,9 @@ impl<'a> Traces<'a> {
 
     /// The same of anything that was answered in between.
     pub fn undone_between(&self, from: u64, to: u64) -> bool {
-        // They follow each other, as faults do: the last one that had begun ends last.
+        // The last one that had begun need not end last: what a fault may undo reaches back before it.
         let begun = self.undone.partition_point(|(first, _)| *first <= to);
-        begun.checked_sub(1).is_some_and(|n| self.undone[n].1 >= from)
+        self.undone[..begun].iter().any(|(_, last)| *last >= from)
     }
 
     /// Something that was answered about a job may be undone.

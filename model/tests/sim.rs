@@ -189,7 +189,7 @@ fn most_mistakes_are_seen_by_the_shared_checker_alone() {
         (Mistake::FreesKeyEarly, &[Rule::OneHolder]),
         (Mistake::LosesInserts, &[Rule::NothingLost]),
         (Mistake::KeepsAttempts, &[Rule::AttemptsAreClaims]),
-        (Mistake::RevivesFinal, &[Rule::StatesFollow]),
+        (Mistake::RevivesFinal, &[Rule::StatesFollow, Rule::OneFinish]),
         (Mistake::ClaimsTooMuch, &[Rule::WithinLimits]),
         (Mistake::NeverRescues, &[Rule::NothingLost, Rule::RecoveryInTime]),
         (Mistake::RescuesEarly, &[Rule::OverlapAfterExpiry]),

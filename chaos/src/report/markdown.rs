@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use windlass_checker::{Lasting, Sample, percentile};
+use windlass_checker::{Lasting, percentile};
 
-use super::{Origin, Section, plot};
+use super::{Origin, Section, plot, soak};
 
 fn ms(recovery: &[u64], hundredths: usize) -> String {
     percentile(recovery, hundredths).map_or_else(|| "–".to_owned(), |micros| number(micros / 1_000))
@@ -46,33 +46,13 @@ const HEAD: &str = "| fault | faults | hits | jobs ended | lost | stale finishes
 |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|
 ";
 
-/// The middle of what was measured in the first quarter of a soak and in its last.
-fn quarters(samples: &[Sample]) -> Option<String> {
-    let quarter = samples.len() / 4;
-    if quarter == 0 || samples.iter().all(|sample| sample.steady.is_none()) {
-        return None;
-    }
-    let middle = |samples: &[Sample], of: fn(&Sample) -> Option<f64>| {
-        let mut values: Vec<f64> = samples.iter().filter_map(of).collect();
-        values.sort_by(f64::total_cmp);
-        values.get(values.len() / 2).map_or_else(|| "–".to_owned(), |value| format!("{value:.1}"))
-    };
-    let (first, last) = (&samples[..quarter], &samples[samples.len() - quarter..]);
-    let row = |name: &str, of: fn(&Sample) -> Option<f64>| {
-        format!("| {name} | {} | {} |\n", middle(first, of), middle(last, of))
-    };
-    Some(format!(
-        "\n| median | first quarter | last quarter |\n|---|--:|--:|\n{}{}{}",
-        row("memory of a worker that lives through it (MiB)", |sample| sample.steady),
-        row("acknowledgement to claim, median (ms)", |sample| sample.pickup_p50),
-        row("acknowledgement to claim, p99 (ms)", |sample| sample.pickup_p99),
-    ))
-}
+/// Where the method stands: a report lies wherever it was asked for, so that no relative link leads there.
+const METHOD: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/evidence.md");
 
 /// The whole report.
 pub(super) fn of(sections: &[Section], origin: &Origin) -> String {
     let mut text = format!(
-        "# Chaos\n\nMade by `{}` (seed {}) on {}. [The method](evidence.md) says what is counted, and how.\n",
+        "# Chaos\n\nMade by `{}` (seed {}) on {}. [The method]({METHOD}) says what is counted, and how.\n",
         origin.command, origin.seed, origin.system
     );
     if origin.second {
@@ -94,7 +74,7 @@ fn one(section: &Section) -> String {
     let _ = write!(
         text,
         "{:.1} minutes of faults. {} jobs ended ({}); {} inserts were acknowledged as new, {} attempts were claimed, {} handlers began, {} times two \
-         of one job at once; {} effects were committed with a completion; a unique key was certainly held {} times; a reader of the feed was told {} state changes; {} jobs of lost workers were checked to be taken up in time.\n\n",
+         of one job at once; {} effects were committed with a completion; a unique key was certainly held {} times; a reader of the feed was told {} state changes; {} jobs of lost workers were checked to be taken up in time, {} of them by the bound without another fault.\n\n",
         section.minutes,
         number(figures.jobs),
         states.join(", "),
@@ -106,6 +86,7 @@ fn one(section: &Section) -> String {
         number(figures.held),
         number(figures.told),
         number(figures.recoveries),
+        number(figures.recoveries_plain),
     );
     for error in &section.errors {
         let _ = write!(text, "**Not to the end:** {error}.\n\n");
@@ -148,8 +129,8 @@ fn one(section: &Section) -> String {
         text.push_str(&row(name, of, figures.ledger));
     }
     text.push_str(&row("**all**", &figures.all(), figures.ledger));
-    if let Some(quarters) = quarters(&figures.samples) {
-        text.push_str(&quarters);
+    if let Some(table) = soak::table(&figures.samples) {
+        text.push_str(&table);
     }
     if !section.left_out.is_empty() {
         text.push_str("\nFaults that could not be made:\n\n");
@@ -178,12 +159,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_soak_compares_its_quarters() {
-        let sample = |steady| Sample { steady: Some(steady), ..Sample::default() };
-        let samples: Vec<_> = [1.0, 1.0, 5.0, 5.0, 5.0, 5.0, 9.0, 9.0].map(sample).to_vec();
-        let text = quarters(&samples).unwrap();
-        assert!(text.contains("through it (MiB) | 1.0 | 9.0 |"), "{text}");
-        assert!(text.contains("p99 (ms) | – | – |"), "{text}");
-        assert_eq!(quarters(&[Sample::default(); 8]), None);
+    fn the_link_to_the_method_leads_there_from_any_folder() {
+        let origin = Origin {
+            command: String::new(),
+            seed: 1,
+            system: String::new(),
+            second: false,
+            simulation: None,
+        };
+        let text = of(&[], &origin);
+        let link = text.split("](").nth(1).and_then(|rest| rest.split(')').next()).unwrap();
+        assert!(link.starts_with("https://"), "{link}");
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+        let path = link.rsplit_once("/main/").unwrap().1;
+        assert!(std::path::Path::new(root).join(path).exists(), "{path}");
     }
 }

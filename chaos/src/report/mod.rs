@@ -2,13 +2,14 @@
 
 mod markdown;
 mod plot;
+mod soak;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use windlass_checker::{Findings, Rule, percentile};
+use windlass_checker::{Figures, Findings, Rule, percentile};
 
 use crate::Result;
 use crate::conductor::{Outcome, Setting};
@@ -35,8 +36,11 @@ pub struct Section {
 }
 
 impl Section {
-    /// Of what came of a run.
-    pub fn of(outcome: Outcome) -> Self {
+    /// Of what came of a run. One in which nothing happened holds every rule: that is an error.
+    pub fn of(mut outcome: Outcome) -> Self {
+        if outcome.errors.is_empty() {
+            outcome.errors.extend(asleep(&outcome.findings.figures));
+        }
         Self {
             backend: outcome.setting.backend().name().to_owned(),
             setting: outcome.setting.name().to_owned(),
@@ -56,10 +60,30 @@ impl Section {
         Self::of(outcome)
     }
 
+    /// It is a soak, too: what its worker needs, and how long jobs wait, must not grow.
+    #[must_use]
+    pub fn soaked(mut self) -> Self {
+        self.errors.extend(soak::errors(&self.findings.figures.samples));
+        self
+    }
+
     /// Every rule holds, and the run was what it should be.
     pub fn good(&self) -> bool {
         self.findings.hold() && self.errors.is_empty()
     }
+}
+
+/// What did not happen, so that nothing could be found wrong with it.
+pub fn asleep(figures: &Figures) -> Option<String> {
+    let counts = [
+        ("inserts acknowledged", figures.acknowledged),
+        ("handlers", figures.runs),
+        ("state changes told by the feed", figures.told),
+        ("unique keys held", figures.held),
+    ];
+    let none: Vec<_> = counts.into_iter().filter(|(_, count)| *count == 0).collect();
+    let none: Vec<_> = none.into_iter().map(|(what, _)| what).collect();
+    (!none.is_empty()).then(|| format!("nothing could be checked: no {}", none.join(", no ")))
 }
 
 /// How the report can be had again.
@@ -99,6 +123,7 @@ pub fn line(backend: &str, sections: &[Section]) -> String {
         "effects_outside_repeated": all.iter().map(|all| all.outside).sum::<u64>(),
         "recovery_p99_ms": percentile(&recovery, 99).map(|micros| micros / 1_000),
         "recoveries_checked": sum(|f| f.figures.recoveries),
+        "recoveries_by_the_plain_bound": sum(|f| f.figures.recoveries_plain),
         "lost_as_allowed": sum(|f| f.lost_as_allowed),
         // What was not run to its end: the figures are of what was.
         "error": errors.first(),
@@ -118,4 +143,33 @@ pub fn write(folder: &Path, sections: &[Section], origin: &Origin) -> Result<()>
         }
     }
     Ok(std::fs::write(folder.join("chaos.md"), markdown::of(sections, origin))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(figures: Figures) -> Outcome {
+        let mut outcome = Outcome::new(Setting::Sqlite);
+        outcome.findings.figures = figures;
+        outcome
+    }
+
+    #[test]
+    fn a_run_in_which_nothing_happened_is_not_good() {
+        let all = Figures { acknowledged: 1, runs: 1, told: 1, held: 1, ..Figures::default() };
+        assert!(Section::of(outcome(all.clone())).good());
+        let missing: [fn(&mut Figures); 4] =
+            [|f| f.acknowledged = 0, |f| f.runs = 0, |f| f.told = 0, |f| f.held = 0];
+        for miss in missing {
+            let mut figures = all.clone();
+            miss(&mut figures);
+            let section = Section::of(outcome(figures));
+            assert!(section.findings.hold() && !section.good());
+            assert_eq!(section.errors.len(), 1);
+        }
+        // What could not be run is told as that.
+        let skipped = Section::skipped(Setting::Sqlite, "it was told to end before");
+        assert_eq!(skipped.errors, ["it was told to end before"]);
+    }
 }

@@ -38,12 +38,16 @@ fn a_key_that_is_taken_when_it_is_free_breaks_nothing() {
 fn an_insert_that_was_refused_and_is_there_is_red() {
     let mut story = Story::new();
     let worker = story.worker("one");
-    let job = story.sent("unique", None);
-    story.then("producer", What::Acked { job, answer: Answer::Rejected(JobId::new()) });
+    let first = held(&mut story, Until::Finished);
+    let rule = Held { key: "k".to_owned(), until: Until::Finished };
+    let job = story.sent("unique", Some(rule));
+    story.then("producer", What::Acked { job, answer: Answer::Rejected(first) });
+    story.complete(worker, first, "unique");
     story.complete(worker, job, "unique");
     story.breaks(&[Rule::NothingUnexpected]);
     // A sending before it failed, and may have been applied after this answer.
-    let at = story.evidence.entries.iter().position(|e| matches!(e.what, What::Acked { .. }));
+    let answered = |e: &Entry| matches!(e.what, What::Acked { answer: Answer::Rejected(_), .. });
+    let at = story.evidence.entries.iter().position(answered);
     let entry = &story.evidence.entries[at.unwrap()];
     let what = What::Failed { job, error: "lost".to_owned() };
     let failed = Entry { what, ..entry.clone() };

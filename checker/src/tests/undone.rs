@@ -123,3 +123,19 @@ fn a_log_that_the_system_has_survives_the_end_of_the_server() {
         story.breaks(&broken);
     }
 }
+
+#[test]
+fn what_an_earlier_fault_may_undo_is_excused_after_a_later_one_that_ended_before() {
+    let mut story = Story::new();
+    story.evidence.promises.undone_by = UndoneBy::KilledServer;
+    story.evidence.promises.inserts = false;
+    let begin = |story: &mut Story, number, kind: &str| {
+        story.then("conductor", What::Fault { number, kind: kind.to_owned(), victim: None });
+    };
+    begin(&mut story, 1, "disk full");
+    begin(&mut story, 2, "server killed");
+    story.then("conductor", What::Healed { number: 2, count: 1 });
+    story.enqueue("plain");
+    story.then("conductor", What::Healed { number: 1, count: 1 });
+    assert_eq!(story.breaks(&[]).lost_as_allowed, 1);
+}

@@ -25,6 +25,7 @@ impl Traces<'_> {
         match what {
             What::Sent { job, kind, unique, delay, with_row, .. } => {
                 let trace = self.job(*job);
+                trace.rewritten |= trace.sent.is_some() && trace.unique != *unique;
                 trace.sent.get_or_insert(t);
                 trace.kind = Some(kind.clone());
                 (trace.unique, trace.delay, trace.with_row) = (unique.clone(), *delay, *with_row);
@@ -68,10 +69,17 @@ impl Traces<'_> {
                 let sent = asked.map_or(t, |asked| asked.sent);
                 self.claimed(*worker, process, (sent, t), leases);
             }
-            What::Begun { key, kind, queue, .. } => {
+            What::Begun { key, kind, queue, attempt } => {
                 let (kind, queue, process) = (kind.clone(), queue.clone(), process.to_owned());
-                let run = Run { key: *key, kind, queue, process, begun: t, ended: u64::MAX };
+                let (key, attempt, ended, args) = (*key, *attempt, u64::MAX, None);
+                let run = Run { key, kind, queue, attempt, process, begun: t, ended, args };
                 self.job(key.job).runs.push(run);
+            }
+            What::Args { key, of } => {
+                let runs = &mut self.job(key.job).runs;
+                if let Some(run) = runs.iter_mut().rfind(|run| run.key == *key) {
+                    run.args = Some(*of);
+                }
             }
             What::Ended { key, .. } => {
                 let runs = &mut self.job(key.job).runs;
@@ -111,11 +119,11 @@ impl Traces<'_> {
         (sent, heard): (u64, u64),
         leases: &[Taken],
     ) {
-        for Taken { key, timeout, .. } in leases {
-            let (key, timeout, process) = (*key, *timeout, process.to_owned());
+        for Taken { key, attempt, timeout, .. } in leases {
+            let (key, attempt, timeout, process) = (*key, *attempt, *timeout, process.to_owned());
             let claims = &mut self.job(key.job).claims;
             if !claims.iter().any(|claim| claim.key == key) {
-                claims.push(Claim { key, worker, sent, heard, process, timeout });
+                claims.push(Claim { key, worker, sent, heard, process, attempt, timeout });
             }
         }
     }

@@ -29,6 +29,8 @@ struct Run<'a> {
     recorder: Recorder<dyn Backend, Book>,
     real: &'a Real,
     jobs: Vec<JobId>,
+    /// How many were made, also under an id that was there before.
+    specs: usize,
     workers: Vec<WorkerInfo>,
     claims: Vec<ClaimRequest>,
     keys: Vec<LeaseKey>,
@@ -77,6 +79,7 @@ pub async fn run(model: &Model, real: &Real, ops: &[Op]) -> Result<Seen, String>
         recorder: Recorder::new(model.backend.clone(), Book::new(model.clock.clone())),
         real,
         jobs: Vec::new(),
+        specs: 0,
         workers: Vec::new(),
         claims: Vec::new(),
         keys: Vec::new(),
@@ -345,7 +348,9 @@ impl Run<'_> {
     }
 
     fn job(&mut self, spec: &Spec) -> NewJob {
-        let args = payload(&self.jobs.len());
+        // What two jobs are given differs, and is of one length.
+        self.specs += 1;
+        let args = payload(&format!("job {:05}", self.specs));
         let mut job = NewJob::new(kind(spec.kind), queue(spec.queue), args);
         if let Some(id) = spec.same_id.and_then(|index| pick(&self.jobs, index)) {
             job.id = *id;
@@ -405,7 +410,8 @@ impl Run<'_> {
         let outcome = match outcome {
             Outcome::Completed(specs) => {
                 follow_ups = specs.iter().map(|spec| self.job(spec)).collect();
-                AttemptOutcome::Completed { result: Some(payload(&key.epoch.0)), blobs: Vec::new() }
+                let result = payload(&format!("of {} in epoch {:05}", key.job, key.epoch.0));
+                AttemptOutcome::Completed { result: Some(result), blobs: Vec::new() }
             }
             Outcome::Retry(span) => AttemptOutcome::Retry { delay: self.span(*span), failure },
             Outcome::Discarded => AttemptOutcome::Discarded { failure },

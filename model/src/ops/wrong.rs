@@ -6,10 +6,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use windlass_core::{
     Backend, Beat, BlobKey, Capabilities, ChangeRequest, Changed, ClaimRequest, Claimed,
-    EventFilter, EventPage, Heartbeat, Inserted, JobId, JobQuery, JobRecord, Limits, Maintained,
-    MemoryBackend, NewJob, Note, Page, Position, Priority, Pruned, Queue, QueueChange, QueueName,
-    QueueSettings, Record, Recorded, Result, Retention, Settled, Settlement, Start, State, Stats,
-    StatsQuery, Storage, Store, Wake, WorkerId, WorkerInfo, WorkerLease, WorkerRecord,
+    EventFilter, EventPage, Heartbeat, Inserted, JobFilter, JobId, JobQuery, JobRecord, Limits,
+    Maintained, MemoryBackend, NewJob, Note, OnConflict, Page, Payload, Position, Priority, Pruned,
+    Queue, QueueChange, QueueName, QueueSettings, Record, Recorded, Result, Retention, Settled,
+    Settlement, Start, State, Stats, StatsQuery, Storage, Store, Wake, WorkerId, WorkerInfo,
+    WorkerLease, WorkerRecord,
 };
 
 /// By how much [`Slip::ComesEarly`].
@@ -46,11 +47,15 @@ pub enum Slip {
     SaysRecorded,
     /// What is to come later comes a little too early.
     ComesEarly,
+    /// A claim gives each of two jobs the args of the other.
+    MixesArgs,
+    /// A replacement keeps the args of the job that it replaces.
+    KeepsOldArgs,
 }
 
 impl Slip {
     /// All that are wrong.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::ForgetsPriority,
         Self::ForgetsTags,
         Self::SaysApplied,
@@ -64,6 +69,8 @@ impl Slip {
         Self::ForgetsTheTail,
         Self::SaysRecorded,
         Self::ComesEarly,
+        Self::MixesArgs,
+        Self::KeepsOldArgs,
     ];
 }
 
@@ -79,6 +86,16 @@ impl Wrong {
     #[must_use]
     pub const fn new(inner: MemoryBackend, slip: Slip) -> Self {
         Self { inner, slip }
+    }
+
+    /// The args of the job that another is about to replace.
+    async fn old_args(&self, job: &NewJob) -> Result<Option<Payload>> {
+        let rule = job.unique.as_ref().filter(|rule| rule.on_conflict == OnConflict::Replace);
+        let Some(rule) = rule else { return Ok(None) };
+        let waiting = [State::Available, State::Scheduled, State::Retryable];
+        let filter = JobFilter::default().states(waiting).unique_key(rule.key.clone());
+        let page = self.inner.list(&JobQuery::from(filter)).await?;
+        Ok(page.items.into_iter().next().map(|old| old.args))
     }
 }
 
@@ -108,7 +125,11 @@ impl Queue for Wrong {
         if self.slip == Slip::ClaimsTooFew {
             request.queues.iter_mut().for_each(|slots| slots.limit = slots.limit.saturating_sub(1));
         }
-        self.inner.claim(&request).await
+        let mut claimed = self.inner.claim(&request).await?;
+        if let (Slip::MixesArgs, [first, second, ..]) = (self.slip, &mut *claimed.leases) {
+            std::mem::swap(&mut first.args, &mut second.args);
+        }
+        Ok(claimed)
     }
 
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>> {
@@ -158,6 +179,11 @@ impl Store for Wrong {
                         && *delay > EARLY
                     {
                         *delay -= EARLY;
+                    }
+                }
+                Slip::KeepsOldArgs => {
+                    if let Some(args) = self.old_args(job).await? {
+                        job.args = args;
                     }
                 }
                 _ => {}

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use windlass_checker::Rule;
+use windlass_checker::{Rule, percentile};
 
 use super::{Figures, Report};
 
@@ -44,10 +44,7 @@ impl Summary {
     /// From the death of a process to the rescue of its jobs: so many of a hundred took no longer.
     #[must_use]
     pub fn recovery(&self, of_100: usize) -> Duration {
-        let mut times = self.figures.recoveries.clone();
-        times.sort_unstable();
-        let at = (times.len() * of_100 / 100).min(times.len().saturating_sub(1));
-        times.get(at).copied().unwrap_or_default()
+        percentile(&self.figures.recoveries, of_100).unwrap_or_default()
     }
 
     /// A section of the report.
@@ -87,5 +84,20 @@ impl Summary {
             let _ = writeln!(text, "| {sort} | {count} |");
         }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hundredth_is_reckoned_as_the_checker_does() {
+        let seconds = Duration::from_secs;
+        let recoveries: Vec<_> = (1..=200).rev().map(seconds).collect();
+        let figures = Figures { recoveries, ..Figures::default() };
+        let summary = Summary { figures, ..Summary::default() };
+        assert_eq!([50, 99].map(|of| summary.recovery(of)), [100, 198].map(seconds));
+        assert_eq!(Summary::default().recovery(99), Duration::ZERO);
     }
 }
