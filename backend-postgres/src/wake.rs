@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use windlass_core::kit::board::Board;
 use windlass_core::kit::tasks::Tasks;
-use windlass_core::{Error, QueueName, Result, Wake};
+use windlass_core::{ClaimRequest, Error, Lease, QueueName, Result, Wake};
 
 use crate::error::NAME;
 use crate::txn::News;
@@ -96,17 +96,28 @@ impl Hub {
         if self.0.board.is_closed() { Err(Error::Closed(NAME)) } else { Ok(()) }
     }
 
-    /// The version of now, for [`seen`](Self::seen).
+    /// The version of now, for [`claimed`](Self::claimed) and [`seen`](Self::seen).
     pub(crate) fn version(&self) -> u64 {
         self.0.board.version()
     }
 
-    /// Notes that a claim that started at `version` found no more in a queue.
+    /// Notes what a claim that started at `version` has left. `swept` tells whether a queue was looked at from end to end.
+    pub(crate) fn claimed(
+        &self,
+        request: &ClaimRequest,
+        leases: &[Lease],
+        version: u64,
+        swept: impl Fn(&QueueName) -> bool,
+    ) {
+        self.0.board.claimed(request, leases, version, swept);
+    }
+
+    /// Notes that a look that started at `version` found nothing at all left in a queue.
     pub(crate) fn seen(&self, queue: &QueueName, version: u64) {
         self.0.board.seen(queue, version);
     }
 
-    /// Waits for news of one of the queues since the last claim that found it empty.
+    /// Waits for news of one of the queues that claims have not looked at.
     pub(crate) async fn wait(&self, queues: &[QueueName], timeout: Duration) -> Wake {
         if self.0.line.listen.is_some() {
             let shared = self.0.clone();

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::seen::Seen;
 use crate::sync::{AtomicBool, AtomicUsize, Mutex, MutexGuard, Notify, Ordering, PoisonError};
-use crate::{QueueName, Wake};
+use crate::{ClaimRequest, Lease, QueueName, Wake};
 
 /// Queues whose news are told apart. A hint may be spurious: beyond them, news are of any queue.
 const MOST: usize = 10_000;
@@ -34,8 +35,8 @@ struct State {
     queues: HashMap<String, u64>,
     /// The version of the last news of unknown queues.
     anywhere: u64,
-    /// Up to which version a claim has seen each queue empty.
-    seen: HashMap<String, u64>,
+    /// Which of them claims have looked at.
+    seen: Seen,
     /// How often the feed was seen to grow.
     events: u64,
 }
@@ -113,25 +114,32 @@ impl Board {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// The version of now, for [`seen`](Self::seen).
+    /// The version of now, for [`claimed`](Self::claimed) and [`seen`](Self::seen).
     pub fn version(&self) -> u64 {
         self.lock().version
     }
 
-    /// Notes that a claim that started at `version` found no more in a queue.
-    pub fn seen(&self, queue: &QueueName, version: u64) {
-        let mut state = self.lock();
-        let seen = state.seen.entry(queue.as_str().to_owned()).or_default();
-        *seen = version.max(*seen);
+    /// Notes what a claim that started at `version` has left, see [`Seen::claimed`].
+    pub fn claimed(
+        &self,
+        request: &ClaimRequest,
+        leases: &[Lease],
+        version: u64,
+        swept: impl Fn(&QueueName) -> bool,
+    ) {
+        self.lock().seen.claimed(request, leases, version, swept);
     }
 
-    /// Waits for news of one of the queues since the last claim that found it empty.
+    /// Notes that a look that started at `version` found nothing at all left in a queue.
+    pub fn seen(&self, queue: &QueueName, version: u64) {
+        self.lock().seen.all(queue, version);
+    }
+
+    /// Waits for news of one of the queues that claims have not looked at.
     pub async fn wait(&self, queues: &[QueueName], timeout: Duration) -> Wake {
         let start: Vec<u64> = {
             let state = self.lock();
-            let fresh = |queue: &QueueName| {
-                state.of(queue.as_str()) > state.seen.get(queue.as_str()).copied().unwrap_or(0)
-            };
+            let fresh = |queue: &QueueName| state.seen.misses(queue, state.of(queue.as_str()));
             if queues.iter().any(fresh) {
                 return Wake::Hint;
             }
