@@ -111,7 +111,7 @@ impl Shared {
             if let Some(mut channel) = self.subscribe(":wake").await {
                 failures = 0;
                 // What was told before is lost.
-                self.board.hear(true);
+                let _hearing = self.board.hearing();
                 while let Some(heard) = channel.next(SILENCE).await {
                     let Some(message) = heard else { continue };
                     match std::str::from_utf8(message.get_payload_bytes()) {
@@ -119,7 +119,6 @@ impl Shared {
                         Err(_) => self.board.ready_anywhere(),
                     }
                 }
-                self.board.hear(false);
             }
             failures += 1;
             sleep(pause(failures)).await;

@@ -29,10 +29,8 @@ pub(super) async fn run(shared: Arc<Shared>) {
             Ok(mut listener) => {
                 pause.reset();
                 // What was told before is not told again.
-                shared.board.hear(true);
-                let lost = hear(&shared, &mut listener).await;
-                shared.board.hear(false);
-                lost
+                let _hearing = shared.board.hearing();
+                hear(&shared, &mut listener).await
             }
             Err(error) => error,
         };

@@ -90,10 +90,16 @@ impl Board {
     }
 
     /// Says whether news of other processes come from now on. There may be jobs in any queue whenever it was said anew that they do, and when it changes.
-    pub fn hear(&self, hears: bool) {
+    fn hear(&self, hears: bool) {
         if self.hears.swap(hears, Ordering::AcqRel) || hears {
             self.ready_anywhere();
         }
+    }
+
+    /// Says that news of other processes come, until what is given back is dropped: with whoever hears them, however that ends.
+    pub fn hearing(&self) -> Hearing<'_> {
+        self.hear(true);
+        Hearing(self)
     }
 
     /// There may be new entries of the feed.
@@ -205,6 +211,16 @@ async fn until(notify: &Notify, news: impl Fn() -> bool, timeout: Duration) -> b
     }
 }
 
+/// Somebody hears news of other processes, for as long as it lives.
+#[derive(Debug)]
+pub struct Hearing<'a>(&'a Board);
+
+impl Drop for Hearing<'_> {
+    fn drop(&mut self) {
+        self.0.hear(false);
+    }
+}
+
 /// Counts one who watches, for as long as it lives.
 struct Watcher<'a>(&'a Board);
 
@@ -283,6 +299,15 @@ mod tests {
         board.seen(&queue[0], board.version());
         board.hear(false);
         assert_eq!(board.wait(&queue, hour).await, Wake::Timeout, "nothing has changed");
+    }
+
+    #[test]
+    fn nobody_hears_once_whoever_did_is_gone() {
+        let board = Board::default();
+        let hearing = board.hearing();
+        assert!(board.hears());
+        drop(hearing);
+        assert!(!board.hears());
     }
 
     #[tokio::test(start_paused = true)]
