@@ -16,7 +16,7 @@ use crate::session::timed_out;
 /// How long to try to connect at a time.
 const CONNECT: Duration = Duration::from_secs(5);
 /// After so long without a message the connection is tried: a peer that is gone without a word shows in no other way.
-const QUIET: Duration = Duration::from_secs(15);
+const QUIET: Duration = Duration::from_secs(30);
 /// Pauses between two tries to connect.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
