@@ -213,7 +213,7 @@ async fn heartbeats_that_go_alone_take_a_few_connections() {
     let name = place.role().await;
     place.execute(&PostgresBackend::grants_sql("windlass", Role::Worker, &name).unwrap()).await;
     // All at once are too many.
-    place.execute(&format!("ALTER ROLE \"{name}\" CONNECTION LIMIT 12")).await;
+    place.execute(&format!("ALTER ROLE \"{name}\" CONNECTION LIMIT 18")).await;
     let options = place.options_as(&name).connections(2).notify(false);
     let backend = PostgresBackend::open(options).await.unwrap();
     let mut workers = Vec::new();
