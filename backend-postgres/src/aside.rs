@@ -1,15 +1,18 @@
-//! Connections for heartbeats. They come from another thread and runtime than the rest and must never wait behind it, so each worker has a connection of
-//! its own that no pool hands out (those whose heartbeats go in one call use one), past any pooler where a way is known: in its queue a heartbeat would wait behind everything else.
+//! Connections for heartbeats. They come from another thread and runtime than the rest and must never wait behind it, so they have connections that
+//! no pool hands out, past any pooler where a way is known: in its queue a heartbeat would wait behind everything else. One is enough for workers whose
+//! heartbeats go in one call; those that go alone take a few by turns.
 
 mod reply;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
 use sqlx::{ConnectOptions as _, Connection as _};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 use uuid::Uuid;
 use windlass_core::kit::micros;
@@ -29,6 +32,10 @@ const UNKNOWN: Duration = Duration::from_secs(30);
 const UNDER_WAY: Duration = Duration::from_secs(10);
 /// The same in errors.
 const LIMIT: &str = "a third of the worker's lease, at most 5 s";
+/// Connections that are made at once, and that are kept. After a common heartbeat that failed all workers send their own.
+const FEW: usize = 4;
+/// How long to wait for others that connect: one part in so many of the time that is left. After that the lease counts for more than the server's peace.
+const TURN: u32 = 4;
 /// How long a connection may take to part.
 const PARTING: Duration = Duration::from_secs(1);
 
@@ -40,6 +47,8 @@ pub(crate) struct Aside {
     sweeps: Budget,
     sql: Arc<Statements>,
     kept: Mutex<HashMap<WorkerId, Kept>>,
+    /// Who may connect.
+    turns: Semaphore,
 }
 
 /// A way to the database.
@@ -108,7 +117,8 @@ impl Aside {
             ways.insert(0, Way::new(&direct.disable_statement_logging(), false));
         }
         let begin = Begin::new(false, BOUNDS.1, BOUNDS.1);
-        Self { ways, begin, sweeps: options.sweeps, sql, kept: Mutex::default() }
+        let turns = Semaphore::new(FEW);
+        Self { ways, begin, sweeps: options.sweeps, sql, kept: Mutex::default(), turns }
     }
 
     /// Grants a lease, or extends one that has not run out.
@@ -116,7 +126,7 @@ impl Aside {
         self.lock().entry(info.id).or_insert_with(|| Kept::new(self.sweeps)).lease = info.lease;
         let queues: Vec<String> =
             info.queues.iter().map(|queue| queue.as_str().to_owned()).collect();
-        let build = || {
+        let build = |_| {
             let statement = query(&self.sql.worker_register).bind(*info.id.as_uuid());
             vec![
                 statement
@@ -134,7 +144,8 @@ impl Aside {
     }
 
     /// Extends leases and compares what each worker holds with what is stored. That their jobs are looked up by their ids keeps this short whatever
-    /// the table has seen. What else runs under the workers is looked for behind, and where that fails they keep their leases all the same.
+    /// the table has seen. What else runs under the workers is looked for in the same statement where that is known to cost little, and in one behind
+    /// it otherwise; where it fails they keep their leases all the same.
     pub(crate) async fn heartbeats(&self, beats: &[Beat]) -> Result<Vec<Heartbeat>> {
         // The same each time: the connections of the others are not needed.
         let Some(first) = beats.iter().map(|beat| beat.worker).min() else {
@@ -146,14 +157,25 @@ impl Aside {
         let ids: HashSet<Uuid> = ids.map(|job| *job.as_uuid()).collect();
         let ids: Vec<Uuid> = ids.into_iter().collect();
         let workers: Vec<Uuid> = beats.iter().map(|beat| *beat.worker.as_uuid()).collect();
-        let build = || {
-            let held = query(&self.sql.worker_held).bind(workers.clone()).bind(ids.clone());
-            vec![query(&self.sql.worker_heartbeat).bind(workers.clone()), held]
+        let cheap = looks.iter().all(|looks| looks.claimed.is_cheap());
+        let whole = AtomicBool::new(false);
+        let build = |again: bool| {
+            let look = cheap && !again;
+            whole.store(look, Ordering::Relaxed);
+            let under = if look { workers.clone() } else { Vec::new() };
+            let from = vec![HEAD; under.len()];
+            let statement = query(&self.sql.worker_heartbeat).bind(workers.clone());
+            vec![statement.bind(ids.clone()).bind(under).bind(from)]
         };
-        let mut answers = self.call("heartbeat", first, &build).await?.into_iter();
-        let extended = reply::extended(&answers.next().unwrap_or_default())?;
-        let mut held = answers.next().unwrap_or_default();
-        held.extend(self.unknown(first, &workers, &looks, &extended).await);
+        let start = Instant::now();
+        let rows = self.call("heartbeat", first, &build).await?.into_iter().flatten().collect();
+        let (extended, mut held) = reply::extended(rows)?;
+        if whole.into_inner() {
+            let from = vec![HEAD; looks.len()];
+            looked(&workers, &looks, &from, start.elapsed(), &extended, true);
+        } else {
+            held.extend(self.unknown(first, &workers, &looks, &extended).await);
+        }
         let mut held = reply::by_worker(held)?;
         let mut all = Vec::with_capacity(beats.len());
         for (beat, looks) in beats.iter().zip(looks) {
@@ -182,16 +204,9 @@ impl Aside {
         let from: Vec<i64> = looks.iter().map(|looks| looks.claimed.from()).collect();
         let start = Instant::now();
         let build =
-            || vec![query(&self.sql.worker_owned).bind(workers.to_vec()).bind(from.clone())];
+            |_| vec![query(&self.sql.worker_owned).bind(workers.to_vec()).bind(from.clone())];
         let more = self.call("heartbeat", first, &build).await;
-        let cost = start.elapsed() / u32::try_from(workers.len()).unwrap_or(u32::MAX);
-        for ((looks, from), worker) in looks.iter().zip(from).zip(workers) {
-            let Some(now) = extended.get(worker) else { continue };
-            // A claim may have begun a while before it was committed.
-            let upto = now.saturating_sub(micros(UNDER_WAY));
-            let upto = (more.is_ok() || from == HEAD).then_some(upto);
-            looks.claimed.looked(from, cost, upto);
-        }
+        looked(workers, looks, &from, start.elapsed(), extended, more.is_ok());
         match more {
             Ok(more) => more.into_iter().flatten().collect(),
             Err(error) => {
@@ -203,12 +218,11 @@ impl Aside {
 
     /// Ends a lease now, and the worker's connection with it.
     pub(crate) async fn deregister(&self, worker: WorkerId) -> Result<()> {
-        let build = || vec![query(&self.sql.worker_deregister).bind(*worker.as_uuid())];
+        let build = |_| vec![query(&self.sql.worker_deregister).bind(*worker.as_uuid())];
         self.call("deregister", worker, &build).await?;
         let kept = self.lock().remove(&worker).and_then(|kept| kept.conn);
         if let Some(link) = kept {
-            // The server notices in any case.
-            let _ = timeout(PARTING, link.conn.close()).await;
+            part(link).await;
         }
         Ok(())
     }
@@ -223,37 +237,43 @@ impl Aside {
     }
 
     /// Runs statements on the worker's connection. When that fails, for whatever reason, they run once more on a fresh one: repeating them does no harm.
+    /// `build` learns whether it is for another try.
     async fn call(
         &self,
         during: &'static str,
         worker: WorkerId,
-        build: &(dyn Fn() -> Vec<Query> + Send + Sync),
+        build: &(dyn Fn(bool) -> Vec<Query> + Send + Sync),
     ) -> Result<Vec<Vec<PgRow>>> {
         let (conn, bound) = self.take(worker);
         let deadline = Instant::now() + bound;
-        if let Some(conn) = conn
-            && let Ok(Ok((conn, answers))) = timeout(bound / 2, self.send(conn, build())).await
-        {
-            self.keep(worker, conn);
-            return Ok(answers);
+        let mut again = false;
+        if let Some(conn) = conn {
+            let sent = timeout(bound / 2, self.send(conn, build(again))).await;
+            if let Ok(Ok((conn, answers))) = sent {
+                self.keep(worker, conn).await;
+                return Ok(answers);
+            }
+            again = true;
         }
+        let left = || deadline.saturating_duration_since(Instant::now());
+        let _turn = timeout(left() / TURN, self.turns.acquire()).await;
         let mut failed = timed_out(LIMIT);
         for (n, way) in self.ways.iter().enumerate() {
             let fresh = async {
                 let conn = sqlx::ConnectOptions::connect(&way.connect).await?;
-                self.send(Link { conn, pooled: way.pooled }, build()).await
+                self.send(Link { conn, pooled: way.pooled }, build(again)).await
             };
             // What is left of the time is shared with the ways that are left.
-            let left = deadline.saturating_duration_since(Instant::now());
             let parts = u32::try_from(self.ways.len() - n).unwrap_or(1);
-            match timeout_at(Instant::now() + left / parts, fresh).await {
+            match timeout_at(Instant::now() + left() / parts, fresh).await {
                 Ok(Ok((link, answers))) => {
-                    self.keep(worker, link);
+                    self.keep(worker, link).await;
                     return Ok(answers);
                 }
                 Ok(Err(error)) => failed = error,
                 Err(_) => failed = timed_out(LIMIT),
             }
+            again = true;
         }
         Err(translate(during, failed))
     }
@@ -282,10 +302,22 @@ impl Aside {
         looks
     }
 
-    fn keep(&self, worker: WorkerId, link: Link) {
-        // A worker that was removed meanwhile needs none.
-        if let Some(kept) = self.lock().get_mut(&worker) {
-            kept.conn = Some(link);
+    /// Keeps a connection for the worker's next call, unless there are enough.
+    async fn keep(&self, worker: WorkerId, link: Link) {
+        let left = {
+            let mut kept = self.lock();
+            let enough = kept.values().filter(|kept| kept.conn.is_some()).count() >= FEW;
+            match kept.get_mut(&worker) {
+                Some(kept) if !enough => {
+                    kept.conn = Some(link);
+                    None
+                }
+                // A worker that was removed meanwhile needs none.
+                _ => Some(link),
+            }
+        };
+        if let Some(link) = left {
+            part(link).await;
         }
     }
 
@@ -310,6 +342,30 @@ impl Aside {
             }
         }
         Ok((link, answers))
+    }
+}
+
+async fn part(link: Link) {
+    // The server notices in any case.
+    let _ = timeout(PARTING, link.conn.close()).await;
+}
+
+/// Notes a look for what runs under workers: where it began under each, how long it took, and whether it succeeded.
+fn looked(
+    workers: &[Uuid],
+    looks: &[Arc<Looks>],
+    from: &[i64],
+    took: Duration,
+    extended: &HashMap<Uuid, i64>,
+    done: bool,
+) {
+    let cost = took / u32::try_from(workers.len()).unwrap_or(u32::MAX);
+    for ((looks, from), worker) in looks.iter().zip(from).zip(workers) {
+        let Some(now) = extended.get(worker) else { continue };
+        // A claim may have begun a while before it was committed.
+        let upto = now.saturating_sub(micros(UNDER_WAY));
+        let upto = (done || *from == HEAD).then_some(upto);
+        looks.claimed.looked(*from, cost, upto);
     }
 }
 

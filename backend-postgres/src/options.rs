@@ -176,7 +176,8 @@ impl PostgresOptions {
     }
 
     /// Whether to tell other processes of new jobs (`NOTIFY`), in a statement of its own after the commit, at most 200 times a second. Without it
-    /// they find the jobs by polling. Default true.
+    /// they find the jobs by polling. Others may be set up like this process, so its own workers rely on no hints either: they poll as often as without
+    /// [`listen`](Self::listen), and hear what they hear. Default true.
     #[must_use]
     pub fn notify(mut self, notify: bool) -> Self {
         self.notify = notify;

@@ -45,13 +45,9 @@ impl Queue for PostgresBackend {
         if let Err(error) = self.trim(std::mem::take(&mut taken.long)).await {
             tracing::warn!(%error, "histories that are too long are cut later");
         }
-        for slots in &request.queues {
-            let found = taken.leases.iter().filter(|lease| lease.queue == slots.queue).count();
-            // News stay news until somebody has looked for what came in below.
-            if found < slots.limit as usize && !taken.unswept.contains(&slots.queue) {
-                self.hub.seen(&slots.queue, version);
-            }
-        }
+        // News stay news until somebody has looked for what came in below.
+        let swept = |queue: &QueueName| !taken.unswept.contains(queue);
+        self.hub.claimed(request, &taken.leases, version, swept);
         Ok(Claimed::new(taken.leases))
     }
 

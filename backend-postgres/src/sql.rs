@@ -54,7 +54,7 @@ statements! {
     maintain_peek maintain_promote maintain_unique maintain_workers notes notes_any notify outbox_delivered outbox_post outbox_put_back outbox_refused
     outbox_stats outbox_take ping rescue_alive rescue_lock
     settle_already settle_busy settle_complete trail_read trail_write unique_drop unique_free unique_holders unique_take watch worker_deregister
-    worker_heartbeat worker_held worker_owned worker_register
+    worker_heartbeat worker_owned worker_register
 }
 
 /// A text of the library's own in which nothing but the checked name of the schema was put.

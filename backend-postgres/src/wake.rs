@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use windlass_core::kit::board::Board;
 use windlass_core::kit::tasks::Tasks;
-use windlass_core::{Error, QueueName, Result, Wake};
+use windlass_core::{ClaimRequest, Error, Lease, QueueName, Result, Wake};
 
 use crate::error::NAME;
 use crate::txn::News;
@@ -34,7 +34,7 @@ const LISTENER: usize = 1;
 const FEED: usize = 2;
 const COMMITS: usize = 3;
 
-/// Held by the handles of a backend: with the last of them its tasks end.
+/// Held by the handles of a backend: with the last of them its tasks end, that which tells others once it has.
 #[derive(Debug)]
 pub(crate) struct Hub(Arc<Shared>);
 
@@ -57,9 +57,13 @@ impl Shared {
         }
         if self.line.notify && !news.queues.is_empty() {
             self.outbox.put(&news.queues);
-            let shared = self.clone();
-            self.tasks.start(NOTIFIER, || notifier::run(shared));
+            self.notify();
         }
+    }
+
+    fn notify(self: &Arc<Self>) {
+        let shared = self.clone();
+        self.tasks.start(NOTIFIER, || notifier::run(shared));
     }
 }
 
@@ -96,17 +100,28 @@ impl Hub {
         if self.0.board.is_closed() { Err(Error::Closed(NAME)) } else { Ok(()) }
     }
 
-    /// The version of now, for [`seen`](Self::seen).
+    /// The version of now, for [`claimed`](Self::claimed) and [`seen`](Self::seen).
     pub(crate) fn version(&self) -> u64 {
         self.0.board.version()
     }
 
-    /// Notes that a claim that started at `version` found no more in a queue.
+    /// Notes what a claim that started at `version` has left. `swept` tells whether a queue was looked at from end to end.
+    pub(crate) fn claimed(
+        &self,
+        request: &ClaimRequest,
+        leases: &[Lease],
+        version: u64,
+        swept: impl Fn(&QueueName) -> bool,
+    ) {
+        self.0.board.claimed(request, leases, version, swept);
+    }
+
+    /// Notes that a look that started at `version` found nothing at all left in a queue.
     pub(crate) fn seen(&self, queue: &QueueName, version: u64) {
         self.0.board.seen(queue, version);
     }
 
-    /// Waits for news of one of the queues since the last claim that found it empty.
+    /// Waits for news of one of the queues that claims have not looked at.
     pub(crate) async fn wait(&self, queues: &[QueueName], timeout: Duration) -> Wake {
         if self.0.line.listen.is_some() {
             let shared = self.0.clone();
@@ -115,9 +130,9 @@ impl Hub {
         self.0.board.wait(queues, timeout).await
     }
 
-    /// Whether other processes are heard at present.
+    /// Whether other processes are heard at present. Where this one tells nothing, others may be set up likewise.
     pub(crate) fn hears(&self) -> bool {
-        self.0.board.hears()
+        self.0.line.notify && self.0.board.hears()
     }
 
     /// How often the feed was seen to grow, for [`watch`](Self::watch).
@@ -136,13 +151,17 @@ impl Hub {
     pub(crate) async fn close(&self) {
         self.0.board.close();
         self.0.tasks.end();
-        // Who is not told finds the jobs by polling.
-        let _ = tokio::time::timeout(FAREWELL, notifier::send(&self.0)).await;
+        let _ = tokio::time::timeout(FAREWELL, notifier::farewell(&self.0)).await;
     }
 }
 
 impl Drop for Hub {
+    /// What others are still to be told is told yet, as long as the runtime goes on.
     fn drop(&mut self) {
-        self.0.tasks.end();
+        let left = self.0.outbox.leave();
+        if self.0.line.notify && (left || !self.0.pending.is_empty()) {
+            self.0.notify();
+        }
+        self.0.tasks.end_others(NOTIFIER);
     }
 }

@@ -4,9 +4,10 @@
 mod common;
 
 use common::{HOUR, Place, everything, job, ms, queue, request, until, worker};
+use futures_util::future::join_all;
 use sqlx::postgres::PgPoolOptions;
-use windlass_core::{Backend, Error, Heartbeat, Queue, Store, WorkerId, WorkerInfo};
-use windlass_postgres::{PostgresBackend, PostgresOptions};
+use windlass_core::{Backend, Beat, Error, Heartbeat, Queue, Store, WorkerId, WorkerInfo};
+use windlass_postgres::{PostgresBackend, PostgresOptions, Role};
 use windlass_test_servers::PgBouncer;
 
 async fn refused(options: PostgresOptions) -> Error {
@@ -202,6 +203,39 @@ async fn a_heartbeat_whose_connection_was_cut_goes_out_on_another() {
     backend.deregister(id).await.unwrap();
     let left = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query ILIKE '%workers%' AND pid <> pg_backend_pid()";
     place.until(left, "0").await;
+}
+
+/// After a common heartbeat that failed, each worker of a client sends its own: by turns, on a few connections.
+#[tokio::test]
+async fn heartbeats_that_go_alone_take_a_few_connections() {
+    let place = Place::new().await;
+    place.open().await;
+    let name = place.role().await;
+    place.execute(&PostgresBackend::grants_sql("windlass", Role::Worker, &name).unwrap()).await;
+    // All at once are too many.
+    place.execute(&format!("ALTER ROLE \"{name}\" CONNECTION LIMIT 18")).await;
+    let options = place.options_as(&name).connections(2).notify(false);
+    let backend = PostgresBackend::open(options).await.unwrap();
+    let mut workers = Vec::new();
+    for _ in 0..20 {
+        workers.push(worker(&backend).await);
+    }
+    let beats = workers.iter().map(|worker| Beat::new(*worker, Vec::new())).collect::<Vec<_>>();
+    let open = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE usename = '{name}' AND query LIKE '%Extends leases%'"
+    );
+    for _ in 0..2 {
+        backend.heartbeats(&beats).await.unwrap();
+        place.until(&open, "1").await;
+        // On a machine that is so busy that leases are at stake there may be more for once.
+        until(async || {
+            let alone = workers.iter().map(|worker| backend.heartbeat(*worker, &[]));
+            let alive = |beat: &_| matches!(beat, Ok(Heartbeat::Alive { .. }));
+            join_all(alone).await.iter().all(alive)
+        })
+        .await;
+        place.until(&open, "4").await;
+    }
 }
 
 /// Heartbeats come from a thread and runtime of their own, which may end before the rest does.

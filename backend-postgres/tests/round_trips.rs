@@ -6,7 +6,7 @@ mod common;
 use common::blocks::{Counted, run, server};
 use common::{HOUR, claim, completed, job, worker};
 use windlass_core::{
-    AttemptOutcome, Failure, FailureKind, Lease, Queue, Settled, Settlement, Store,
+    AttemptOutcome, Beat, Failure, FailureKind, Heartbeat, Lease, Queue, Settled, Settlement, Store,
 };
 
 /// Settlements of three sorts by turns.
@@ -59,4 +59,25 @@ async fn a_batch_of_mixed_outcomes_takes_a_few_statements_whatever_its_size() {
     println!("statements for 3, 3 and 300 settlements: {sent:?}");
     assert_eq!(sent[1], sent[2]);
     assert!(sent[2] <= 12, "{sent:?}");
+}
+
+#[tokio::test]
+async fn the_heartbeats_of_a_clients_workers_are_one_statement() {
+    let server = server().await;
+    let mut counted = Counted::open_with(&server, |options| options.notify(false)).await;
+    let backend = counted.backend.clone();
+    let mut beats = Vec::new();
+    for n in 0..10 {
+        let id = worker(&backend).await;
+        backend.insert(&[job()]).await.unwrap();
+        // Some of them are idle.
+        let leases = if n % 2 == 0 { claim(&backend, id, 1).await } else { Vec::new() };
+        beats.push(Beat::new(id, leases.iter().map(|lease| lease.key).collect()));
+    }
+    let alive = Heartbeat::Alive { lost: vec![], cancel: vec![], orphaned: vec![] };
+    for _ in 0..5 {
+        run(&mut counted.admin, "SELECT pg_stat_statements_reset()").await;
+        assert_eq!(backend.heartbeats(&beats).await.unwrap(), vec![alive.clone(); 10]);
+        assert_eq!(statements(&mut counted).await, 1);
+    }
 }

@@ -11,6 +11,7 @@ use sqlx::postgres::PgListener;
 use tokio::task::JoinHandle;
 use windlass_core::{Queue, Store, Transactional, Wake};
 use windlass_postgres::PostgresBackend;
+use windlass_test_servers::Proxy;
 
 /// Connections that listen. Notifications come to those that are not in the middle of something.
 const LISTENERS: &str = "SELECT count(*) FROM pg_stat_activity
@@ -74,6 +75,97 @@ async fn what_a_closing_backend_has_done_is_still_told() {
     there.insert(&[job()]).await.unwrap();
     at_a_stopped_clock(windlass_core::Backend::close(&there)).await.unwrap();
     woken(waiter).await;
+}
+
+/// A producer that goes away at once after its insert: its runtime goes on, and tells.
+#[tokio::test]
+async fn what_a_dropped_backend_has_done_is_still_told() {
+    let place = Place::new().await;
+    let (here, there) = (listening(&place).await, place.open().await);
+    let pending = waiter(&here);
+    there.insert(&[job()]).await.unwrap();
+    drop(there);
+    woken(pending).await;
+
+    quiet(&here).await;
+    let (there, pending) = (place.open().await, waiter(&here));
+    insert_in_transaction(&place, &there).await;
+    drop(there);
+    woken(pending).await;
+}
+
+async fn insert_in_transaction(place: &Place, backend: &PostgresBackend) {
+    let mut host = place.host().await;
+    let mut transaction = host.begin().await.unwrap();
+    backend.insert_in(&mut transaction, &[job()]).await.unwrap();
+    transaction.commit().await.unwrap();
+}
+
+/// A program that adds a job, closes and ends.
+#[tokio::test]
+async fn what_a_program_has_done_that_closes_and_ends_is_told() {
+    let place = Arc::new(Place::new().await);
+    let here = listening(&place).await;
+    for in_transaction in [false, true] {
+        let (waiter, place) = (waiter(&here), place.clone());
+        let program = async move {
+            let there = Arc::new(place.open().await);
+            if in_transaction {
+                insert_in_transaction(&place, &there).await;
+            } else {
+                there.insert(&[job()]).await.unwrap();
+            }
+            at_a_stopped_clock(windlass_core::Client::new(there).close()).await.unwrap();
+        };
+        tokio::task::spawn_blocking(|| {
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            runtime.enable_all().build().unwrap().block_on(program);
+        })
+        .await
+        .unwrap();
+        woken(waiter).await;
+        quiet(&here).await;
+    }
+}
+
+/// Who tells others nothing counts on their silence, too.
+#[tokio::test]
+async fn who_notifies_nobody_relies_on_no_hints() {
+    let place = Place::new().await;
+    let here = Arc::new(PostgresBackend::open(place.options().notify(false)).await.unwrap());
+    listens(&here).await;
+    place.until(LISTENERS, "1").await;
+    assert!(!here.hears());
+    quiet(&here).await;
+    let (there, waiter) = (place.open().await, waiter(&here));
+    there.insert(&[job()]).await.unwrap();
+    woken(waiter).await;
+}
+
+#[tokio::test]
+async fn hints_are_relied_on_while_the_listening_connection_stands() {
+    let place = Place::new().await;
+    let proxy = Proxy::start(place.server.port()).await.unwrap();
+    let direct = place.server.at_port(proxy.port()).url(&place.database);
+    let options = place.options().direct_url(&direct).unwrap();
+    let here = Arc::new(PostgresBackend::open(options).await.unwrap());
+    assert!(!here.hears(), "it does not listen yet");
+    listens(&here).await;
+    assert!(here.hears());
+    quiet(&here).await;
+    for _ in 0..2 {
+        proxy.refuse().await;
+        let pending = waiter(&here);
+        proxy.cut().await;
+        woken(pending).await;
+        assert!(!here.hears(), "it can't connect");
+        quiet(&here).await;
+        let pending = waiter(&here);
+        proxy.accept().await.unwrap();
+        woken(pending).await;
+        assert!(here.hears());
+        quiet(&here).await;
+    }
 }
 
 /// No time passes during the call, so that none of its timeouts does, however slow the machine is.
@@ -238,6 +330,7 @@ async fn listening_goes_on_when_the_runtime_it_began_in_is_gone() {
     .await
     .unwrap();
     place.until("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'", "0").await;
+    assert!(!here.hears(), "nobody listens");
     // The first connection's hint is used up by a claim; the next is that of another connection.
     let id = worker(&here).await;
     claim(&here, id, 1).await;

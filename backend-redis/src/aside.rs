@@ -1,5 +1,5 @@
 //! Connections for heartbeats. They come from another thread and runtime than the rest and must never wait behind it, so each worker has a connection of
-//! its own.
+//! its own; those whose heartbeats go in one call use that of one of them.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use redis::Value;
 use tokio::time::{Instant, timeout_at};
-use windlass_core::{Error, Result, WorkerId};
+use windlass_core::{Beat, Error, Result, WorkerId};
 
 use crate::error::{NAME, translate};
 use crate::link::{Link, Patience};
@@ -44,6 +44,17 @@ impl Aside {
     /// Makes a worker and its lease known.
     pub(crate) fn know(&self, worker: WorkerId, lease: Duration) {
         self.entry(worker, Some(lease));
+    }
+
+    /// Notes that the heartbeats of these go in one call, on the connection of `first`. The others need none, and stay known.
+    pub(crate) fn share(&self, beats: &[Beat], first: WorkerId) {
+        let mut kept = self.lock();
+        for beat in beats.iter().filter(|beat| beat.worker != first) {
+            if let Some(known) = kept.get_mut(&beat.worker) {
+                known.used = Instant::now();
+                known.link = self.link(known.lease);
+            }
+        }
     }
 
     /// Lets go of a worker's connection.
@@ -114,5 +125,30 @@ impl fmt::Debug for Aside {
     /// Tells nothing of how to connect: that holds a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Aside").field("workers", &self.lock().len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::RedisOptions;
+
+    #[tokio::test(start_paused = true)]
+    async fn workers_whose_heartbeats_go_in_one_call_all_stay_known() {
+        let options = RedisOptions::from_url("redis://127.0.0.1:1").unwrap();
+        let aside = Aside::new(Arc::new(Route::new(&options, "{test}".to_owned())));
+        let lease = Duration::from_secs(6);
+        let workers = [WorkerId::new(), WorkerId::new()];
+        let beats = workers.map(|worker| Beat::new(worker, Vec::new()));
+        workers.map(|worker| aside.know(worker, lease));
+        for _ in 0..4 {
+            tokio::time::advance(lease / 2).await;
+            aside.share(&beats, workers[0]);
+            aside.entry(workers[0], None);
+        }
+        assert_eq!(workers.map(|worker| aside.entry(worker, None).1), [lease / 3; 2]);
+        tokio::time::advance(lease).await;
+        aside.entry(workers[0], None);
+        assert!(!aside.lock().contains_key(&workers[1]), "nothing came of it for a lease");
     }
 }

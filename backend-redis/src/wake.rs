@@ -12,7 +12,7 @@ use redis::aio::{PubSubSink, PubSubStream};
 use tokio::time::{sleep, timeout};
 use windlass_core::kit::board::Board;
 use windlass_core::kit::tasks::Tasks;
-use windlass_core::{Error, QueueName, Result, Wake};
+use windlass_core::{ClaimRequest, Error, Lease, QueueName, Result, Wake};
 
 use crate::error::NAME;
 use crate::link::pause;
@@ -53,17 +53,17 @@ impl Hub {
         if self.0.board.is_closed() { Err(Error::Closed(NAME)) } else { Ok(()) }
     }
 
-    /// The version of now, for [`seen`](Self::seen).
+    /// The version of now, for [`claimed`](Self::claimed).
     pub(crate) fn version(&self) -> u64 {
         self.0.board.version()
     }
 
-    /// Notes that a claim that started at `version` found no more in a queue.
-    pub(crate) fn seen(&self, queue: &QueueName, version: u64) {
-        self.0.board.seen(queue, version);
+    /// Notes what a claim that started at `version` has left.
+    pub(crate) fn claimed(&self, request: &ClaimRequest, leases: &[Lease], version: u64) {
+        self.0.board.claimed(request, leases, version, |_| true);
     }
 
-    /// Waits for news of one of the queues since the last claim that found it empty.
+    /// Waits for news of one of the queues that claims have not looked at.
     pub(crate) async fn wait(&self, queues: &[QueueName], timeout: Duration) -> Wake {
         if self.0.listen {
             let shared = self.0.clone();
@@ -111,7 +111,7 @@ impl Shared {
             if let Some(mut channel) = self.subscribe(":wake").await {
                 failures = 0;
                 // What was told before is lost.
-                self.board.hear(true);
+                let _hearing = self.board.hearing();
                 while let Some(heard) = channel.next(SILENCE).await {
                     let Some(message) = heard else { continue };
                     match std::str::from_utf8(message.get_payload_bytes()) {
@@ -119,7 +119,6 @@ impl Shared {
                         Err(_) => self.board.ready_anywhere(),
                     }
                 }
-                self.board.hear(false);
             }
             failures += 1;
             sleep(pause(failures)).await;

@@ -17,16 +17,20 @@ use windlass_test_servers::{Proxy, RedisServer, Stall};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// F3: the connection of everything else hangs, then that of the heartbeats: they go on, on a connection of their own, and then on a fresh one.
-#[tokio::test]
-async fn f03_heartbeats_do_not_wait_behind_other_calls() {
+/// A way to a new namespace that fails when told to.
+async fn proxied() -> (Proxy, RedisOptions) {
     let server = RedisServer::shared().await.unwrap();
     let url = server.url(&format!("test-{}", windlass_core::JobId::new()));
     let port = url.rsplit(':').next().unwrap().split('/').next().unwrap();
     let proxy = Proxy::start(port.parse().unwrap()).await.unwrap();
-    let options =
-        RedisOptions::from_url(&url.replace(&format!(":{port}/"), &format!(":{}/", proxy.port())))
-            .unwrap();
+    let url = url.replace(&format!(":{port}/"), &format!(":{}/", proxy.port()));
+    (proxy, RedisOptions::from_url(&url).unwrap())
+}
+
+/// F3: the connection of everything else hangs, then that of the heartbeats: they go on, on a connection of their own, and then on a fresh one.
+#[tokio::test]
+async fn f03_heartbeats_do_not_wait_behind_other_calls() {
+    let (proxy, options) = proxied().await;
     let backend = Arc::new(RedisBackend::open(options.response_timeout(PATIENCE)).await.unwrap());
     let info = WorkerInfo::new("test", Duration::from_secs(12), vec![common::queue()]);
     let worker = backend.register(&info).await.unwrap().worker;
@@ -44,6 +48,48 @@ async fn f03_heartbeats_do_not_wait_behind_other_calls() {
     assert!(!hanging.is_finished(), "the other connection hangs all the while");
     proxy.stall(Stall::Off);
     hanging.await.unwrap().unwrap();
+}
+
+/// Waits until hints can, or can't, be relied on.
+async fn until_hears(backend: &RedisBackend, hears: bool) {
+    let changes = async {
+        while backend.hears() != hears {
+            // It may have ended at once, for news that nobody has looked at.
+            backend.wait(&[common::queue()], Duration::from_millis(5)).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, changes).await.unwrap();
+}
+
+#[tokio::test]
+async fn hints_are_relied_on_while_the_subscription_stands() {
+    let (proxy, options) = proxied().await;
+    let backend = RedisBackend::open(options).await.unwrap();
+    assert!(!backend.hears(), "it is not subscribed yet");
+    for _ in 0..2 {
+        until_hears(&backend, true).await;
+        proxy.refuse().await;
+        proxy.cut().await;
+        until_hears(&backend, false).await;
+        proxy.accept().await.unwrap();
+    }
+    until_hears(&backend, true).await;
+}
+
+/// The runtime of the first caller is not that of the backend.
+#[tokio::test]
+async fn nobody_hears_in_a_runtime_that_is_gone() {
+    let place = Place::open().await;
+    let backend = place.backend.clone();
+    tokio::task::spawn_blocking(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(until_hears(&backend, true));
+    })
+    .await
+    .unwrap();
+    assert!(!place.backend.hears());
+    until_hears(&place.backend, true).await;
 }
 
 fn later() -> NewJob {

@@ -32,12 +32,7 @@ impl Queue for SqliteBackend {
     async fn claim(&self, request: &ClaimRequest) -> Result<Claimed> {
         let version = self.hub.version();
         let claimed = self.writer.call(Claim { request: request.clone() }).await?;
-        for slots in &request.queues {
-            let taken = claimed.leases.iter().filter(|lease| lease.queue == slots.queue).count();
-            if taken < slots.limit as usize {
-                self.hub.seen(&slots.queue, version);
-            }
-        }
+        self.hub.claimed(request, &claimed.leases, version);
         Ok(claimed)
     }
 

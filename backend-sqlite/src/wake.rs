@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use windlass_core::{Error, QueueName, Result, Wake};
+use windlass_core::kit::seen::Seen;
+use windlass_core::{ClaimRequest, Error, Lease, QueueName, Result, Wake};
 
 use crate::error::NAME;
 use crate::sync::{AtomicBool, AtomicUsize, Mutex, MutexGuard, Notify, Ordering, PoisonError};
@@ -35,8 +36,8 @@ struct State {
     queues: HashMap<String, u64>,
     /// The version of the last news of unknown queues: another process's commit.
     anywhere: u64,
-    /// Up to which version a claim has seen each queue empty.
-    seen: HashMap<String, u64>,
+    /// Which of them claims have looked at.
+    seen: Seen,
     /// The tick after the last commit that is known.
     tick: Tick,
 }
@@ -122,26 +123,27 @@ impl Hub {
         if self.closed.load(Ordering::Acquire) { Err(Error::Closed(NAME)) } else { Ok(()) }
     }
 
-    /// The version of now, for [`seen`](Self::seen).
+    /// The version of now, for [`claimed`](Self::claimed) and [`seen`](Self::seen).
     pub(crate) fn version(&self) -> u64 {
         self.lock().version
     }
 
-    /// Notes that a claim that started at `version` found no more in a queue.
-    pub(crate) fn seen(&self, queue: &QueueName, version: u64) {
-        let mut state = self.lock();
-        let seen = state.seen.entry(queue.as_str().to_owned()).or_default();
-        *seen = version.max(*seen);
+    /// Notes what a claim that started at `version` has left.
+    pub(crate) fn claimed(&self, request: &ClaimRequest, leases: &[Lease], version: u64) {
+        self.lock().seen.claimed(request, leases, version, |_| true);
     }
 
-    /// Waits for news of one of the queues since the last claim that found it empty.
+    /// Notes that a look that started at `version` found nothing at all left in a queue.
+    pub(crate) fn seen(&self, queue: &QueueName, version: u64) {
+        self.lock().seen.all(queue, version);
+    }
+
+    /// Waits for news of one of the queues that claims have not looked at.
     pub(crate) async fn wait(&self, queues: &[QueueName], timeout: Duration) -> Wake {
         let _watcher = self.watcher();
         let start: Vec<u64> = {
             let state = self.lock();
-            let fresh = |queue: &QueueName| {
-                state.of(queue.as_str()) > state.seen.get(queue.as_str()).copied().unwrap_or(0)
-            };
+            let fresh = |queue: &QueueName| state.seen.misses(queue, state.of(queue.as_str()));
             if queues.iter().any(fresh) {
                 return Wake::Hint;
             }

@@ -18,6 +18,9 @@ mod gather;
 mod hub;
 pub mod models;
 #[allow(dead_code, unreachable_pub, reason = "a part of the core")]
+#[path = "../../core/src/kit/seen.rs"]
+mod seen;
+#[allow(dead_code, unreachable_pub, reason = "a part of the core")]
 #[path = "../../core/src/worker/slots.rs"]
 mod slots;
 mod sync;
@@ -25,7 +28,10 @@ mod sync;
 #[path = "../../backend-postgres/src/ops/under_way.rs"]
 mod under_way;
 
-use windlass_core::{ClaimId, Error, Kind, KindSlots, QueueName, QueueSettings, QueueSlots, Wake};
+use windlass_core::{
+    ClaimId, ClaimRequest, Error, Kind, KindSlots, Lane, Lease, QueueName, QueueSettings,
+    QueueSlots, Wake,
+};
 
 /// As in the core's `worker`.
 fn lock<T>(mutex: &sync::Mutex<T>) -> sync::MutexGuard<'_, T> {

@@ -6,6 +6,7 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use loom::thread;
+use windlass_core::WorkerId;
 
 use crate::board::Board;
 use crate::gather::Gather;
@@ -14,7 +15,9 @@ use crate::slots::Slots;
 use crate::sync::{Mutex, Step, block_on};
 use crate::txn::{News, Tick};
 use crate::under_way::{Entry, UnderWay};
-use crate::{ClaimId, Kind, QueueName, QueueSettings, Wake, lock};
+use crate::{
+    ClaimId, ClaimRequest, Kind, KindSlots, QueueName, QueueSettings, QueueSlots, Wake, lock,
+};
 
 /// Without a timer: only news end the wait.
 const EVER: Duration = Duration::MAX;
@@ -35,10 +38,16 @@ fn kind() -> Kind {
     Kind::new("k").unwrap()
 }
 
+fn claim(kind: &str) -> ClaimRequest {
+    let kinds = vec![KindSlots { kind: Kind::new(kind).unwrap(), limit: None }];
+    ClaimRequest::new(WorkerId::new(), vec![QueueSlots { queue: queue(), limit: 1 }], kinds)
+}
+
 /// Where a process waits for news, and is told of them.
 trait Desk: Default + Send + Sync + 'static {
     fn version(&self) -> u64;
-    fn seen(&self, version: u64);
+    /// A claim of one kind found nothing.
+    fn seen(&self, kind: &str, version: u64);
     /// Waits for ever, unless there are news.
     fn wait(&self);
     /// Brings news of a job in the queue.
@@ -50,8 +59,8 @@ impl Desk for Board {
         self.version()
     }
 
-    fn seen(&self, version: u64) {
-        self.seen(&queue(), version);
+    fn seen(&self, kind: &str, version: u64) {
+        self.claimed(&claim(kind), &[], version, |_| true);
     }
 
     fn wait(&self) {
@@ -68,8 +77,8 @@ impl Desk for Hub {
         self.version()
     }
 
-    fn seen(&self, version: u64) {
-        self.seen(&queue(), version);
+    fn seen(&self, kind: &str, version: u64) {
+        self.claimed(&claim(kind), &[], version);
     }
 
     fn wait(&self) {
@@ -131,7 +140,7 @@ fn no_job_is_overlooked<D: Desk>(read_before: bool) {
             }
             found += taken;
             if taken == 0 {
-                desk.seen(version);
+                desk.seen("k", version);
                 desk.wait();
             }
         }
@@ -147,6 +156,48 @@ pub fn no_job_is_overlooked_with_the_board(read_before: bool) {
 /// With the hub of SQLite.
 pub fn no_job_is_overlooked_with_the_hub() {
     no_job_is_overlooked::<Hub>(true);
+}
+
+/// A worker of another kind, which claims from the same queue meanwhile, makes nobody overlook a job.
+fn no_job_is_overlooked_beside_another_kind<D: Desk>(other: &'static str) {
+    explore(Some(BOUND), move || {
+        let desk = Arc::new(D::default());
+        let jobs = Arc::new(Mutex::new(0));
+        // News of a job of the other kind lead both to their look.
+        desk.bring();
+        let (brings, stored) = (desk.clone(), jobs.clone());
+        let producer = thread::spawn(move || {
+            *lock(&stored) += 1;
+            brings.bring();
+        });
+        let beside = desk.clone();
+        let neighbour = thread::spawn(move || beside.seen(other, beside.version()));
+        loop {
+            let version = desk.version();
+            if std::mem::take(&mut *lock(&jobs)) > 0 {
+                break;
+            }
+            desk.seen("k", version);
+            desk.wait();
+        }
+        producer.join().unwrap();
+        neighbour.join().unwrap();
+    });
+}
+
+/// With the board of Postgres and Redis.
+pub fn no_job_is_overlooked_beside_another_kind_with_the_board() {
+    no_job_is_overlooked_beside_another_kind::<Board>("other");
+}
+
+/// With the hub of SQLite.
+pub fn no_job_is_overlooked_beside_another_kind_with_the_hub() {
+    no_job_is_overlooked_beside_another_kind::<Hub>("other");
+}
+
+/// Were what one claim has seen seen for all kinds, a job would be overlooked.
+pub fn a_job_is_overlooked_when_claims_see_for_others() {
+    no_job_is_overlooked_beside_another_kind::<Board>("k");
 }
 
 /// Who looks for growth of the feed hears of the first that watches it, and that one of the growth.

@@ -22,6 +22,22 @@ fn a_worker_overlooks_no_job_with_the_hub() {
     models::no_job_is_overlooked_with_the_hub();
 }
 
+#[test]
+fn a_worker_overlooks_no_job_beside_another_kind_with_the_board() {
+    models::no_job_is_overlooked_beside_another_kind_with_the_board();
+}
+
+#[test]
+fn a_worker_overlooks_no_job_beside_another_kind_with_the_hub() {
+    models::no_job_is_overlooked_beside_another_kind_with_the_hub();
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn a_claim_that_sees_for_others_would_overlook_one() {
+    models::a_job_is_overlooked_when_claims_see_for_others();
+}
+
 /// The models find what they are there to find.
 #[test]
 #[should_panic(expected = "deadlock")]

@@ -12,13 +12,19 @@ use crate::error::map;
 /// What runs under a worker; and of what it says it holds, what is lost and what is to be cancelled; and what it does not know of.
 pub(super) type Compared = (Vec<JobId>, Vec<LeaseKey>, Vec<LeaseKey>, Vec<LeaseKey>);
 
-/// The workers whose leases were extended, and when.
-pub(super) fn extended(rows: &[PgRow]) -> Result<HashMap<Uuid, i64>> {
-    let pair = |row: &PgRow| Ok((row.try_get(0)?, row.try_get(1)?));
-    rows.iter().map(pair).collect::<sqlx::Result<_>>().map_err(map("heartbeat"))
+/// Of the rows of `worker_heartbeat.sql` the workers whose leases were extended, and when; and the rows of their jobs.
+pub(super) fn extended(rows: Vec<PgRow>) -> Result<(HashMap<Uuid, i64>, Vec<PgRow>)> {
+    let (mut extended, mut jobs) = (HashMap::new(), Vec::new());
+    for row in rows {
+        match row.try_get(5).map_err(map("heartbeat"))? {
+            Some(now) => drop(extended.insert(row.try_get(4).map_err(map("heartbeat"))?, now)),
+            None => jobs.push(row),
+        }
+    }
+    Ok((extended, jobs))
 }
 
-/// Puts the rows of `worker_held.sql` and `worker_owned.sql` to their workers.
+/// Puts the rows of `worker_heartbeat.sql` and `worker_owned.sql` to their workers.
 pub(super) fn by_worker(rows: Vec<PgRow>) -> Result<HashMap<Uuid, Vec<PgRow>>> {
     let mut all: HashMap<Uuid, Vec<PgRow>> = HashMap::new();
     for row in rows {
@@ -28,7 +34,7 @@ pub(super) fn by_worker(rows: Vec<PgRow>) -> Result<HashMap<Uuid, Vec<PgRow>>> {
     Ok(all)
 }
 
-/// Compares what a worker says it holds with the rows of `worker_held.sql` and `worker_owned.sql`.
+/// Compares what a worker says it holds with the rows of `worker_heartbeat.sql` and `worker_owned.sql`.
 pub(super) fn compare(rows: &[PgRow], owned: &[LeaseKey]) -> Result<Compared> {
     let mut held = HashMap::with_capacity(rows.len());
     for row in rows {

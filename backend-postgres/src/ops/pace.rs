@@ -100,6 +100,11 @@ impl Passed {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether a look from [`HEAD`] costs little, as far as is known.
+    pub(crate) fn is_cheap(&self) -> bool {
+        self.lock().1.is_cheap()
+    }
+
     /// From where to look now: from [`HEAD`], or from where all was dealt with.
     pub(crate) fn from(&self) -> i64 {
         let passed = self.lock();

@@ -59,6 +59,10 @@ impl Pending {
         self.added.notify_one();
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
     fn next(&self) -> Option<Instant> {
         self.lock().iter().map(|waiting| waiting.next).min()
     }
@@ -91,14 +95,20 @@ pub(super) async fn run(shared: Arc<Shared>) {
             continue;
         };
         tokio::select! {
-            () = sleep_until(next) => ask(&shared).await,
+            () = sleep_until(next) => ask(&shared, Instant::now()).await,
             () = shared.pending.added.notified() => {}
         }
     }
 }
 
-async fn ask(shared: &Arc<Shared>) {
-    let due = shared.pending.due(Instant::now());
+/// Asks once more before the end.
+pub(super) async fn ask_last(shared: &Arc<Shared>) {
+    ask(shared, Instant::now() + PAUSES.1).await;
+}
+
+/// Asks for the transactions that are due at a time.
+async fn ask(shared: &Arc<Shared>, at: Instant) {
+    let due = shared.pending.due(at);
     if due.is_empty() {
         return;
     }

@@ -16,7 +16,7 @@ use crate::session::timed_out;
 /// How long to try to connect at a time.
 const CONNECT: Duration = Duration::from_secs(5);
 /// After so long without a message the connection is tried: a peer that is gone without a word shows in no other way.
-const QUIET: Duration = Duration::from_secs(15);
+const QUIET: Duration = Duration::from_secs(30);
 /// Pauses between two tries to connect.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
@@ -29,10 +29,8 @@ pub(super) async fn run(shared: Arc<Shared>) {
             Ok(mut listener) => {
                 pause.reset();
                 // What was told before is not told again.
-                shared.board.hear(true);
-                let lost = hear(&shared, &mut listener).await;
-                shared.board.hear(false);
-                lost
+                let _hearing = shared.board.hearing();
+                hear(&shared, &mut listener).await
             }
             Err(error) => error,
         };

@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use super::Shared;
 use super::seldom::Seldom;
+use super::{Shared, commits};
 use crate::sql::query;
 
 /// Least time between two messages.
@@ -31,6 +31,8 @@ struct Queues {
     waiting: BTreeSet<String>,
     /// In a message of which it is not known yet whether it was sent: a closing backend ends the task in the middle of one, and sends it again.
     under_way: BTreeSet<String>,
+    /// The backend is gone: nothing more comes in.
+    left: bool,
 }
 
 impl Outbox {
@@ -43,6 +45,21 @@ impl Outbox {
         }
         drop(lists);
         self.filled.notify_one();
+    }
+
+    /// Lets the task end once all is told. Whether something is left to tell.
+    pub(super) fn leave(&self) -> bool {
+        let mut lists = self.lock();
+        lists.left = true;
+        let any = !lists.waiting.is_empty() || !lists.under_way.is_empty();
+        drop(lists);
+        self.filled.notify_one();
+        any
+    }
+
+    /// Whether nothing more comes in.
+    fn is_left(&self) -> bool {
+        self.lock().left
     }
 
     fn lock(&self) -> MutexGuard<'_, Queues> {
@@ -63,7 +80,7 @@ impl Outbox {
     }
 }
 
-/// Sends what is in the outbox, for ever.
+/// Sends what is in the outbox, as long as there is a backend, and what it has left.
 pub(super) async fn run(shared: Arc<Shared>) {
     let mut warning = Seldom::default();
     loop {
@@ -75,8 +92,17 @@ pub(super) async fn run(shared: Arc<Shared>) {
                 &error,
             );
         }
+        if shared.outbox.is_left() {
+            return farewell(&shared).await;
+        }
         sleep_until(begun + GAP).await;
     }
+}
+
+/// Tells all that there is to tell, for the last time. Who is not told finds the jobs by polling.
+pub(super) async fn farewell(shared: &Arc<Shared>) {
+    commits::ask_last(shared).await;
+    let _ = send(shared).await;
 }
 
 /// Sends what is in the outbox now, in one message. What can't be sent is dropped: polling finds the jobs.

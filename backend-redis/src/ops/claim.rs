@@ -46,12 +46,7 @@ pub(crate) async fn claim(inner: &Inner, request: &ClaimRequest) -> Result<Claim
         }
     }
     give_up(inner, damaged).await;
-    for slots in &request.queues {
-        let found = leases.iter().filter(|lease: &&Lease| lease.queue == slots.queue).count();
-        if found < slots.limit as usize {
-            inner.hub.seen(&slots.queue, version);
-        }
-    }
+    inner.hub.claimed(request, &leases, version);
     Ok(Claimed::new(leases))
 }
 

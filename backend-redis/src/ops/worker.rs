@@ -40,6 +40,7 @@ pub(crate) async fn heartbeats(inner: &Inner, beats: &[Beat]) -> Result<Vec<Hear
     for part in beats.chunks(WORKERS) {
         // The same each time: the others need no connection.
         let Some(first) = part.iter().map(|beat| beat.worker).min() else { break };
+        inner.aside.share(part, first);
         let args = part.iter().fold(Args::new(), |args, beat| args.bytes(beat.worker.as_bytes()));
         let script = &inner.scripts.heartbeat;
         let answer = inner.aside.call("heartbeat", first, script, &inner.namespace, args).await?;

@@ -107,7 +107,8 @@ impl<B: Backend + ?Sized> Client<B> {
         self.backend.ping().await
     }
 
-    /// Finishes what is under way and closes the backend, for every client and worker on it.
+    /// Finishes what is under way and closes the backend, for every client and worker on it. To be called before a process ends: on Postgres other
+    /// processes may not have been told of its last jobs yet, and would find them by their next poll only.
     ///
     /// # Errors
     /// When the backend fails on the way.

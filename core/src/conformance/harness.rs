@@ -27,6 +27,12 @@ pub trait Harness: Send + Sync + Sized + 'static {
         async { None }
     }
 
+    /// Whether [`Queue::hears`](crate::Queue::hears) is to become true once somebody waits. False for a backend, or a way to open it, to which hints of
+    /// other processes don't come.
+    fn hears() -> bool {
+        true
+    }
+
     /// Returns when the database's clock has moved on by at least `span`. Sleeps, unless the harness can move the clock.
     fn advance(&self, span: Duration) -> impl Future<Output = ()> + Send {
         async move { tokio::time::sleep(span).await }

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::seen::Seen;
 use crate::sync::{AtomicBool, AtomicUsize, Mutex, MutexGuard, Notify, Ordering, PoisonError};
-use crate::{QueueName, Wake};
+use crate::{ClaimRequest, Lease, QueueName, Wake};
 
 /// Queues whose news are told apart. A hint may be spurious: beyond them, news are of any queue.
 const MOST: usize = 10_000;
@@ -34,8 +35,8 @@ struct State {
     queues: HashMap<String, u64>,
     /// The version of the last news of unknown queues.
     anywhere: u64,
-    /// Up to which version a claim has seen each queue empty.
-    seen: HashMap<String, u64>,
+    /// Which of them claims have looked at.
+    seen: Seen,
     /// How often the feed was seen to grow.
     events: u64,
 }
@@ -89,10 +90,16 @@ impl Board {
     }
 
     /// Says whether news of other processes come from now on. There may be jobs in any queue whenever it was said anew that they do, and when it changes.
-    pub fn hear(&self, hears: bool) {
+    fn hear(&self, hears: bool) {
         if self.hears.swap(hears, Ordering::AcqRel) || hears {
             self.ready_anywhere();
         }
+    }
+
+    /// Says that news of other processes come, until what is given back is dropped: with whoever hears them, however that ends.
+    pub fn hearing(&self) -> Hearing<'_> {
+        self.hear(true);
+        Hearing(self)
     }
 
     /// There may be new entries of the feed.
@@ -113,25 +120,32 @@ impl Board {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// The version of now, for [`seen`](Self::seen).
+    /// The version of now, for [`claimed`](Self::claimed) and [`seen`](Self::seen).
     pub fn version(&self) -> u64 {
         self.lock().version
     }
 
-    /// Notes that a claim that started at `version` found no more in a queue.
-    pub fn seen(&self, queue: &QueueName, version: u64) {
-        let mut state = self.lock();
-        let seen = state.seen.entry(queue.as_str().to_owned()).or_default();
-        *seen = version.max(*seen);
+    /// Notes what a claim that started at `version` has left, see [`Seen::claimed`].
+    pub fn claimed(
+        &self,
+        request: &ClaimRequest,
+        leases: &[Lease],
+        version: u64,
+        swept: impl Fn(&QueueName) -> bool,
+    ) {
+        self.lock().seen.claimed(request, leases, version, swept);
     }
 
-    /// Waits for news of one of the queues since the last claim that found it empty.
+    /// Notes that a look that started at `version` found nothing at all left in a queue.
+    pub fn seen(&self, queue: &QueueName, version: u64) {
+        self.lock().seen.all(queue, version);
+    }
+
+    /// Waits for news of one of the queues that claims have not looked at.
     pub async fn wait(&self, queues: &[QueueName], timeout: Duration) -> Wake {
         let start: Vec<u64> = {
             let state = self.lock();
-            let fresh = |queue: &QueueName| {
-                state.of(queue.as_str()) > state.seen.get(queue.as_str()).copied().unwrap_or(0)
-            };
+            let fresh = |queue: &QueueName| state.seen.misses(queue, state.of(queue.as_str()));
             if queues.iter().any(fresh) {
                 return Wake::Hint;
             }
@@ -194,6 +208,16 @@ async fn until(notify: &Notify, news: impl Fn() -> bool, timeout: Duration) -> b
                 }
             }
         }
+    }
+}
+
+/// Somebody hears news of other processes, for as long as it lives.
+#[derive(Debug)]
+pub struct Hearing<'a>(&'a Board);
+
+impl Drop for Hearing<'_> {
+    fn drop(&mut self) {
+        self.0.hear(false);
     }
 }
 
@@ -275,6 +299,15 @@ mod tests {
         board.seen(&queue[0], board.version());
         board.hear(false);
         assert_eq!(board.wait(&queue, hour).await, Wake::Timeout, "nothing has changed");
+    }
+
+    #[test]
+    fn nobody_hears_once_whoever_did_is_gone() {
+        let board = Board::default();
+        let hearing = board.hearing();
+        assert!(board.hears());
+        drop(hearing);
+        assert!(!board.hears());
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,12 +1,13 @@
 //! For backend authors: what every backend would otherwise write again.
 //!
-//! [`board`] is where a process waits for news, [`tasks`] are what brings them, [`gather`] sends calls together, [`upload`] cuts a blob into chunks. [`feed`] and [`trail`] give the history of jobs a compact text to be stored as (`docs/design/0001` has the
+//! [`board`] is where a process waits for news, [`seen`] which of them claims have looked at, [`tasks`] are what brings them, [`gather`] sends calls together, [`upload`] cuts a blob into chunks. [`feed`] and [`trail`] give the history of jobs a compact text to be stored as (`docs/design/0001` has the
 //! reasoning); a backend is free to store it otherwise.
 
 pub mod board;
 pub mod feed;
 pub mod gather;
 pub mod notes;
+pub mod seen;
 pub mod tasks;
 pub mod trail;
 pub mod upload;

@@ -46,10 +46,19 @@ impl<const N: usize> Tasks<N> {
 
     /// Ends all tasks, for good.
     pub fn end(&self) {
+        self.end_others(N);
+    }
+
+    /// Ends all tasks but one, which ends by itself, and lets none begin any more.
+    pub fn end_others(&self, last: usize) {
         let mut slots = self.lock();
         slots.ended = true;
-        for handle in slots.running.iter_mut().filter_map(Option::take) {
-            handle.abort();
+        for (task, slot) in slots.running.iter_mut().enumerate() {
+            if task != last
+                && let Some(handle) = slot.take()
+            {
+                handle.abort();
+            }
         }
     }
 }
