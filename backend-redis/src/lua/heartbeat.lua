@@ -2,7 +2,7 @@
 -- Extends the leases of workers, each by its full length, unless it has run out, and reads what each owns.
 -- KEYS: the namespace.
 -- ARGV: the workers.
--- Returns for each: {0} when the lease has run out; else {1, jobs}: for each of these its id, then epoch (4 bytes), claim id (16 bytes) and '1' when it is to be cancelled.
+-- Returns: for each {0} when the lease has run out; else {1, jobs}: for each of these its id, then epoch (4 bytes), claim id (16 bytes) and '1' when it is to be cancelled.
 --@ base writes
 local answers = {}
 for n = 1, #ARGV do
