@@ -140,7 +140,7 @@ mod tests {
         let lease = Duration::from_secs(6);
         let workers = [WorkerId::new(), WorkerId::new()];
         let beats = workers.map(|worker| Beat::new(worker, Vec::new()));
-        workers.map(|worker| aside.know(worker, lease));
+        workers.iter().for_each(|worker| aside.know(*worker, lease));
         for _ in 0..4 {
             tokio::time::advance(lease / 2).await;
             aside.share(&beats, workers[0]);

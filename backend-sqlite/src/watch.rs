@@ -93,6 +93,7 @@ impl Watch {
 }
 
 #[cfg(all(test, unix))]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use sqlx::{Connection as _, Executor as _, SqliteConnection};
     use tempfile::TempDir;

@@ -126,11 +126,11 @@ fn main() -> ExitCode {
     }
     let seconds = begun.elapsed().as_secs_f64();
     println!("{} seeds, {:.1} simulated hours in {seconds:.1} s", all.seeds, all.hours());
-    if let Some(file) = &args.report {
-        if let Err(error) = std::fs::write(file, all.markdown(&args.command())) {
-            eprintln!("can't write `{}`: {error}", file.display());
-            return ExitCode::from(2);
-        }
+    if let Some(file) = &args.report
+        && let Err(error) = std::fs::write(file, all.markdown(&args.command()))
+    {
+        eprintln!("can't write `{}`: {error}", file.display());
+        return ExitCode::from(2);
     }
     if all.broken == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

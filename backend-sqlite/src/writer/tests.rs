@@ -306,7 +306,7 @@ async fn what_others_do_is_heard_while_looks_succeed() {
 /// What the tick says at a look wakes who waits, also by a connection that was opened anew.
 #[tokio::test]
 async fn a_look_finds_what_others_did() {
-    let mut place = Place::new().await;
+    let place = Place::new().await;
     let hub = place.shared.hub.clone();
     let mut thread = thread(place.conn, place.shared);
     thread.look().await;

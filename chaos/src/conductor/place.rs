@@ -8,7 +8,6 @@ use windlass_checker::history::{Moment, micros};
 use windlass_checker::{Promises, UndoneBy};
 
 use super::WORKERS;
-use super::WORKERS;
 use super::network::Network;
 use super::plan::{Dice, FaultKind};
 use super::postgres::Postgres;
