@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use proptest::test_runner::{Config, FileFailurePersistence, TestCaseError, TestRunner};
 use windlass_model::ops::{self, Model, Real, Seen, op};
 
-/// `WINDLASS_MODEL_CASES` says how many sequences; without it, as many as fit into `time`, but no fewer than 20. Sequences that failed once are
-/// run first: their seeds stand in `regressions`.
+/// `WINDLASS_MODEL_CASES` says how many sequences; without it, as many as fit into `time`, but no fewer than 20, and more of them, for up to five times
+/// as long, until all [`ANSWERS`] came. Sequences that failed once are run first: their seeds stand in `regressions`.
 pub(crate) fn check<F, G>(regressions: &'static str, time: Duration, open: F)
 where
     F: Fn() -> G,
@@ -35,6 +35,7 @@ where
         }
     }
     let outcome = TestRunner::new(config).run(&op::ops(), |ops| {
+        let time = if rare(&seen.borrow()).is_empty() { time } else { 5 * time };
         let late = fixed.is_none() && count.get() >= 20 && begun.elapsed() > time;
         if late && !failed.get() {
             return Ok(());
@@ -57,10 +58,14 @@ where
     assert!(count.get() >= 20, "only {} sequences", count.get());
     // Answers that never came were never compared.
     if count.get() >= 100 {
-        let rare: Vec<_> =
-            ANSWERS.iter().filter(|what| seen.get(*what).is_none_or(|n| *n == 0)).collect();
+        let rare = rare(&seen);
         assert!(rare.is_empty(), "{rare:?} never came in {} sequences: {seen:?}", count.get());
     }
+}
+
+/// What never came.
+fn rare(seen: &Seen) -> Vec<&'static str> {
+    ANSWERS.into_iter().filter(|what| seen.get(what).is_none_or(|n| *n == 0)).collect()
 }
 
 /// One sequence on a fresh backend.
