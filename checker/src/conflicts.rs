@@ -153,7 +153,9 @@ fn may_be(
         return !replaced_since(0);
     }
     if let Some(one) = certain.iter().find(|one| one.by == of) {
-        return one.sent < run.begun && !replaced_since(one.answered);
+        // Of one that was sent again after a lost answer, the first sending may have come later.
+        let came_later = traces.jobs.get(&of).is_some_and(|trace| trace.failed);
+        return one.sent < run.begun && (came_later || !replaced_since(one.answered));
     }
     // One whose answer was lost may have replaced it.
     let key = |trace: &Trace| trace.unique.as_ref().map(|rule| rule.key.clone());

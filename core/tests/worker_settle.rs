@@ -131,11 +131,12 @@ async fn f11_notes_that_hang_do_not_keep_a_finished_job_from_being_settled() {
     assert_eq!(get(&memory, id).await.state, State::Completed);
 }
 
-/// A storage that can't delete one key.
+/// A storage that can't delete one key, or none while it is away.
 #[derive(Debug)]
 struct Stubborn {
     inner: Arc<dyn Storage>,
-    key: BlobKey,
+    key: Option<BlobKey>,
+    away: Arc<AtomicBool>,
     calls: Arc<AtomicU64>,
 }
 
@@ -153,7 +154,11 @@ impl Storage for Stubborn {
     async fn delete(&self, keys: &[BlobKey]) -> Result<()> {
         self.calls.fetch_add(1, Ordering::SeqCst);
         assert!(keys.len() <= 500, "{} keys at once", keys.len());
-        if keys.contains(&self.key) {
+        if self.away.load(Ordering::SeqCst) {
+            assert!(self.calls.load(Ordering::SeqCst) < 1_000, "again and again");
+            return Err(lost_reply());
+        }
+        if self.key.as_ref().is_some_and(|key| keys.contains(key)) {
             return Err(broken());
         }
         self.inner.delete(keys).await
@@ -175,7 +180,8 @@ async fn a_blob_that_can_not_be_deleted_is_not_in_the_way_of_pruning() {
     memory.stage_blobs(&keys, SECOND).await.unwrap();
     let calls = Arc::new(AtomicU64::new(0));
     let inner = memory.storage();
-    let storage = Stubborn { inner, key: keys[0].clone(), calls: calls.clone() };
+    let (key, away) = (Some(keys[0].clone()), Arc::default());
+    let storage = Stubborn { inner, key, away, calls: calls.clone() };
     let client = client.with_storage(Arc::new(storage));
     let ids = [insert(&memory, Alpha(1)).await, insert(&memory, Alpha(2)).await];
     let _worker = simulated(&client)
@@ -196,6 +202,34 @@ async fn a_blob_that_can_not_be_deleted_is_not_in_the_way_of_pruning() {
     // Only the one that can't go is named again.
     assert_eq!(memory.prune(&Retention::keep_all(), 1).await.unwrap().blobs, keys[..1]);
     assert!(calls.load(Ordering::SeqCst) < 100);
+}
+
+/// Where a storage is away, what more there is than fits into one call is left to the next round.
+#[tokio::test(start_paused = true)]
+async fn pruning_rests_while_the_storage_is_away() {
+    let (memory, client) = paused();
+    let batch = memory.limits().batch;
+    let keys: Vec<_> =
+        (0..2 * batch).map(|n| BlobKey::new(format!("reports/{n:05}")).unwrap()).collect();
+    for keys in keys.chunks(batch) {
+        memory.stage_blobs(keys, SECOND).await.unwrap();
+    }
+    let (away, calls) = (Arc::new(AtomicBool::new(true)), Arc::default());
+    let storage = Stubborn {
+        inner: memory.storage(),
+        key: None,
+        away: away.clone(),
+        calls: Arc::clone(&calls),
+    };
+    let client = client.with_storage(Arc::new(storage));
+    let work = |job: Alpha, _: Context| async move { Ok(job.0) };
+    let _worker = simulated(&client).register(work).queue("main", 2).start().unwrap();
+    sleep(600 * SECOND).await;
+    assert!(calls.load(Ordering::SeqCst) > 50, "it is tried again");
+    away.store(false, Ordering::SeqCst);
+    sleep(200 * SECOND).await;
+    let left = memory.prune(&Retention::keep_all(), 1).await.unwrap().blobs;
+    assert_eq!(left.len(), 0);
 }
 
 /// Follow-up jobs commit with the completion only; an attempt that drops some by ending otherwise says so.

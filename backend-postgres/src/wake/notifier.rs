@@ -99,8 +99,10 @@ pub(super) async fn run(shared: Arc<Shared>) {
     }
 }
 
-/// Tells all that there is to tell, for the last time. Who is not told finds the jobs by polling.
+/// Tells all that there is to tell, for the last time: first what is known, which shall not wait for the rest. Who is not told finds the jobs by
+/// polling, such as those of transactions that are still open.
 pub(super) async fn farewell(shared: &Arc<Shared>) {
+    let _ = send(shared).await;
     commits::ask_last(shared).await;
     let _ = send(shared).await;
 }

@@ -8,8 +8,11 @@ use tokio::time::Instant;
 
 use crate::{ClaimRequest, Lane, Lease, QueueName};
 
-/// After so long, whoever claimed waits for news itself, or had no room for more and looks when it has.
-const LATELY: Duration = Duration::from_secs(1);
+/// After so long, whoever claimed waits for news itself, or had no room for more and looks when it has. Who waits is told of news again and again
+/// meanwhile, if claims of some set of kinds come no more: so it is short.
+const LATELY: Duration = Duration::from_millis(200);
+/// Queues that are told apart. Beyond them all is forgotten: what was seen counts as news once more.
+const MOST: usize = 10_000;
 
 /// Up to which news claims have seen queues empty.
 ///
@@ -86,6 +89,9 @@ impl Seen {
 
     fn note(&mut self, queue: &QueueName, kinds: Kinds, mut upto: u64) {
         let now = Instant::now();
+        if self.0.len() >= MOST && !self.0.contains_key(queue.as_str()) {
+            self.0.clear();
+        }
         let looks = match self.0.get_mut(queue.as_str()) {
             Some(known) => known,
             None => self.0.entry(queue.as_str().to_owned()).or_default(),
@@ -164,6 +170,20 @@ mod tests {
         assert!(!seen.misses(&queue, 2));
         claimed(&mut seen, &b, 3);
         assert_eq!(seen.0["q"].lately.len(), 1, "it is forgotten");
+    }
+
+    /// Whoever serves ever more queues decides how many there are.
+    #[tokio::test(start_paused = true)]
+    async fn looks_at_ever_more_queues_take_no_more_room() {
+        let mut seen = Seen::default();
+        for n in 0..2 * MOST {
+            seen.all(&QueueName::new(format!("queue-{n}")).unwrap(), 1);
+        }
+        assert!(seen.0.len() <= MOST);
+        assert!(
+            seen.misses(&QueueName::new("queue-0").unwrap(), 1),
+            "once too often, never too seldom"
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -243,6 +243,7 @@ fn sibling_has_room(shared: &Arc<Shared>) -> bool {
         Arc::ptr_eq(&member.scope, &shared.scope)
             && !Arc::ptr_eq(member, shared)
             && member.registry.worker().is_some()
+            && !member.stop.is_cancelled()
             && !demand(member).short
     };
     !shared.upkeep().is_alone() && shared.upkeep().members().iter().any(|member| whole(&member))

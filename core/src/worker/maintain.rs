@@ -104,17 +104,18 @@ pub(crate) async fn prune(shared: Arc<Shared>) {
 }
 
 /// In bounded batches: rows first, then the blobs that nothing refers to, then the word that these are gone. Blobs that
-/// can't be deleted are named again in the next round, and keep no rows.
+/// can't be deleted are named again in the next round, and keep no rows: where nothing but these comes, the round is over.
 async fn prune_all(shared: &Shared, retention: &Retention) -> Result<()> {
     let mut failed = HashSet::new();
     while !shared.stop.is_cancelled() {
         let call = shared.backend().prune(retention, shared.options.prune_batch);
         let mut pruned = shared.call("prune", call).await?;
         pruned.blobs.retain(|key| !failed.contains(key));
+        let nothing_new = pruned.jobs == 0 && pruned.events == 0 && pruned.blobs.is_empty();
         for chunk in pruned.blobs.chunks(BLOBS) {
             delete_blobs(shared, chunk, &mut failed).await;
         }
-        if !pruned.more {
+        if !pruned.more || nothing_new {
             break;
         }
     }

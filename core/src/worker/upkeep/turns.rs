@@ -12,6 +12,9 @@ use crate::worker::lock;
 /// Between two rounds, whatever was asked for: what is due and can't be done must not make a loop.
 const LEAST: Duration = Duration::from_millis(1);
 
+/// How often the time that a round may take is doubled.
+const OVERTAKEN: u32 = 4;
+
 /// When the next round is due, and who is at one.
 #[derive(Debug, Default)]
 pub(crate) struct Turns {
@@ -29,6 +32,8 @@ struct State {
     asked: Option<Instant>,
     /// When the last round ended.
     last: Option<Instant>,
+    /// How often it was taken over since a round ended in time.
+    overtaken: u32,
     number: u64,
 }
 
@@ -48,7 +53,9 @@ impl State {
     fn take(&mut self, patience: Duration) -> Result<u64, Option<Instant>> {
         let now = self.open()?;
         self.number += 1;
-        self.taken = Some((self.number, now + patience));
+        // Rounds that are slow are not to be done by ever more at once: the next one has twice the time.
+        self.overtaken = self.taken.map_or(0, |_| (self.overtaken + 1).min(OVERTAKEN));
+        self.taken = Some((self.number, now + patience * (1 << self.overtaken)));
         self.asked = None;
         Ok(self.number)
     }
@@ -127,7 +134,7 @@ impl Turns {
             // It took too long, and another has taken it over.
             return;
         }
-        state.taken = None;
+        (state.taken, state.overtaken) = (None, 0);
         let asked = state.asked.take();
         if let Some(next) = next {
             let now = Instant::now();
@@ -208,6 +215,26 @@ mod tests {
         assert!(turns.try_take(PATIENCE).is_none(), "the second is at it");
         second.done(Instant::now());
         let _third = turns.take(PATIENCE).await;
+    }
+
+    /// Each of them takes longer than the first patience: two do the work, and not ever more.
+    #[tokio::test(start_paused = true)]
+    async fn rounds_that_are_all_slow_end_all_the_same() {
+        let (turns, rounds) = (due(), Cell::new(0));
+        let start = Instant::now();
+        let worker = || async {
+            loop {
+                let turn = turns.take(2 * SECOND).await;
+                rounds.set(rounds.get() + 1);
+                sleep(3 * SECOND).await;
+                turn.done(Instant::now() + 10 * SECOND);
+            }
+        };
+        let work = async { tokio::join!(worker(), worker(), worker(), worker(), worker()) };
+        let _ = tokio::time::timeout(100 * SECOND, work).await;
+        assert_eq!(start.elapsed(), 100 * SECOND);
+        // Two within each 15 s: the first is overtaken after 2 s, the second ends at 5 s.
+        assert!((12..=14).contains(&rounds.get()), "{} rounds", rounds.get());
     }
 
     #[tokio::test(start_paused = true)]
