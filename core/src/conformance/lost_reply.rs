@@ -3,8 +3,8 @@
 use super::Harness;
 use super::support::*;
 use crate::{
-    AttemptOutcome, Backend, ClaimRequest, LogLevel, Note, Payload, Queue, Settled, Settlement,
-    State,
+    AttemptOutcome, Backend, ClaimRequest, Error, LogLevel, Note, Payload, Queue, Settled,
+    Settlement, State,
 };
 
 async fn resend(b: &dyn Backend, request: &ClaimRequest) -> Vec<crate::Lease> {
@@ -77,6 +77,19 @@ pub async fn a_resent_claim_does_not_revive_what_was_rescued<H: Harness>(h: H) {
     let again = b.claim(&ClaimRequest { worker: other, resend: true, ..old }).await.unwrap();
     assert!(again.leases.is_empty(), "job {:?} runs under another claim", stale.key.job);
     complete(b, &fresh).await;
+}
+
+/// A lease that has ended gives nothing any more, not even what was taken under it and runs still.
+pub async fn a_resent_claim_of_an_ended_lease_is_refused<H: Harness>(h: H) {
+    let b = &*h.backend();
+    let w = worker(b).await;
+    let id = insert(b, job()).await;
+    let request = request(w, 1);
+    claim_with(b, &request).await;
+    b.deregister(w).await.unwrap();
+    let again = b.claim(&ClaimRequest { resend: true, ..request }).await;
+    assert!(matches!(again, Err(Error::WorkerExpired { worker }) if worker == w), "{again:?}");
+    assert_eq!(state(b, id).await, State::Running, "until maintenance");
 }
 
 pub async fn a_repeated_end_is_already_there<H: Harness>(h: H) {

@@ -360,6 +360,7 @@ macro_rules! __conformance_cases {
                 a_resent_claim_takes_no_more_while_it_has_some
                 a_resent_claim_sees_no_jobs_of_other_claims
                 a_resent_claim_does_not_revive_what_was_rescued
+                a_resent_claim_of_an_ended_lease_is_refused
                 a_repeated_end_is_already_there
                 a_repeated_give_back_is_lost
                 a_repeat_adds_neither_follow_ups_nor_notes

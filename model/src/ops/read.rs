@@ -1,6 +1,6 @@
 //! Reads what is stored, so that it can be compared.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use windlass_core::{
     Backend, Event, EventBody, EventFilter, JobId, JobQuery, JobRecord, Maintained, Position,
@@ -71,7 +71,17 @@ pub(super) async fn feed(on: &dyn Backend) -> Result<Vec<Event>> {
         if !page.more || page.next == after {
             let kept: BTreeSet<_> = all_jobs(on).await?.into_iter().map(|job| job.id).collect();
             let is_note = |event: &Event| !matches!(event.body, EventBody::State { .. });
-            events.retain(|event| kept.contains(&event.job) || !is_note(event));
+            // A job may have been inserted anew under the id of one that was removed.
+            let removed: BTreeMap<_, _> = (events.iter().enumerate())
+                .filter(|(_, event)| matches!(event.body, EventBody::Deleted))
+                .map(|(n, event)| (event.job, n))
+                .collect();
+            let mut n = 0;
+            events.retain(|event| {
+                n += 1;
+                let stays = removed.get(&event.job).is_none_or(|last| *last < n);
+                !is_note(event) || kept.contains(&event.job) && stays
+            });
             return Ok(by_job(events));
         }
         after = page.next;

@@ -88,6 +88,27 @@ pub(super) fn sequences() -> Vec<(&'static str, Vec<Op>)> {
             ],
         ),
         (
+            "a claim sent again after its worker has left",
+            vec![
+                Op::Register(Span::Far),
+                insert(0, None),
+                claim(0),
+                Op::Deregister(0),
+                Op::ClaimAgain(0),
+            ],
+        ),
+        (
+            "a job inserted anew under the id of one that was removed",
+            vec![
+                Op::Register(Span::Far),
+                insert(0, None),
+                claim(0),
+                Op::Settle(vec![(0, Twist::None, Outcome::Completed(Vec::new()), true)]),
+                Op::ChangeQueue(0, Meddling::Delete),
+                Op::Insert(vec![Spec { same_id: Some(0), ..spec(0, None) }]),
+            ],
+        ),
+        (
             "a blob that is told gone before anybody named it",
             vec![Op::Stage(1, Span::Zero), Op::BlobDeleted(1), Op::Prune(Span::Zero)],
         ),
