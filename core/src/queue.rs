@@ -32,7 +32,7 @@ pub trait Queue: Debug + Send + Sync + 'static {
     /// connections belong to a runtime keeps one aside for these two calls, opened on first use.
     ///
     /// # Errors
-    /// [`Error::WorkerExpired`](crate::Error::WorkerExpired) when the id had a lease that ran out. A backend may forget such an id once
+    /// [`Error::WorkerExpired`] when the id had a lease that ran out. A backend may forget such an id once
     /// [`maintain`](Self::maintain) has seen the end of its lease, or when it deregisters, so each incarnation takes a fresh one.
     async fn register(&self, info: &WorkerInfo) -> Result<WorkerLease>;
 
@@ -68,7 +68,7 @@ pub trait Queue: Debug + Send + Sync + 'static {
     /// sending was lost) and returns these if there are any.
     ///
     /// # Errors
-    /// [`Error::WorkerExpired`](crate::Error::WorkerExpired) when the worker's lease has run out or never was; nothing is claimed.
+    /// [`Error::WorkerExpired`] when the worker's lease has run out or never was; nothing is claimed.
     async fn claim(&self, request: &ClaimRequest) -> Result<Claimed>;
 
     /// Applies outcomes, each atomically with all it carries: the new state, result or failure, the follow-up
