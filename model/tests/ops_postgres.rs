@@ -4,7 +4,6 @@
 mod ops_support;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use windlass_core::JobId;
 use windlass_model::ops::{Real, Time};
@@ -14,7 +13,7 @@ use windlass_test_servers::PostgresServer;
 #[test]
 fn postgres_answers_as_the_memory_backend_does() {
     let regressions = concat!(env!("CARGO_MANIFEST_DIR"), "/regressions/postgres.txt");
-    ops_support::check(regressions, Duration::from_secs(40), || async {
+    ops_support::check(regressions, 120, || async {
         let url = PostgresServer::shared().await.unwrap().url("postgres");
         // A schema that no other sequence has.
         let schema = format!("ops_{}", JobId::new().as_uuid().simple());

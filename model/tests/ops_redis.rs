@@ -4,7 +4,6 @@
 mod ops_support;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use windlass_core::JobId;
 use windlass_model::ops::{Real, Time};
@@ -14,7 +13,7 @@ use windlass_test_servers::RedisServer;
 #[test]
 fn redis_answers_as_the_memory_backend_does() {
     let regressions = concat!(env!("CARGO_MANIFEST_DIR"), "/regressions/redis.txt");
-    ops_support::check(regressions, Duration::from_secs(40), || async {
+    ops_support::check(regressions, 200, || async {
         // A namespace that no other sequence has.
         let url = RedisServer::shared().await.unwrap().url(&format!("ops-{}", JobId::new()));
         let backend = RedisBackend::open(RedisOptions::from_url(&url).unwrap()).await.unwrap();

@@ -4,7 +4,6 @@
 mod ops_support;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use windlass_model::ops::{Real, Time};
 use windlass_sqlite::{SqliteBackend, SqliteOptions};
@@ -12,7 +11,7 @@ use windlass_sqlite::{SqliteBackend, SqliteOptions};
 #[test]
 fn sqlite_answers_as_the_memory_backend_does() {
     let regressions = concat!(env!("CARGO_MANIFEST_DIR"), "/regressions/sqlite.txt");
-    ops_support::check(regressions, Duration::from_secs(40), || async {
+    ops_support::check(regressions, 500, || async {
         let folder = tempfile::tempdir().unwrap();
         let options = SqliteOptions::new(folder.path().join("jobs.db"));
         let backend = Arc::new(SqliteBackend::open(options).await.unwrap());

@@ -98,7 +98,7 @@ pub(crate) fn bind_filter(query: Query, filter: &JobFilter) -> Query {
 /// Applies a change that the state machine knows.
 async fn transit(txn: &mut Txn<'_>, jobs: Vec<Stored>, change: &Change) -> Result<u64> {
     let holders = holders(txn, &jobs, change).await?;
-    let mut revived: HashMap<String, JobId> = HashMap::new();
+    let mut revived: HashSet<String> = HashSet::new();
     let (mut steps, mut cancelling) = (Vec::new(), Vec::new());
     for job in jobs {
         let Some(to) = machine::changed(&job.facts, change, timestamp(txn.now)) else { continue };
@@ -108,13 +108,15 @@ async fn transit(txn: &mut Txn<'_>, jobs: Vec<Stored>, change: &Change) -> Resul
         }
         if job.facts.state.is_final()
             && let Some(unique) = &job.unique
-            && unique.until.is_none_or(|until| until > txn.now)
         {
             let taken = holders.get(&unique.key).is_some_and(|holder| holder.job != job.id);
-            if taken || revived.contains_key(&unique.key) {
+            if taken || revived.contains(&unique.key) {
                 continue;
             }
-            revived.insert(unique.key.clone(), job.id);
+            // A job whose window has passed takes its key from nobody else.
+            if unique.until.is_none_or(|until| until > txn.now) {
+                revived.insert(unique.key.clone());
+            }
         }
         let error = reason(txn, change).map(|message| AttemptError {
             attempt: job.facts.attempt,

@@ -36,23 +36,42 @@ async fn take_in<'a>(
     jobs: &'a [NewJob],
     mut intake: Intake<'a>,
 ) -> Result<Vec<Inserted>> {
-    let wanted = wanted(jobs, &intake.known, txn.now);
-    intake.holders = unique::acquire(txn, &wanted).await?;
     let mut answers = Vec::with_capacity(jobs.len());
-    for job in jobs {
-        let mut answer = intake.decide(txn, job)?;
-        if let Inserted::Replaced { existing } = answer {
-            // The holder may be an earlier job of this very call.
-            intake.write(txn).await?;
-            if !replace(txn, existing, job, &mut intake).await? {
-                answer = Inserted::Duplicate { existing };
+    for jobs in without_repeats(jobs) {
+        // Who holds a key is read of rows that are written.
+        intake.write(txn).await?;
+        let wanted = wanted(jobs, &intake.known, txn.now);
+        intake.holders = unique::acquire(txn, &wanted).await?;
+        for job in jobs {
+            let mut answer = intake.decide(txn, job)?;
+            if let Inserted::Replaced { existing } = answer {
+                // The holder may be an earlier job of this very call.
+                intake.write(txn).await?;
+                if !replace(txn, existing, job, &mut intake).await? {
+                    answer = Inserted::Duplicate { existing };
+                }
             }
+            answers.push(answer);
         }
-        answers.push(answer);
     }
     intake.check_depths()?;
     intake.write(txn).await?;
     Ok(answers)
+}
+
+/// The jobs of a call in as few runs as hold no id twice. Whether a repeat is new, and so wants its key, is known when what stands before it is decided:
+/// an id whose first job met a held key is stored nowhere.
+fn without_repeats(jobs: &[NewJob]) -> Vec<&[NewJob]> {
+    let (mut runs, mut begin, mut ids) = (Vec::new(), 0, HashSet::new());
+    for (end, job) in jobs.iter().enumerate() {
+        if !ids.insert(job.id) {
+            runs.push(&jobs[begin..end]);
+            begin = end;
+            ids = HashSet::from([job.id]);
+        }
+    }
+    runs.push(&jobs[begin..]);
+    runs
 }
 
 /// The ids that are stored already.
@@ -85,14 +104,12 @@ async fn room(txn: &mut Txn<'_>, jobs: &[NewJob]) -> Result<HashMap<String, Room
     Ok(room)
 }
 
-/// The keys that new jobs want, each for the first job that wants it.
+/// The keys that new jobs want, each for the first job that wants it. No id stands twice among the jobs.
 fn wanted(jobs: &[NewJob], known: &HashSet<JobId>, now: i64) -> Vec<Wanted> {
     let mut seen = HashSet::new();
-    let mut ids = known.clone();
     let mut wanted = Vec::new();
     for job in jobs {
-        // A job that stands twice in the call is a duplicate of itself the second time.
-        let Some(rule) = job.unique.as_ref().filter(|_| ids.insert(job.id)) else { continue };
+        let Some(rule) = job.unique.as_ref().filter(|_| !known.contains(&job.id)) else { continue };
         if seen.insert(rule.key.as_str()) {
             let (mode, until) = stored_until(rule.until, now);
             let key = rule.key.as_str().to_owned();

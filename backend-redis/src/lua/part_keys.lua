@@ -50,17 +50,15 @@ end
 
 local function settle_references()
   for key, n in pairs(references) do
-    if n ~= 0 then
-      local count = tonumber(read('references', 'HGET', NS .. ':refs', key) or 0)
-      local left = math.max(count + n, 0)
-      hash('references', NS .. ':refs', key, left > 0 and left)
-      if left > 0 then
-        zset('staged blobs', NS .. ':staged', key, false)
-        zset('doomed blobs', NS .. ':doomed', key, false)
-      elseif count > 0 then
-        zset('doomed blobs', NS .. ':doomed', key, now)
-      end
+    local count = tonumber(read('references', 'HGET', NS .. ':refs', key) or 0)
+    local left = math.max(count + n, 0)
+    if n ~= 0 then hash('references', NS .. ':refs', key, left > 0 and left) end
+    -- What came and went in this step has gone as well, be it that it was staged.
+    if left > 0 or n == 0 then
+      zset('staged blobs', NS .. ':staged', key, false)
+      zset('doomed blobs', NS .. ':doomed', key, false)
     end
+    if left == 0 and (count > 0 or n == 0) then zset('doomed blobs', NS .. ':doomed', key, now) end
   end
 end
 

@@ -102,11 +102,14 @@ async fn transit(txn: &mut Txn<'_>, jobs: Vec<Stored>, change: &Change) -> Resul
         }
         if job.facts.state.is_final()
             && let Some(unique) = &job.unique
-            && unique.until.is_none_or(|until| until > txn.now)
-            && (taken.contains(&(unique.key.clone(), job.id))
-                || !revived.insert(unique.key.clone()))
         {
-            continue;
+            if taken.contains(&(unique.key.clone(), job.id)) || revived.contains(&unique.key) {
+                continue;
+            }
+            // A job whose window has passed takes its key from nobody else.
+            if unique.until.is_none_or(|until| until > txn.now) {
+                revived.insert(unique.key.clone());
+            }
         }
         let error = reason(txn, change).map(|message| AttemptError {
             attempt: job.facts.attempt,

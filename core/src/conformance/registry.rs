@@ -518,6 +518,7 @@ macro_rules! __conformance_cases {
                 f22_until_finished_lasts_to_the_end
                 f22_a_cancelled_or_deleted_job_frees_its_key
                 f22_a_rescued_job_keeps_its_key_and_a_given_up_one_frees_it
+                f22_a_lost_holder_is_rescued_before_it_refuses_another
                 until_started_is_free_at_the_claim
                 until_started_is_not_freed_by_the_end_of_an_earlier_holder
                 a_window_outlives_the_job
@@ -527,6 +528,7 @@ macro_rules! __conformance_cases {
                 pruning_leaves_a_window
                 a_retried_job_takes_its_key_again
                 a_job_whose_key_is_taken_is_not_retried
+                a_job_whose_key_is_taken_is_not_retried_after_its_window
             }
             unique_replace {
                 the_holder_takes_over_the_contents

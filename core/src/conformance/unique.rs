@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::Harness;
 use super::support::*;
 use crate::{
-    Backend, Change, Inserted, JobId, NewJob, OnConflict, Retention, Store, Unique, UniqueUntil,
+    Backend, Change, Inserted, JobId, NewJob, OnConflict, Queue, Retention, Selector, State, Store,
+    Unique, UniqueUntil,
 };
 
 fn rule(text: &str, until: UniqueUntil, on_conflict: OnConflict) -> NewJob {
@@ -155,6 +156,41 @@ pub async fn f22_a_rescued_job_keeps_its_key_and_a_given_up_one_frees_it<H: Harn
     free(b, "b", "its holder was discarded by the rescue").await;
 }
 
+/// F22: what maintenance has not come to yet does not stand against a new job.
+pub async fn f22_a_lost_holder_is_rescued_before_it_refuses_another<H: Harness>(h: H) {
+    let b = &*h.backend();
+    let lost = async |max_attempts, text| {
+        let w = worker(b).await;
+        let job = NewJob { max_attempts, ..unique_job(text) };
+        let key = run_new(b, w, job).await.key;
+        b.deregister(w).await.unwrap();
+        key.job
+    };
+    let given_up = lost(1, "a").await;
+    let new = insert(b, unique_job("a")).await;
+    assert_eq!(state(b, given_up).await, State::Discarded);
+    held_by(b, "a", new).await;
+    assert!(change_one(b, new, Change::Delete).await);
+
+    let waits = lost(2, "b").await;
+    held_by(b, "b", waits).await;
+    assert_eq!(state(b, waits).await, State::Available);
+    assert!(change_one(b, waits, Change::Delete).await);
+
+    let replaced = lost(2, "c").await;
+    let rule = rule("c", UniqueUntil::Finished, OnConflict::Replace);
+    assert_eq!(offer(b, rule).await, Inserted::Replaced { existing: replaced });
+    assert!(change_one(b, replaced, Change::Delete).await);
+
+    let w = worker(b).await;
+    let first = run_new(b, w, unique_job("d")).await;
+    complete(b, &first).await;
+    let given_up = lost(1, "d").await;
+    assert!(change_one(b, first.key.job, Change::Retry).await, "the holder is given up");
+    assert_eq!(state(b, given_up).await, State::Discarded);
+    held_by(b, "d", first.key.job).await;
+}
+
 pub async fn until_started_is_free_at_the_claim<H: Harness>(h: H) {
     let b = &*h.backend();
     let w = worker(b).await;
@@ -264,4 +300,23 @@ pub async fn a_job_whose_key_is_taken_is_not_retried<H: Harness>(h: H) {
     assert!(!change_one(b, lease.key.job, Change::Retry).await, "untouched and not counted");
     assert_eq!(get(b, lease.key.job).await, before);
     held_by(b, "a", second).await;
+}
+
+/// Also a job that would not take the key again, as its window has passed, would run beside the holder.
+pub async fn a_job_whose_key_is_taken_is_not_retried_after_its_window<H: Harness>(h: H) {
+    let b = &*h.backend();
+    let w = worker(b).await;
+    let older = run_new(b, w, unique_job("a")).await;
+    complete(b, &older).await;
+    let brief = run_new(b, w, rule("a", UniqueUntil::For(ms(10)), OnConflict::Keep)).await;
+    complete(b, &brief).await;
+    h.advance(ms(20)).await;
+    let second = insert(b, unique_job("a")).await;
+    assert!(!change_one(b, brief.key.job, Change::Retry).await, "another job holds the key");
+    assert!(change_one(b, second, Change::Cancel { reason: None }).await);
+    // In one call, too, the first of them has the key.
+    let target = Selector::Ids(vec![older.key.job, brief.key.job]);
+    assert_eq!(change(b, target, Change::Retry).await, 1);
+    assert_eq!(get(b, brief.key.job).await.state, State::Completed);
+    held_by(b, "a", older.key.job).await;
 }

@@ -76,7 +76,8 @@ pub enum UniqueUntil {
     For(Duration),
 }
 
-/// What becomes of a new job whose unique key is held.
+/// What becomes of a new job whose unique key is held. A holder that runs under a worker whose lease has run out is rescued first, so that one which is
+/// given up by that holds it no longer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum OnConflict {
     /// The existing job stays; the caller gets it as [`Inserted::Duplicate`](crate::Inserted::Duplicate).

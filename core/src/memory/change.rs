@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::locks::End;
 use super::state::{Inner, Step};
 use crate::limits::at_most;
+use crate::machine::Rescue;
 use crate::{
     AttemptError, Cause, Change, Changed, Cursor, EventBody, FailureKind, JobFilter, JobId,
     QueueChange, QueueName, QueueSettings, Result, Selector, State, machine,
@@ -94,13 +95,21 @@ impl Inner {
         true
     }
 
-    /// Prepares a final job to run again; not when another job holds its unique key by now.
+    /// Prepares a final job to run again; not when another job holds its unique key by now. A holder that is lost is rescued first: it may be given up by
+    /// that.
     fn revive(&mut self, id: JobId, now: Timestamp) -> bool {
-        let Some(row) = self.jobs.get_mut(&id) else { return false };
-        let holder = row.job.unique_key.as_ref().and_then(|key| self.locks.holder(key, now));
-        if holder.is_some_and(|holder| holder != id) {
+        let key = self.jobs.get(&id).and_then(|row| row.job.unique_key.clone());
+        let other = |store: &Self| {
+            let holder = key.as_ref().and_then(|key| store.locks.holder(key, now));
+            holder.filter(|holder| *holder != id)
+        };
+        if let Some(holder) = other(self).filter(|holder| self.is_lost(*holder, now)) {
+            self.rescue_one(holder, Rescue::WorkerLost, now);
+        }
+        if other(self).is_some() {
             return false;
         }
+        let Some(row) = self.jobs.get_mut(&id) else { return false };
         row.job.result = None;
         self.blobs.release(&std::mem::take(&mut row.result_blobs));
         true

@@ -1,6 +1,6 @@
 //! Inserting: first what becomes of each job, without writing, then the writing, which can't fail.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
 
@@ -9,6 +9,7 @@ use super::feed::History;
 use super::index::waits;
 use super::locks::End;
 use super::state::{Inner, Row, Step};
+use crate::machine::Rescue;
 use crate::{
     Cause, Error, Inserted, JobId, JobRecord, NewJob, OnConflict, QueueName, Result, State,
     UniqueKey, machine,
@@ -25,13 +26,23 @@ struct Plan<'a> {
     /// The keys that this call takes.
     keys: HashMap<&'a UniqueKey, JobId>,
     growth: BTreeMap<&'a QueueName, i64>,
+    /// Jobs that hold a wanted key and run under a worker that is lost.
+    lost: BTreeSet<JobId>,
+}
+
+/// What an insert does.
+pub(super) struct Planned {
+    /// Of each job.
+    answers: Vec<Inserted>,
+    /// Rescued first: one that is given up must not stand in the way of a new one.
+    lost: BTreeSet<JobId>,
 }
 
 impl Inner {
     pub(super) fn insert(&mut self, jobs: &[NewJob], now: Timestamp) -> Result<Vec<Inserted>> {
         let plan = self.plan_insert(jobs, None, now)?;
         self.apply_insert(jobs, &plan, now);
-        Ok(plan)
+        Ok(plan.answers)
     }
 
     /// Says what becomes of each job, or why none can be inserted.
@@ -40,23 +51,27 @@ impl Inner {
         jobs: &[NewJob],
         finishing: Option<JobId>,
         now: Timestamp,
-    ) -> Result<Vec<Inserted>> {
+    ) -> Result<Planned> {
         self.limits.check_insert(jobs)?;
         for job in jobs {
             self.limits.check_delay("delay in seconds", job.start.delay(now))?;
         }
         let (queues, keys, growth) = (HashMap::new(), HashMap::new(), BTreeMap::new());
-        let mut plan = Plan { store: self, now, finishing, queues, keys, growth };
+        let lost = BTreeSet::new();
+        let mut plan = Plan { store: self, now, finishing, queues, keys, growth, lost };
         let answers = jobs.iter().map(|job| plan.add(job)).collect();
         // A queue's maximum depth stands at the door: a success inside is never turned into another run by it.
         if finishing.is_none() {
             plan.check_depths()?;
         }
-        Ok(answers)
+        Ok(Planned { answers, lost: plan.lost })
     }
 
-    pub(super) fn apply_insert(&mut self, jobs: &[NewJob], plan: &[Inserted], now: Timestamp) {
-        for (job, answer) in jobs.iter().zip(plan) {
+    pub(super) fn apply_insert(&mut self, jobs: &[NewJob], plan: &Planned, now: Timestamp) {
+        for id in &plan.lost {
+            self.rescue_one(*id, Rescue::WorkerLost, now);
+        }
+        for (job, answer) in jobs.iter().zip(&plan.answers) {
             match *answer {
                 Inserted::New(id) => self.add(id, job, now),
                 Inserted::Replaced { existing } => self.replace(existing, job, now),
@@ -150,13 +165,18 @@ impl<'a> Plan<'a> {
         *self.growth.entry(queue).or_default() += 1;
     }
 
-    fn holder(&self, key: &UniqueKey) -> Option<JobId> {
+    fn holder(&mut self, key: &UniqueKey) -> Option<JobId> {
         if let Some(job) = self.keys.get(key) {
             return Some(*job);
         }
         let job = self.store.locks.holder(key, self.now)?;
-        let ends = |row: &Row| row.until.is_some_and(|until| End::Finished.frees(until));
-        let freed = self.finishing == Some(job) && self.store.jobs.get(&job).is_some_and(ends);
+        let mut ends = self.finishing == Some(job);
+        if !ends && self.store.is_lost(job, self.now) {
+            self.lost.insert(job);
+            ends = !self.store.waits_after_rescue(job);
+        }
+        let frees = |row: &Row| row.until.is_some_and(|until| End::Finished.frees(until));
+        let freed = ends && self.store.jobs.get(&job).is_some_and(frees);
         (!freed).then_some(job)
     }
 
@@ -166,7 +186,9 @@ impl<'a> Plan<'a> {
             return Some(queue);
         }
         let job = &self.store.jobs.get(&id)?.job;
-        waits(job.state).then_some(&job.queue)
+        let waits =
+            waits(job.state) || (self.lost.contains(&id) && self.store.waits_after_rescue(id));
+        waits.then_some(&job.queue)
     }
 
     fn check_depths(&self) -> Result<()> {

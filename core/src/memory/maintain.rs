@@ -8,7 +8,7 @@ use super::clock::{after, since};
 use super::state::{Inner, Row, Step};
 use crate::machine::{self, Rescue};
 use crate::{
-    AttemptError, Cause, Error, FailureKind, Heartbeat, JobId, LeaseKey, Maintained, Result,
+    AttemptError, Cause, Error, FailureKind, Heartbeat, JobId, LeaseKey, Maintained, Result, State,
     WorkerId, WorkerInfo, WorkerLease, WorkerRecord,
 };
 
@@ -114,7 +114,19 @@ impl Inner {
         (jobs.iter().take(limit).map(|(id, _)| *id).collect(), jobs.len() > limit)
     }
 
-    fn rescue_one(&mut self, id: JobId, why: Rescue, now: Timestamp) {
+    /// Whether a job runs under a worker without a lease.
+    pub(super) fn is_lost(&self, id: JobId, now: Timestamp) -> bool {
+        let worker = |row: &Row| row.job.worker.filter(|_| row.job.state == State::Running);
+        self.jobs.get(&id).and_then(worker).is_some_and(|worker| !self.alive(worker, now))
+    }
+
+    /// Whether a job that lost its worker is to run again.
+    pub(super) fn waits_after_rescue(&self, id: JobId) -> bool {
+        let to = self.facts(id).and_then(|facts| machine::rescued(&facts, Rescue::WorkerLost));
+        to.is_some_and(|to| !to.to.is_final())
+    }
+
+    pub(super) fn rescue_one(&mut self, id: JobId, why: Rescue, now: Timestamp) {
         let Some(to) = self.facts(id).and_then(|facts| machine::rescued(&facts, why)) else {
             return;
         };

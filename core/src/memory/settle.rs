@@ -4,17 +4,17 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
+use super::insert::Planned;
 use super::state::{Inner, Step};
 use crate::limits::at_most;
 use crate::machine::{Facts, Fence};
 use crate::{
-    AttemptError, AttemptOutcome, Cause, Error, Inserted, JobId, Note, Result, Settled, Settlement,
-    machine,
+    AttemptError, AttemptOutcome, Cause, Error, JobId, Note, Result, Settled, Settlement, machine,
 };
 
 /// Everything that has to be known, and checked, before the first write.
 struct Ready {
-    follow_ups: Vec<Inserted>,
+    follow_ups: Planned,
     notes: Vec<Note>,
 }
 

@@ -1,6 +1,6 @@
 //! Sequences in which two backends differed once. Unlike seeds they stay what they are when the generator changes.
 
-use windlass_model::ops::op::{Meddling, Op, Outcome, Rule, Span, Spec, Twist};
+use windlass_model::ops::op::{Filter, Meddling, Op, Outcome, Rule, Span, Spec, Twist};
 
 fn spec(queue: u8, unique: Option<(u8, u8, u8)>) -> Spec {
     let rule = |(key, until, on_conflict)| Rule { key, until, on_conflict };
@@ -19,6 +19,11 @@ fn spec(queue: u8, unique: Option<(u8, u8, u8)>) -> Spec {
 
 fn insert(queue: u8, unique: Option<(u8, u8, u8)>) -> Op {
     Op::Insert(vec![spec(queue, unique)])
+}
+
+/// A job under the id of an earlier one.
+fn again(job: u8, unique: (u8, u8, u8)) -> Spec {
+    Spec { same_id: Some(job), ..spec(0, Some(unique)) }
 }
 
 fn claim(queue: u8) -> Op {
@@ -115,6 +120,64 @@ pub(super) fn sequences() -> Vec<(&'static str, Vec<Op>)> {
         (
             "a blob staged twice, for longer at first",
             vec![Op::Stage(1, Span::Far), Op::Stage(1, Span::Zero), Op::Prune(Span::Zero)],
+        ),
+        (
+            "a job whose window has passed, retried while another holds its key",
+            vec![
+                Op::Register(Span::Far),
+                insert(0, Some((0, 2, 0))),
+                Op::Pass,
+                claim(0),
+                insert(1, Some((0, 0, 0))),
+                Op::Settle(done(Vec::new())),
+                Op::ChangeSome(
+                    Filter { states: 0, queue: None, kind: None, tag: None, key: None },
+                    Meddling::Retry,
+                ),
+            ],
+        ),
+        (
+            "an id that stands twice in a call, the second time with a key",
+            vec![Op::Insert(vec![spec(0, None), again(0, (1, 0, 0))]), insert(0, Some((1, 0, 0)))],
+        ),
+        (
+            "an id that stands twice in a call, the first time with a key that is held",
+            vec![
+                insert(0, Some((1, 0, 0))),
+                Op::Insert(vec![spec(0, Some((1, 0, 0))), again(1, (2, 0, 0))]),
+                insert(0, Some((2, 0, 0))),
+            ],
+        ),
+        (
+            "a key whose holder is given up when its worker is found lost",
+            vec![
+                Op::Register(Span::Far),
+                insert(0, Some((0, 1, 0))),
+                claim(0),
+                Op::Deregister(0),
+                insert(0, Some((0, 1, 0))),
+            ],
+        ),
+        (
+            "a blob of a job that is replaced in the same call",
+            vec![
+                Op::Stage(0, Span::Far),
+                Op::Insert(vec![
+                    Spec { marks: 8, ..spec(0, Some((0, 0, 0))) },
+                    spec(0, Some((0, 0, 1))),
+                ]),
+                Op::Prune(Span::Zero),
+            ],
+        ),
+        (
+            "a cancelled key in a heartbeat",
+            vec![
+                Op::Register(Span::Far),
+                insert(0, None),
+                claim(0),
+                Op::ChangeQueue(0, Meddling::Cancel),
+                Op::Heartbeat(0, vec![0], false),
+            ],
         ),
     ]
 }
