@@ -73,7 +73,8 @@ pub trait Queue: Debug + Send + Sync + 'static {
 
     /// Applies outcomes, each atomically with all it carries: the new state, result or failure, the follow-up
     /// jobs (inserted as by [`Store::insert`](crate::Store::insert), whatever the depth of their queue), last notes, the freeing of the unique key and the
-    /// release of dependents. The answers stand in the order of the settlements.
+    /// release of dependents. The answers stand in the order of the settlements. In which order they are applied is not said: a backend may insert the
+    /// follow-ups of all of them last.
     ///
     /// One that can't be applied for the time being holds up no other: it is answered by [`Settled::Busy`] and sent again.
     ///

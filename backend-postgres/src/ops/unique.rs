@@ -133,12 +133,12 @@ pub(crate) async fn live_holders(
             let job = JobId::from_uuid(txn.get(&row, 1)?);
             let state =
                 txn.get::<Option<i16>>(&row, 3)?.and_then(|code| State::from_code(code.into()));
-            if txn.get::<Option<bool>>(&row, 4)?.unwrap_or(false) {
-                lost.push(job);
-            }
             if txn.get::<bool>(&row, 5)? {
                 stale.push(&key, job, txn.get(&row, 2)?, None);
                 continue;
+            }
+            if txn.get::<Option<bool>>(&row, 4)?.unwrap_or(false) {
+                lost.push(job);
             }
             let waits = state.is_some_and(|state| state != State::Running);
             live.insert(key, Holder { job, waits });

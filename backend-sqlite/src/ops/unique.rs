@@ -1,6 +1,6 @@
 //! Unique keys: who holds them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use windlass_core::machine::{self, Rescue};
 use windlass_core::{AttemptError, Cause, FailureKind, JobId, Result, State};
@@ -37,9 +37,13 @@ pub(crate) async fn holders(txn: &mut Txn<'_>, keys: String) -> Result<HashMap<S
     Ok(read(txn, keys).await?.0)
 }
 
-async fn read(txn: &mut Txn<'_>, keys: String) -> Result<(HashMap<String, Holder>, Vec<JobId>)> {
+/// The holders, and those of them that are lost, each once though several jobs of a call may want its key.
+async fn read(
+    txn: &mut Txn<'_>,
+    keys: String,
+) -> Result<(HashMap<String, Holder>, BTreeSet<JobId>)> {
     let query = sqlx::query(include_str!("../sql/unique_holders.sql")).bind(keys);
-    let (mut held, mut lost) = (HashMap::new(), Vec::new());
+    let (mut held, mut lost) = (HashMap::new(), BTreeSet::new());
     for row in txn.fetch(query.bind(txn.now)).await? {
         let (mode, until): (i64, Option<i64>) = (txn.get(&row, 1)?, txn.get(&row, 2)?);
         let is_lost: bool = txn.get(&row, 3)?;
@@ -52,7 +56,7 @@ async fn read(txn: &mut Txn<'_>, keys: String) -> Result<(HashMap<String, Holder
             continue;
         }
         if is_lost {
-            lost.push(job);
+            lost.insert(job);
         }
         let waits = state.is_some_and(|state| state != State::Running);
         held.insert(txn.get(&row, 0)?, Holder { job, waits });

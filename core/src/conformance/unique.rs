@@ -167,7 +167,10 @@ pub async fn f22_a_lost_holder_is_rescued_before_it_refuses_another<H: Harness>(
         key.job
     };
     let given_up = lost(1, "a").await;
-    let new = insert(b, unique_job("a")).await;
+    let (first, second) = (unique_job("a"), unique_job("a"));
+    let new = first.id;
+    let answers = b.insert(&[first, second]).await.unwrap();
+    assert_eq!(answers, [Inserted::New(new), Inserted::Duplicate { existing: new }]);
     assert_eq!(state(b, given_up).await, State::Discarded);
     held_by(b, "a", new).await;
     assert!(change_one(b, new, Change::Delete).await);

@@ -155,7 +155,7 @@ pub(super) fn sequences() -> Vec<(&'static str, Vec<Op>)> {
                 insert(0, Some((0, 1, 0))),
                 claim(0),
                 Op::Deregister(0),
-                insert(0, Some((0, 1, 0))),
+                Op::Insert(vec![spec(0, Some((0, 1, 0))), spec(0, Some((0, 1, 0)))]),
             ],
         ),
         (
