@@ -31,9 +31,9 @@ pub struct Lasting {
     pub stale_accepted: u64,
     /// Effects too many.
     pub doubled_effects: u64,
-    /// Runs that did not count.
+    /// Runs that did not count, under the fault in which they ended.
     pub repeated: u64,
-    /// Effects outside of the database that such runs had.
+    /// Effects outside of the database that these runs had.
     pub outside: u64,
     /// From the loss of a worker until each job that it held was taken up, in microseconds.
     pub recovery: Vec<u64>,
@@ -205,8 +205,10 @@ fn repeated(id: JobId, trace: &Trace, traces: &Traces<'_>, figures: &mut Figures
     for run in trace.runs.iter().filter(|run| !counts(&run.key)) {
         figures.at(traces, run.ended).repeated += 1;
     }
-    for (t, _) in trace.outside.iter().filter(|(_, key)| !counts(key)) {
-        figures.at(traces, *t).outside += 1;
+    for (t, key) in trace.outside.iter().filter(|(_, key)| !counts(key)) {
+        // Where the run is counted: a fault may have begun between the two.
+        let of_run = trace.runs.iter().rfind(|run| run.key == *key && run.begun <= *t);
+        figures.at(traces, of_run.map_or(*t, |run| run.ended)).outside += 1;
     }
 }
 

@@ -130,6 +130,27 @@ fn a_run_that_ended_with_its_worker_did_not_count_though_its_claim_is_on_record(
 }
 
 #[test]
+fn what_a_run_did_outside_is_counted_where_the_run_is() {
+    let mut story = Story::new();
+    let (one, two) = (story.worker("one"), story.worker("two"));
+    let job = story.enqueue("plain");
+    let first = story.claim(one, job, 1, 1);
+    story.begin(one, first, "plain");
+    // Before any fault; its run ends by one.
+    story.then("one", What::Effect { key: first });
+    story.fault("worker killed", one);
+    story.wait(3 * SECOND).then("two", What::Rescued { jobs: vec![job] });
+    let second = story.claim(two, job, 3, 2);
+    story.begin(two, second, "plain");
+    story.end(two, second);
+    story.settle(two, second, Ending::Completed, Verdict::Applied(State::Completed));
+    story.store(second, "plain", rescue_changes(one, two));
+    let figures = story.breaks(&[]).figures;
+    let of = |kind: &str| figures.faults.get(kind).map(|of| (of.repeated, of.outside));
+    assert_eq!((of("worker killed"), of("none")), (Some((1, 1)), None));
+}
+
+#[test]
 fn a_queue_whose_setting_is_not_followed_is_red() {
     for (wait, broken) in [(0, vec![]), (11 * SECOND, vec![Rule::WithinLimits])] {
         let mut story = Story::new();
