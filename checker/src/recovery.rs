@@ -155,9 +155,11 @@ impl Case<'_> {
     /// When others were held up, in the order in which that began: as long as a fault lasts, and as a call that began during it may wait.
     fn held_up(&self) -> impl Iterator<Item = (u64, u64)> {
         let Promises { one_writer, call, .. } = self.evidence.promises;
-        // A process that is stopped stops others only where it may hold the one lock that all need.
+        // A process that is stopped stops others only where it may hold the one lock that all need. One that is killed lets go of it.
         let faults = self.traces.faults.iter();
-        let faults = faults.filter(move |fault| fault.victim.is_none() || one_writer);
+        let stops = |fault: &Fault| !fault.kind.ends_with(" killed");
+        let faults =
+            faults.filter(move |fault| fault.victim.is_none() || (one_writer && stops(fault)));
         faults.map(move |fault| {
             let waits = if fault.victim.is_none() { call } else { 0 };
             (fault.from, fault.to.saturating_add(waits))

@@ -74,6 +74,17 @@ fn it_is_counted_what_was_judged_while_nothing_else_was_wrong() {
 }
 
 #[test]
+fn a_killed_worker_holds_nobody_up_also_where_one_writes() {
+    for (kind, plain) in [("worker killed", 1), ("worker stopped", 0)] {
+        let mut story = Story::new();
+        story.evidence.promises.one_writer = true;
+        lost(&mut story, kind, 4 * SECOND, true);
+        let figures = story.breaks(&[]).figures;
+        assert_eq!((figures.recoveries, figures.recoveries_plain), (1, plain), "{kind}");
+    }
+}
+
+#[test]
 fn a_rescue_of_which_nobody_heard_may_take_another_recovery_where_another_fault_may_have_hidden_it()
 {
     let unheard = |after| {
