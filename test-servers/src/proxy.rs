@@ -53,6 +53,8 @@ pub struct Proxy {
     faults: watch::Sender<Faults>,
     /// How many connections there were.
     count: Arc<AtomicU64>,
+    /// How many pieces of data were held back.
+    held: Arc<AtomicU64>,
     connections: Arc<Mutex<JoinSet<()>>>,
     /// The task that accepts; none while connections are refused.
     accepting: tokio::sync::Mutex<JoinSet<()>>,
@@ -71,6 +73,7 @@ impl Proxy {
             target,
             faults,
             count: Arc::default(),
+            held: Arc::default(),
             connections: Arc::default(),
             accepting: tokio::sync::Mutex::default(),
         };
@@ -91,11 +94,20 @@ impl Proxy {
         self.port
     }
 
-    /// Cuts all connections, as by a reset. New ones are still accepted.
-    pub async fn cut(&self) {
+    /// Cuts all connections, as by a reset. New ones are still accepted. Answers how many there were.
+    pub async fn cut(&self) -> usize {
         let mut cut =
             std::mem::take(&mut *self.connections.lock().unwrap_or_else(PoisonError::into_inner));
+        // Those that have ended by themselves are not cut.
+        while cut.try_join_next().is_some() {}
+        let open = cut.len();
         cut.shutdown().await;
+        open
+    }
+
+    /// How many pieces of data a delay or a stall has held back so far.
+    pub fn held(&self) -> u64 {
+        self.held.load(Ordering::SeqCst)
     }
 
     /// Refuses new connections. Those that are open stay.
@@ -114,17 +126,17 @@ impl Proxy {
             TcpListener::bind(at).await.context(|| format!("127.0.0.1:{}", self.port))?;
         let (target, faults, connections) =
             (self.target, self.faults.subscribe(), Arc::clone(&self.connections));
-        let count = Arc::clone(&self.count);
+        let (count, held) = (Arc::clone(&self.count), Arc::clone(&self.held));
         accepting.spawn(async move {
             loop {
                 let Ok((client, _)) = listener.accept().await else { continue };
-                let faults = faults.clone();
+                let (faults, held) = (faults.clone(), Arc::clone(&held));
                 let number = count.fetch_add(1, Ordering::SeqCst);
                 let mut connections = connections.lock().unwrap_or_else(PoisonError::into_inner);
                 while connections.try_join_next().is_some() {}
                 // An error of one side ends both.
                 connections.spawn(async move {
-                    forward(client, target, faults, number).await.unwrap_or_default()
+                    forward(client, target, faults, number, &held).await.unwrap_or_default()
                 });
             }
         });
@@ -156,6 +168,7 @@ async fn forward(
     target: u16,
     faults: watch::Receiver<Faults>,
     number: u64,
+    held: &AtomicU64,
 ) -> Result<()> {
     // A reset, when they are dropped with data or not: an orderly end is the kinder fault.
     client.set_zero_linger()?;
@@ -166,8 +179,8 @@ async fn forward(
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     tokio::try_join!(
-        pump(from_client, to_server, faults.clone(), number, Stall::requests),
-        pump(from_server, to_client, faults, number, Stall::replies),
+        pump(from_client, to_server, faults.clone(), number, Stall::requests, held),
+        pump(from_server, to_client, faults, number, Stall::replies, held),
     )?;
     Ok(())
 }
@@ -177,16 +190,23 @@ async fn pump(
     mut to: OwnedWriteHalf,
     mut faults: watch::Receiver<Faults>,
     number: u64,
-    held: fn(Stall) -> bool,
+    stalled: fn(Stall) -> bool,
+    held: &AtomicU64,
 ) -> Result<()> {
     let mut buffer = vec![0; 16 * 1024];
     loop {
         let read = from.read(&mut buffer).await?;
-        let delay = faults.borrow().delay;
+        let free = |faults: &Faults| number >= faults.spared || !stalled(faults.stall);
+        let (delay, passes) = {
+            let faults = faults.borrow();
+            (faults.delay, free(&faults))
+        };
+        if read > 0 && (!passes || !delay.is_zero()) {
+            held.fetch_add(1, Ordering::SeqCst);
+        }
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }
-        let free = |faults: &Faults| number >= faults.spared || !held(faults.stall);
         if faults.wait_for(free).await.is_err() {
             return Ok(()); // The proxy was dropped.
         }

@@ -42,8 +42,10 @@ async fn a_cut_ends_what_is_open_and_nothing_else() {
     let (proxy, _seen) = echo().await;
     let mut client = connect(&proxy).await.unwrap();
     assert_eq!(ask(&mut client, 1).await.unwrap(), 1);
-    proxy.cut().await;
+    assert_eq!(proxy.cut().await, 1);
     ask(&mut client, 2).await.unwrap_err();
+    // There is none any more.
+    assert_eq!(proxy.cut().await, 0);
     let mut client = connect(&proxy).await.unwrap();
     assert_eq!(ask(&mut client, 3).await.unwrap(), 3);
 }
@@ -98,10 +100,13 @@ async fn a_delay_holds_each_direction() {
     let mut client = connect(&proxy).await.unwrap();
     assert_eq!(ask(&mut client, 1).await.unwrap(), 1);
     proxy.delay(Duration::from_millis(30));
+    assert_eq!(proxy.held(), 0);
     let since = Instant::now();
     assert_eq!(ask(&mut client, 2).await.unwrap(), 2);
     // At least: that is what a delay means, and no load can make it less.
     assert!(since.elapsed() >= Duration::from_millis(60));
+    // The request and its reply.
+    assert_eq!(proxy.held(), 2);
 }
 
 #[tokio::test]
@@ -115,6 +120,11 @@ async fn a_stall_of_what_is_open_lets_new_connections_through() {
     assert_eq!(ask(&mut new, 3).await.unwrap(), 3);
     let hangs = tokio::time::timeout(Duration::from_millis(50), old.read_u8()).await;
     assert!(hangs.is_err(), "{hangs:?}");
+    while proxy.held() == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    // What went through is none of it.
+    assert_eq!(proxy.held(), 1);
     proxy.stall(Stall::Off);
     assert_eq!(old.read_u8().await.unwrap(), 2);
 }
