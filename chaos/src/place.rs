@@ -21,9 +21,11 @@ use crate::history::History;
 use crate::keys::Keys;
 use crate::seam::Seam;
 
-/// Tables of the host application: effects that commit with a completion, and rows that commit with an insert.
+/// Tables of the host application: effects that commit with a completion, and rows that commit with an insert. And one for what is written to see
+/// whether it can be.
 pub const TABLES: &str = "CREATE TABLE IF NOT EXISTS chaos_effects (job text NOT NULL, epoch bigint NOT NULL, claim text NOT NULL);
-    CREATE TABLE IF NOT EXISTS chaos_rows (job text NOT NULL)";
+    CREATE TABLE IF NOT EXISTS chaos_rows (job text NOT NULL);
+    CREATE TABLE IF NOT EXISTS chaos_probes (bytes text NOT NULL)";
 const EFFECT: &str = "INSERT INTO chaos_effects (job, epoch, claim) VALUES ($1, $2, $3)";
 const ROW: &str = "INSERT INTO chaos_rows (job) VALUES ($1)";
 /// How long anything may wait for a connection or an answer.

@@ -2,6 +2,7 @@
 
 pub mod follow;
 mod gather;
+mod met;
 pub mod network;
 pub mod place;
 pub mod plan;

@@ -30,23 +30,28 @@ impl Network {
         self.wire.port()
     }
 
-    /// Cuts all connections several times.
-    pub async fn cut(&self, dice: &mut Dice) {
+    /// Cuts all connections several times. Answers how many were open.
+    pub async fn cut(&self, dice: &mut Dice) -> u64 {
+        let mut cut = 0;
         for _ in 0..1 + dice.below(4) {
-            self.proxy.cut().await;
+            cut += self.proxy.cut().await as u64;
             tokio::time::sleep(dice.between(0.1, 0.6)).await;
         }
+        cut
     }
 
-    /// Is slow for a while.
-    pub async fn slow(&self, dice: &mut Dice) {
+    /// Is slow for a while. Answers how many pieces of data that held back.
+    pub async fn slow(&self, dice: &mut Dice) -> u64 {
+        let before = self.proxy.held();
         self.proxy.delay(dice.between(0.01, 0.08));
         tokio::time::sleep(dice.between(2.0, 5.0)).await;
         self.proxy.delay(Duration::ZERO);
+        self.proxy.held() - before
     }
 
-    /// Holds bytes back for a while, and then cuts the connections or lets all go through.
-    pub async fn stall(&self, dice: &mut Dice) {
+    /// Holds bytes back for a while, and then cuts the connections or lets all go through. Answers how many pieces of data it held back.
+    pub async fn stall(&self, dice: &mut Dice) -> u64 {
+        let before = self.proxy.held();
         let stalls = [Stall::All, Stall::Replies, Stall::Requests];
         self.proxy.stall(dice.one_of(&stalls).copied().unwrap_or(Stall::All));
         tokio::time::sleep(dice.between(0.5, 5.0)).await;
@@ -54,6 +59,7 @@ impl Network {
             self.proxy.cut().await;
         }
         self.proxy.stall(Stall::Off);
+        self.proxy.held() - before
     }
 
     /// Drops replies to what was committed, each of another statement or script if it can. Answers how many.

@@ -215,7 +215,7 @@ impl Place {
         }
     }
 
-    /// Begins a fault of the servers or of the network, holds it for a while, and heals it. Answers what it counted.
+    /// Begins a fault of the servers or of the network, holds it for a while, and heals it. Answers what it met: 0 if that was nothing.
     pub async fn strike(
         &mut self,
         kind: FaultKind,
@@ -224,15 +224,14 @@ impl Place {
     ) -> Result<u64> {
         if let Some(network) = self.network() {
             match kind {
-                FaultKind::ConnectionsCut => network.cut(dice).await,
-                FaultKind::NetworkSlow => network.slow(dice).await,
-                FaultKind::NetworkStalled => network.stall(dice).await,
+                FaultKind::ConnectionsCut => return Ok(network.cut(dice).await),
+                FaultKind::NetworkSlow => return Ok(network.slow(dice).await),
+                FaultKind::NetworkStalled => return Ok(network.stall(dice).await),
                 FaultKind::RepliesDropped => return Ok(network.drop_replies(dice).await),
-                _ => return self.strike_server(kind, dice, mark).await.map(|()| 1),
+                _ => {}
             }
-            return Ok(1);
         }
-        self.strike_server(kind, dice, mark).await.map(|()| 1)
+        self.strike_server(kind, dice, mark).await
     }
 
     async fn strike_server(
@@ -240,7 +239,7 @@ impl Place {
         kind: FaultKind,
         dice: &mut Dice,
         mark: &Mark<'_>,
-    ) -> Result<()> {
+    ) -> Result<u64> {
         let (short, long) = (dice.between(0.0, 1.5), dice.between(0.5, 5.0));
         match (self, kind) {
             (Self::Sqlite(place), FaultKind::DiskFull) => place.fill_disk(long).await,

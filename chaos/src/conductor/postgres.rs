@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use windlass_test_servers::{Auth, PostgresBuilder, PostgresServer, Proxy};
 
+use super::met;
 use super::network::Network;
 use super::plan::{FaultKind, left_out};
 use crate::Result;
@@ -12,6 +13,9 @@ use crate::wire::postgres::Postgres as Protocol;
 /// Bytes of the disk of the data, where one can be mounted.
 const DISK: u64 = 3 << 30;
 const HOUR: Duration = Duration::from_secs(3_600);
+/// Needs room in a table.
+const PROBE: &str = "INSERT INTO chaos_probes SELECT string_agg(md5(n::text), '') FROM generate_series(1, 8000) AS n";
+const CLOCK: &str = "SELECT extract(epoch FROM clock_timestamp())::bigint::text";
 
 /// A server, and the network before it.
 #[derive(Debug)]
@@ -103,29 +107,39 @@ impl Postgres {
         &self.left_out
     }
 
-    /// Kills the server, and starts it after a while.
-    pub async fn kill(&self, hold: Duration) -> Result<()> {
+    /// Whether it answers.
+    async fn answers(&self) -> bool {
+        self.server.execute("postgres", "SELECT 1").await.is_ok()
+    }
+
+    /// Kills the server, and starts it after a while. Answers whether it was alive.
+    pub async fn kill(&self, hold: Duration) -> Result<u64> {
+        let alive = self.answers().await;
         self.server.kill_9().await?;
         tokio::time::sleep(hold).await;
-        Ok(self.server.start().await?)
+        self.server.start().await?;
+        Ok(u64::from(alive))
     }
 
-    /// Stops the server for a while.
-    pub async fn stop(&self, hold: Duration) -> Result<()> {
+    /// Stops the server for a while. Answers whether it was alive.
+    pub async fn stop(&self, hold: Duration) -> Result<u64> {
+        let alive = self.answers().await;
         self.server.pause().await?;
         tokio::time::sleep(hold).await;
-        Ok(self.server.resume().await?)
+        self.server.resume().await?;
+        Ok(u64::from(alive))
     }
 
-    /// Fills its disk for a while.
-    pub async fn fill_disk(&self, hold: Duration) -> Result<()> {
+    /// Fills its disk for a while, until it refuses what needs room. Answers whether it did.
+    pub async fn fill_disk(&self, hold: Duration) -> Result<u64> {
         let filler = self.server.fill_disk().await?;
-        tokio::time::sleep(hold).await;
+        let refused = || async { u64::from(self.server.execute("postgres", PROBE).await.is_err()) };
+        let met = met::hold(hold, refused).await;
         drop(filler);
         // A server that could not write its log has ended, or is about to.
         for _ in 0..60 {
-            if self.server.execute("postgres", "SELECT 1").await.is_ok() {
-                return Ok(());
+            if self.answers().await {
+                return Ok(met);
             }
             // It may be starting by itself.
             let _ = self.server.start().await;
@@ -139,19 +153,21 @@ impl Postgres {
         self.network.heal();
         // It may not be stopped.
         let _ = self.server.resume().await;
-        if self.server.execute("postgres", "SELECT 1").await.is_err() {
+        if !self.answers().await {
             let _ = self.server.kill_9().await;
             self.server.start().await?;
         }
         Ok(())
     }
 
-    /// Moves its clock an hour forward.
-    pub async fn move_clock(&mut self) -> Result<()> {
+    /// Moves its clock an hour forward. Answers whether it tells so.
+    pub async fn move_clock(&mut self) -> Result<u64> {
         self.ahead += HOUR;
         self.server.clock_ahead(self.ahead).await?;
         // Until it looks again.
         tokio::time::sleep(Duration::from_secs(2)).await;
-        Ok(())
+        let told = self.server.value("postgres", CLOCK).await.ok().flatten();
+        let seconds = told.and_then(|text| text.parse().ok());
+        Ok(u64::from(seconds.is_some_and(|seconds| met::is_ahead(seconds, self.ahead))))
     }
 }

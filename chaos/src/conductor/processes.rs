@@ -1,9 +1,10 @@
 //! The worker and producer processes: started, stopped, killed, and measured.
 
 use std::fs::File;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
-use std::process::Stdio;
-use std::time::Duration;
+use std::process::{ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
@@ -73,6 +74,31 @@ impl Process {
     }
 }
 
+/// A process that is gone.
+#[derive(Debug)]
+pub struct Gone {
+    /// Its name.
+    pub name: String,
+    /// What it did.
+    pub role: Role,
+    /// What another like it is to be started with.
+    pub env: Vec<(String, String)>,
+    status: ExitStatus,
+}
+
+impl Gone {
+    /// It lived until it was killed.
+    pub fn was_killed(&self) -> bool {
+        self.status.signal() == Some(Signal::KILL.as_raw())
+    }
+
+    /// None may end by itself.
+    pub fn wrong(&self) -> Option<String> {
+        let (name, status) = (&self.name, self.status);
+        (!self.was_killed()).then(|| format!("{name} ended by itself with {status}"))
+    }
+}
+
 /// All processes of a run.
 #[derive(Debug)]
 pub struct Processes {
@@ -90,8 +116,8 @@ impl Processes {
         Self { launch, history, running: Vec::new(), started: 0, spared: Vec::new() }
     }
 
-    /// Starts a process.
-    pub fn start(&mut self, role: Role, env: Vec<(String, String)>) -> Result<()> {
+    /// Starts a process. Answers its name.
+    pub fn start(&mut self, role: Role, env: Vec<(String, String)>) -> Result<String> {
         self.started += 1;
         let name = format!("{}-{}", role.name(), self.started);
         let task = Task {
@@ -124,8 +150,14 @@ impl Processes {
             .process_group(0)
             .spawn()?;
         self.history.record(What::Born { name: name.clone(), second: second.is_some() });
-        self.running.push(Process { role, name, child, env });
-        Ok(())
+        self.running.push(Process { role, name: name.clone(), child, env });
+        Ok(name)
+    }
+
+    /// Whether a process has written anything down yet.
+    pub fn has_written(&self, name: &str) -> bool {
+        let history = self.launch.histories().join(format!("{name}.jsonl"));
+        std::fs::metadata(history).is_ok_and(|file| file.len() > 0)
     }
 
     /// The names of those of a role.
@@ -179,9 +211,12 @@ impl Processes {
         Ok(kill_process(pid, signal)?)
     }
 
-    /// Stops a process in the middle of what it does.
-    pub fn stop(&self, name: &str) -> Result<()> {
-        self.signal(name, Signal::STOP)
+    /// Stops a process in the middle of what it does. Answers whether it did: one that has ended does not.
+    pub async fn stop(&self, name: &str) -> Result<bool> {
+        self.signal(name, Signal::STOP)?;
+        let pid = self.pids(&[name.to_owned()]).pop();
+        let stopped = tokio::task::spawn_blocking(move || pid.is_some_and(stops)).await?;
+        Ok(stopped)
     }
 
     /// Lets it go on.
@@ -189,29 +224,29 @@ impl Processes {
         self.signal(name, Signal::CONT)
     }
 
-    /// Kills a process, and waits until it is gone. Answers what another like it is to be started with.
-    pub async fn kill(&mut self, name: &str) -> Result<(Role, Vec<(String, String)>)> {
+    /// Kills a process, and waits until it is gone.
+    pub async fn kill(&mut self, name: &str) -> Result<Gone> {
         self.signal(name, Signal::KILL)?;
         self.gone(name).await
     }
 
-    async fn gone(&mut self, name: &str) -> Result<(Role, Vec<(String, String)>)> {
+    async fn gone(&mut self, name: &str) -> Result<Gone> {
         let n = self.running.iter().position(|process| process.name == name);
         let n = n.ok_or_else(|| format!("`{name}` does not run"))?;
-        let mut process = self.running.swap_remove(n);
-        process.child.wait().await?;
-        self.history.record(What::Died { name: process.name });
-        Ok((process.role, process.env))
+        let Process { role, name, mut child, env } = self.running.swap_remove(n);
+        let status = child.wait().await?;
+        self.history.record(What::Died { name: name.clone() });
+        Ok(Gone { name, role, env, status })
     }
 
     /// Kills several at once.
-    pub async fn kill_all(&mut self, names: &[String]) -> Result<Vec<Role>> {
+    pub async fn kill_all(&mut self, names: &[String]) -> Result<Vec<Gone>> {
         names.iter().try_for_each(|name| self.signal(name, Signal::KILL))?;
-        let mut roles = Vec::new();
+        let mut gone = Vec::new();
         for name in names {
-            roles.push(self.gone(name).await?.0);
+            gone.push(self.gone(name).await?);
         }
-        Ok(roles)
+        Ok(gone)
     }
 
     /// Asks those of a role to end, and waits until they have; answers what ended otherwise than well.
@@ -252,8 +287,8 @@ impl Processes {
         }
         let mut told = Vec::new();
         for (name, status) in ended {
-            let (role, env) = self.gone(&name).await?;
-            self.start(role, env)?;
+            let gone = self.gone(&name).await?;
+            self.start(gone.role, gone.env)?;
             told.push(format!("{name} ended by itself with {status}"));
         }
         Ok(told)
@@ -275,4 +310,70 @@ fn resident(pid: u32) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kilobytes: u64 = line.split_whitespace().next()?.parse().ok()?;
     Some(kilobytes * 1_024)
+}
+
+/// Waits until a process has stopped that was told to.
+pub(super) fn stops(pid: i32) -> bool {
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(1) {
+        let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+        // The state follows the name, which is in parentheses.
+        if stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T')) {
+            return true;
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    /// Processes that do as a line of a shell says.
+    fn processes(folder: &std::path::Path, line: &str) -> Processes {
+        let program = folder.join("program");
+        std::fs::write(&program, format!("#!/bin/sh\n{line}\n")).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let launch = Launch {
+            program,
+            second: None,
+            folder: folder.to_owned(),
+            url: String::new(),
+            seed: 1,
+            rate: 1.0,
+        };
+        std::fs::create_dir(launch.histories()).unwrap();
+        let history = History::begin(&launch.histories(), "conductor").unwrap();
+        Processes::new(launch, history)
+    }
+
+    /// Waits until a process has ended that nobody has asked about.
+    async fn ends(pid: i32) {
+        let stat = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        while !stat().rsplit(')').next().unwrap().trim_start().starts_with('Z') {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    // One test: a process that is started beside the other would have the file of its program open.
+    #[tokio::test]
+    async fn a_kill_and_a_stop_meet_what_is_alive_and_tell_of_what_had_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut lasting = processes(folder.path(), "exec sleep 600");
+        let name = lasting.start(Role::Worker, Vec::new()).unwrap();
+        assert!(lasting.stop(&name).await.unwrap());
+        let gone = lasting.kill(&name).await.unwrap();
+        assert!(gone.was_killed() && gone.wrong().is_none());
+
+        let folder = tempfile::tempdir().unwrap();
+        let mut short = processes(folder.path(), "exit 3");
+        let name = short.start(Role::Worker, Vec::new()).unwrap();
+        ends(short.pids(std::slice::from_ref(&name))[0]).await;
+        assert!(!short.stop(&name).await.unwrap());
+        let gone = short.kill(&name).await.unwrap();
+        assert!(!gone.was_killed());
+        assert!(gone.wrong().unwrap().contains("ended by itself"));
+    }
 }

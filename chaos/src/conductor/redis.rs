@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use windlass_checker::history::Moment;
 use windlass_test_servers::{Proxy, QUICK, RedisBuilder, RedisSentinels, RedisServer};
 
+use super::met;
 use super::network::Network;
 use super::place::Mark;
 use super::plan::{Dice, FaultKind, left_out};
@@ -108,50 +109,75 @@ impl Redis {
         &self.left_out
     }
 
-    /// Kills the server, and starts it after a while.
-    pub async fn kill(&self, hold: Duration) -> Result<()> {
+    /// Whether it answers. One that refuses writes does.
+    async fn answers(&self) -> bool {
+        self.server.command(&["INFO", "server"]).await.is_ok()
+    }
+
+    /// Kills the server, and starts it after a while. Answers whether it was alive.
+    pub async fn kill(&self, hold: Duration) -> Result<u64> {
+        let alive = self.answers().await;
         self.server.kill_9().await?;
         tokio::time::sleep(hold).await;
-        Ok(self.server.start().await?)
+        self.server.start().await?;
+        Ok(u64::from(alive))
     }
 
-    /// Stops the server for a while.
-    pub async fn stop(&self, hold: Duration) -> Result<()> {
+    /// Stops the server for a while. Answers whether it was alive.
+    pub async fn stop(&self, hold: Duration) -> Result<u64> {
+        let alive = self.answers().await;
         self.server.pause().await?;
         tokio::time::sleep(hold).await;
-        Ok(self.server.resume().await?)
+        self.server.resume().await?;
+        Ok(u64::from(alive))
     }
 
-    /// Fills its disk for a while.
-    pub async fn fill_disk(&self, hold: Duration) -> Result<()> {
+    /// How often it answered with an error of this name since it was started; nothing if it does not answer.
+    async fn refused(&self, error: &str) -> Option<u64> {
+        let told = self.server.command(&["INFO", "errorstats"]).await.ok()?;
+        Some(refusals(&told, error))
+    }
+
+    /// Fills its disk for a while, until it refuses writes or ends. Answers how many it refused; its end is one.
+    pub async fn fill_disk(&self, hold: Duration) -> Result<u64> {
+        let before = self.refused("MISCONF").await.unwrap_or_default();
         let filler = self.server.fill_disk().await?;
-        tokio::time::sleep(hold).await;
+        let refused = || async {
+            self.refused("MISCONF").await.map_or(1, |refused| refused.saturating_sub(before))
+        };
+        let met = met::hold(hold, refused).await;
         drop(filler);
         // A server that must sync each write and can't has ended; another takes writes again within a second.
         if self.server.command(&["PING"]).await.is_err() {
             self.server.kill_9().await?;
             self.server.start().await?;
         }
-        Ok(())
+        Ok(met)
     }
 
-    /// Lets its memory be full for a while.
-    pub async fn fill_memory(&self, hold: Duration) -> Result<()> {
+    /// Lets its memory be full for a while, until it refuses writes. Answers how many.
+    pub async fn fill_memory(&self, hold: Duration) -> Result<u64> {
+        let before = self.refused("OOM").await.unwrap_or_default();
         let used: u64 = self.server.info("used_memory").await?.parse()?;
         let most = (used + ROOM).to_string();
         self.server.command(&["CONFIG", "SET", "maxmemory", &most]).await?;
-        tokio::time::sleep(hold).await;
+        let refused = || async {
+            self.refused("OOM").await.map_or(0, |refused| refused.saturating_sub(before))
+        };
+        let met = met::hold(hold, refused).await;
         self.server.command(&["CONFIG", "SET", "maxmemory", "0"]).await?;
-        Ok(())
+        Ok(met)
     }
 
-    /// Forgets the scripts several times.
-    pub async fn forget_scripts(&self, dice: &mut Dice) -> Result<()> {
+    /// Forgets the scripts several times. Answers how many it knew.
+    pub async fn forget_scripts(&self, dice: &mut Dice) -> Result<u64> {
+        let mut forgotten = 0;
         for _ in 0..5 {
+            forgotten += self.server.info("number_of_cached_scripts").await?.parse::<u64>()?;
             self.server.command(&["SCRIPT", "FLUSH"]).await?;
             tokio::time::sleep(dice.between(0.05, 0.3)).await;
         }
-        Ok(())
+        Ok(forgotten)
     }
 
     /// Lets it run, whatever was done to it.
@@ -162,14 +188,23 @@ impl Redis {
         Ok(())
     }
 
-    /// Moves its clock an hour forward.
-    pub async fn move_clock(&mut self) -> Result<()> {
+    /// Moves its clock an hour forward. Answers whether it tells so.
+    pub async fn move_clock(&mut self) -> Result<u64> {
         self.ahead += HOUR;
         self.server.clock_ahead(self.ahead).await?;
         // Until it looks again.
         tokio::time::sleep(Duration::from_secs(2)).await;
-        Ok(())
+        let told = self.server.command(&["TIME"]).await.unwrap_or_default();
+        let seconds = told.lines().next().and_then(|line| line.trim().parse().ok());
+        Ok(u64::from(seconds.is_some_and(|seconds| met::is_ahead(seconds, self.ahead))))
     }
+}
+
+/// How many errors of a name a section of `INFO` tells of; it names none that never came.
+fn refusals(told: &str, error: &str) -> u64 {
+    let name = format!("errorstat_{error}:count=");
+    let count = told.lines().find_map(|line| line.trim().strip_prefix(&name)?.parse().ok());
+    count.unwrap_or_default()
 }
 
 /// Starts a server that does not run, or is stopped.
@@ -229,14 +264,16 @@ impl Pair {
         }
     }
 
-    /// Cuts all connections of clients several times.
-    pub async fn cut(&self, dice: &mut Dice) -> Result<()> {
+    /// Cuts all connections of clients several times. Answers how many there were.
+    pub async fn cut(&self, dice: &mut Dice) -> Result<u64> {
         let (primary, _) = self.roles().await?;
+        let mut cut = 0;
         for _ in 0..1 + dice.below(4) {
-            primary.command(&["CLIENT", "KILL", "TYPE", "normal"]).await?;
+            let killed = primary.command(&["CLIENT", "KILL", "TYPE", "normal"]).await?;
+            cut += killed.parse::<u64>()?;
             tokio::time::sleep(dice.between(0.1, 0.6)).await;
         }
-        Ok(())
+        Ok(cut)
     }
 
     /// Lets all servers run, whatever was done to them.
@@ -247,18 +284,19 @@ impl Pair {
         Ok(())
     }
 
-    /// The primary is stopped until its replica has taken over; it goes on as a primary until it is told.
-    pub async fn stop_primary(&self, mark: &Mark<'_>) -> Result<()> {
+    /// The primary is stopped until its replica has taken over; it goes on as a primary until it is told. Answers 1, once that is so.
+    pub async fn stop_primary(&self, mark: &Mark<'_>) -> Result<u64> {
         let (primary, replica) = self.roles().await?;
         primary.pause().await?;
         replica.until_info("role", "master").await?;
         mark(Moment::Promoted);
         primary.resume().await?;
-        self.demoted(primary, replica, mark).await
+        self.demoted(primary, replica, mark).await?;
+        Ok(1)
     }
 
-    /// The primary dies after a while in which its replica hears nothing, which takes over.
-    pub async fn fail_over(&self, unheard: Duration, mark: &Mark<'_>) -> Result<()> {
+    /// The primary dies after a while in which its replica hears nothing, which takes over. Answers 1, once that is so.
+    pub async fn fail_over(&self, unheard: Duration, mark: &Mark<'_>) -> Result<u64> {
         let (primary, replica) = self.roles().await?;
         replica.pause().await?;
         mark(Moment::LinkCut);
@@ -271,7 +309,8 @@ impl Pair {
         mark(Moment::Promoted);
         tokio::time::sleep(Duration::from_secs(1)).await;
         primary.start().await?;
-        self.demoted(primary, replica, mark).await
+        self.demoted(primary, replica, mark).await?;
+        Ok(1)
     }
 
     /// Waits until the old primary follows the new one, and Sentinel says so.
@@ -293,5 +332,16 @@ impl Pair {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_refused_is_told_by_name() {
+        let told = "# Errorstats\r\nerrorstat_ERR:count=3\r\nerrorstat_OOM:count=12\r\n";
+        assert_eq!((refusals(told, "OOM"), refusals(told, "MISCONF")), (12, 0));
     }
 }

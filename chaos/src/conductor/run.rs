@@ -9,9 +9,10 @@ use windlass_test_servers::clock_ahead;
 
 use super::follow::Follower;
 use super::gather::{self, Direct};
+use super::met;
 use super::place::Place;
 use super::plan::{Dice, FaultKind, Plan};
-use super::processes::{Processes, Role};
+use super::processes::{Gone, Processes, Role};
 use super::stop::Stop;
 use crate::Result;
 use crate::history::{self, History};
@@ -123,9 +124,16 @@ impl Run {
             return Ok(0);
         };
         self.begin(kind, Some(victim));
-        let (role, env) = self.processes.kill(victim).await?;
-        self.processes.start(role, env)?;
-        Ok(1)
+        let gone = self.processes.kill(victim).await?;
+        self.replace(gone)
+    }
+
+    /// Starts another in place of one that was killed. Answers whether it lived until then.
+    fn replace(&mut self, gone: Gone) -> Result<u64> {
+        let met = u64::from(gone.was_killed());
+        self.damage.extend(gone.wrong());
+        self.processes.start(gone.role, gone.env)?;
+        Ok(met)
     }
 
     async fn stop(&mut self, kind: FaultKind, dice: &mut Dice) -> Result<u64> {
@@ -135,10 +143,10 @@ impl Run {
             return Ok(0);
         };
         self.begin(kind, Some(victim));
-        self.processes.stop(victim)?;
+        let stopped = self.processes.stop(victim).await?;
         tokio::time::sleep(LEASE + dice.between(1.0, 4.0)).await;
         self.processes.go_on(victim)?;
-        Ok(1)
+        Ok(u64::from(stopped))
     }
 
     /// Stops the one of these that holds the write lock of the database.
@@ -153,10 +161,10 @@ impl Run {
         let writer = self.writer(&names).await?;
         self.begin(kind, writer.as_deref());
         let Some(victim) = writer else { return Ok(0) };
-        let (role, env) = self.processes.kill(&victim).await?;
-        self.processes.start(role, env)?;
+        let gone = self.processes.kill(&victim).await?;
+        let met = self.replace(gone)?;
         self.damage.extend(self.place.damage().await?);
-        Ok(1)
+        Ok(met)
     }
 
     /// Kills everything at once, looks whether the database is whole, and starts everything. Nobody else has it open meanwhile, so that it
@@ -168,9 +176,12 @@ impl Run {
             [Role::Worker, Role::Producer].map(|role| self.processes.victims(role)).concat();
         let writer = self.writer(&names).await?;
         self.begin(kind, None);
-        let roles = self.processes.kill_all(&names).await?;
+        let all = self.processes.kill_all(&names).await?;
         self.damage.extend(self.place.damage().await?);
-        roles.into_iter().try_for_each(|role| self.processes.start(role, Vec::new()))?;
+        for gone in all {
+            self.damage.extend(gone.wrong());
+            self.processes.start(gone.role, Vec::new())?;
+        }
         self.direct = gather::open(&self.place.direct()).await?;
         self.follower.resume().await?;
         Ok(u64::from(writer.is_some()))
@@ -185,11 +196,12 @@ impl Run {
         let Some(victim) = victim else { return Ok(0) };
         self.hours += 1;
         let env = clock_ahead(HOUR * self.hours)?;
-        self.processes.kill(victim).await?;
-        self.processes.start(Role::Worker, env)?;
-        // Until it has written.
-        tokio::time::sleep(Duration::from_secs(2)).await;
-        Ok(1)
+        let gone = self.processes.kill(victim).await?;
+        self.damage.extend(gone.wrong());
+        let name = self.processes.start(Role::Worker, env)?;
+        // Until it has registered, and a little longer.
+        let held = Duration::from_secs(2);
+        Ok(met::hold(held, || async { u64::from(self.processes.has_written(&name)) }).await)
     }
 
     /// Ends whatever may still be wrong after a fault that failed.

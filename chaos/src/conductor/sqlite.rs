@@ -9,7 +9,9 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
 use windlass_test_servers::Disk;
 
+use super::met;
 use super::plan::FaultKind;
+use super::processes::stops;
 use crate::Result;
 
 /// Bytes of the small disk.
@@ -18,6 +20,10 @@ const DISK: u64 = 2 << 30;
 const WATCH: Duration = Duration::from_secs(5);
 /// The byte of the file of shared memory that whoever writes has locked (`WAL_WRITE_LOCK`).
 const WRITE_LOCK: u64 = 120;
+/// Needs room on the disk.
+const PROBE: &str = "INSERT INTO chaos_probes VALUES (zeroblob(262144))";
+/// `SQLITE_IOERR` and `SQLITE_FULL`.
+const NO_ROOM: [i32; 2] = [10, 13];
 
 /// A database, and where it lies.
 #[derive(Debug)]
@@ -63,13 +69,27 @@ impl Sqlite {
         &self.left_out
     }
 
-    /// Fills the disk for a while.
-    pub async fn fill_disk(&self, hold: Duration) -> Result<()> {
-        let Some(disk) = &self.disk else { return Ok(()) };
+    /// Fills the disk for a while, until what needs room fails. Answers whether it did.
+    pub async fn fill_disk(&self, hold: Duration) -> Result<u64> {
+        let Some(disk) = &self.disk else { return Ok(0) };
         let filler = disk.fill().await?;
-        tokio::time::sleep(hold).await;
+        let met = met::hold(hold, || async { u64::from(self.is_full().await) }).await;
         drop(filler);
-        Ok(())
+        Ok(met)
+    }
+
+    /// Whether there is no room for what is written now. Not so if somebody else writes meanwhile.
+    async fn is_full(&self) -> bool {
+        let probe = async {
+            let mut conn = self.options().connect().await?;
+            sqlx::query(PROBE).execute(&mut conn).await?;
+            conn.close().await
+        };
+        let failed: Option<sqlx::Error> = probe.await.err();
+        let code = failed.as_ref().and_then(sqlx::Error::as_database_error);
+        let code = code.and_then(|error| error.code()?.parse::<i32>().ok());
+        // What stands above tells more of it.
+        code.is_some_and(|code| NO_ROOM.contains(&(code & 0xff)))
     }
 
     /// Stops the one of these processes that holds the write lock, as soon as one does. Answers which: it holds it still.
@@ -95,9 +115,13 @@ impl Sqlite {
         .await?
     }
 
-    async fn connect(&self) -> Result<SqliteConnection> {
+    fn options(&self) -> SqliteConnectOptions {
         let options = SqliteConnectOptions::new().filename(&self.path);
-        Ok(options.busy_timeout(Duration::from_secs(20)).connect().await?)
+        options.busy_timeout(Duration::from_secs(20))
+    }
+
+    async fn connect(&self) -> Result<SqliteConnection> {
+        Ok(self.options().connect().await?)
     }
 
     /// What the database finds wrong with itself.
@@ -128,19 +152,6 @@ fn holder(locks: &str, inode: u64) -> Option<i32> {
         let covers = (from.parse::<u64>().ok()?..=to).contains(&WRITE_LOCK);
         (covers && file.rsplit(':').next() == Some(&inode)).then(|| pid.parse().ok())?
     })
-}
-
-/// Waits until a process has stopped that was told to.
-fn stops(pid: i32) -> bool {
-    let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(1) {
-        let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
-        // The state follows the name, which is in parentheses.
-        if stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T')) {
-            return true;
-        }
-    }
-    false
 }
 
 #[cfg(test)]
