@@ -1,14 +1,14 @@
 //! `windlass-chaos`: see the library, and `docs/evidence.md`.
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum as _};
 use windlass_chaos::conductor::stop::Stop;
-use windlass_chaos::conductor::{self, Backend, Setting, Settings};
+use windlass_chaos::conductor::{self, Backend, Length, Setting, Settings};
 use windlass_chaos::report::{self, Origin, Section};
 use windlass_chaos::task::Task;
 use windlass_chaos::{Result, producer, worker};
@@ -27,6 +27,9 @@ struct Options {
     /// For how long faults are injected into each backend.
     #[arg(long, default_value_t = 2.0)]
     minutes: f64,
+    /// Instead, each setting goes on until each of its faults was injected so often; it is an error if one of them met nothing.
+    #[arg(long, conflicts_with_all = ["minutes", "soak"], value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: Option<u32>,
     /// Only this backend; all by default.
     #[arg(long)]
     backend: Option<Backend>,
@@ -48,12 +51,18 @@ struct Options {
     /// Another build of this program, such as of an earlier version of the library: every other worker is one of it.
     #[arg(long)]
     second_build: Option<PathBuf>,
+    /// Of which commit that is; scripts/chaos builds it.
+    #[arg(long, requires = "second_build")]
+    earlier: Option<String>,
     /// Keeps the evidence also of runs in which every rule holds.
     #[arg(long)]
     keep: bool,
     /// What the simulation wrote (`windlass-model --report`), for the report.
     #[arg(long)]
     simulation: Option<PathBuf>,
+    /// With which code the simulation ended: 0 if all was well, 1 if a rule was broken.
+    #[arg(long, default_value_t = 0)]
+    simulation_ended: u8,
 }
 
 impl Options {
@@ -83,10 +92,23 @@ impl Options {
             (None, Some(backend)) => words.push(format!("--backend {}", backend.name())),
             (None, None) => {}
         }
-        words.push(format!("--minutes {} --seed {seed} --rate {}", self.minutes, self.rate));
+        words.push(match self.rounds {
+            Some(rounds) => format!("--rounds {rounds}"),
+            None => format!("--minutes {}", self.minutes),
+        });
+        words.push(format!("--seed {seed} --rate {}", self.rate));
         words.extend(self.soak.then(|| "--soak".to_owned()));
-        words.extend(self.second_build.as_ref().map(|p| format!("--second-build {}", p.display())));
+        words.extend(match (&self.earlier, &self.second_build) {
+            (Some(commit), _) => Some(format!("--earlier {commit}")),
+            (None, build) => build.as_ref().map(|p| format!("--second-build {}", p.display())),
+        });
         words.join(" ")
+    }
+
+    /// For how long a setting that has this part of the time is run.
+    fn length(&self, part: f64) -> Length {
+        let time = Duration::from_secs_f64(self.minutes * part * 60.0);
+        self.rounds.map_or(Length::Time(time), Length::Rounds)
     }
 }
 
@@ -115,7 +137,7 @@ async fn main() -> ExitCode {
             Err(error) => Err(error),
         },
         Some(Role::Check { folder }) => check(folder),
-        None => conduct(&options).await,
+        None => return conduct(&options).await,
     };
     match done {
         Ok(code) => code,
@@ -141,78 +163,138 @@ fn check(folder: &Path) -> Result<ExitCode> {
     }
 }
 
-/// What all settings need, before any is run.
-async fn prerequisites(settings: &[(Setting, f64)], folder: &Path) -> Result<()> {
-    // Of those that need the same, one.
-    let mut tried = BTreeSet::new();
+/// Of each setting what keeps it from being run, if anything does: that is known before hours are spent.
+async fn prerequisites(settings: &[(Setting, f64)], folder: &Path) -> Vec<Option<String>> {
+    // Of those that need the same, one is tried.
+    let mut tried = BTreeMap::new();
+    let mut errors = Vec::new();
     for (setting, _) in settings {
-        let pair = matches!(setting, Setting::Failover | Setting::FailoverWaited);
-        if tried.insert((setting.backend(), pair)) {
-            let tried = conductor::try_out(*setting, folder).await;
-            tried.map_err(|error| format!("{} can't be run: {error}", setting.name()))?;
-        }
+        let needs =
+            (setting.backend(), matches!(setting, Setting::Failover | Setting::FailoverWaited));
+        let error = match tried.get(&needs) {
+            Some(known) => Option::clone(known),
+            None => {
+                let error = conductor::try_out(*setting, folder).await.err();
+                let error = error.map(|error| format!("it can't be run: {error}"));
+                tried.insert(needs, error.clone());
+                error
+            }
+        };
+        errors.push(error);
     }
-    Ok(())
+    errors
 }
 
-async fn conduct(options: &Options) -> Result<ExitCode> {
+/// Runs all, writes the report, and tells the line of each backend, whatever could not be run.
+async fn conduct(options: &Options) -> ExitCode {
     let seed = options.seed.unwrap_or_else(|| u64::from(fastrand::u32(..)));
     let settings = options.settings();
-    let evidence = options.out.join(format!("evidence-{seed}-{}", std::process::id()));
-    std::fs::create_dir_all(&evidence)?;
-    let simulation = options.simulation.as_ref().map(std::fs::read_to_string).transpose()?;
-    let stop = Stop::on_signals()?;
     let mut sections = Vec::new();
-    if let Err(error) = prerequisites(&settings, &evidence).await {
-        // Only if nothing is kept in it.
-        let _ = std::fs::remove_dir(&evidence);
-        return Err(error);
+    let mut incomplete = options.simulation_ended > 1;
+    let simulation = options.simulation.as_ref().map(std::fs::read_to_string).transpose();
+    let simulation = simulation.unwrap_or_else(|error| {
+        eprintln!("windlass-chaos: what the simulation wrote can't be read: {error}");
+        incomplete = true;
+        None
+    });
+    if let Err(error) = run_all(options, seed, &settings, &mut sections).await {
+        // One that is missing here was not run, or not told of.
+        let missing = settings.iter().skip(sections.len());
+        sections.extend(missing.map(|(one, _)| Section::skipped(*one, &error.to_string())));
+        eprintln!("windlass-chaos: {error}");
     }
-    for &(setting, part) in &settings {
-        if stop.asked() {
-            sections.push(Section::skipped(setting, "it was told to end before"));
-            continue;
-        }
-        eprintln!("{}: {:.1} minutes, seed {seed}", setting.name(), options.minutes * part);
-        let folder = evidence.join(setting.name().replace([' ', ','], "-"));
-        std::fs::create_dir_all(&folder)?;
-        let run = Settings {
-            length: Duration::from_secs_f64(options.minutes * part * 60.0),
-            seed,
-            folder: folder.canonicalize()?,
-            program: std::env::current_exe()?,
-            second: options.second_build.clone(),
-            rate: options.rate,
-            soak: options.soak,
-        };
-        let section = Section::of(conductor::run(setting, &run, &stop).await);
-        let section = if options.soak { section.soaked() } else { section };
-        tell(&section);
-        if !section.good() {
-            eprintln!("the evidence is in {}", folder.display());
-            eprintln!("again: {}", options.command(seed, Some(setting)));
-        } else if !options.keep {
-            std::fs::remove_dir_all(&folder)?;
-        }
-        sections.push(section);
+    if let Err(error) = write(options, seed, &sections, simulation) {
+        eprintln!("windlass-chaos: the report can't be written: {error}");
+        incomplete = true;
     }
-    // Only if nothing is kept in it.
-    let _ = std::fs::remove_dir(&evidence);
-    let second = options.second_build.is_some();
-    let command = options.command(seed, None);
-    let origin = Origin { command, seed, system: system(), second, simulation };
-    report::write(&options.out, &sections, &origin)?;
     let backends: BTreeSet<Backend> = settings.iter().map(|(one, _)| one.backend()).collect();
     for backend in backends {
         println!("{}", report::line(backend.name(), &sections));
     }
-    Ok(if sections.iter().any(|section| !section.findings.hold()) {
+    let broken = sections.iter().any(|section| !section.findings.hold());
+    if broken || options.simulation_ended == 1 {
         ExitCode::FAILURE
-    } else if sections.iter().any(|section| !section.good()) {
+    } else if incomplete || sections.iter().any(|section| !section.good()) {
         ExitCode::from(INCOMPLETE)
     } else {
         ExitCode::SUCCESS
-    })
+    }
+}
+
+/// Runs each setting that can be.
+async fn run_all(
+    options: &Options,
+    seed: u64,
+    settings: &[(Setting, f64)],
+    sections: &mut Vec<Section>,
+) -> Result<()> {
+    let evidence = options.out.join(format!("evidence-{seed}-{}", std::process::id()));
+    std::fs::create_dir_all(&evidence)?;
+    let stop = Stop::on_signals()?;
+    let errors = prerequisites(settings, &evidence).await;
+    for (&(setting, part), error) in settings.iter().zip(errors) {
+        let early = || stop.asked().then(|| "it was told to end before".to_owned());
+        let section = match error.or_else(early) {
+            Some(error) => Section::skipped(setting, &error),
+            None => run_one(options, seed, setting, part, &evidence, &stop).await?,
+        };
+        tell(&section);
+        sections.push(section);
+    }
+    // Only if nothing is kept in it.
+    let _ = std::fs::remove_dir(&evidence);
+    Ok(())
+}
+
+async fn run_one(
+    options: &Options,
+    seed: u64,
+    setting: Setting,
+    part: f64,
+    evidence: &Path,
+    stop: &Stop,
+) -> Result<Section> {
+    let length = options.length(part);
+    let lasts = match length {
+        Length::Time(time) => format!("{:.1} minutes", time.as_secs_f64() / 60.0),
+        Length::Rounds(rounds) => format!("{rounds} rounds of all faults"),
+    };
+    eprintln!("{}: {lasts}, seed {seed}", setting.name());
+    let folder = evidence.join(setting.name().replace([' ', ','], "-"));
+    std::fs::create_dir_all(&folder)?;
+    let run = Settings {
+        length,
+        seed,
+        folder: folder.canonicalize()?,
+        program: std::env::current_exe()?,
+        second: options.second_build.clone(),
+        rate: options.rate,
+        soak: options.soak,
+    };
+    let section = Section::of(conductor::run(setting, &run, stop).await);
+    let section = if options.soak { section.soaked() } else { section };
+    if !section.good() {
+        eprintln!("the evidence is in {}", folder.display());
+        eprintln!("again: {}", options.command(seed, Some(setting)));
+    } else if !options.keep {
+        std::fs::remove_dir_all(&folder)?;
+    }
+    Ok(section)
+}
+
+fn write(
+    options: &Options,
+    seed: u64,
+    sections: &[Section],
+    simulation: Option<String>,
+) -> Result<()> {
+    let second = options
+        .second_build
+        .as_ref()
+        .map(|build| options.earlier.clone().unwrap_or_else(|| build.display().to_string()));
+    let command = options.command(seed, None);
+    let origin = Origin { command, seed, system: system(), second, simulation };
+    report::write(&options.out, sections, &origin)
 }
 
 /// What is to be known of a run at once.
@@ -221,7 +303,7 @@ fn tell(section: &Section) {
     section.errors.iter().for_each(|error| eprintln!("{setting}: {error}"));
     section.left_out.iter().for_each(|fault| eprintln!("{setting}: no fault {fault}"));
     if !section.missing.is_empty() {
-        eprintln!("{setting}: there was no time for: {}", section.missing.join(", "));
+        eprintln!("{setting}: no time for, or met nothing: {}", section.missing.join(", "));
     }
     if !section.findings.hold() {
         eprintln!("{setting}: {:?}", section.findings.broken);

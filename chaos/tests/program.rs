@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -60,7 +60,7 @@ fn workers_of_another_build_run_jobs_beside_the_others() {
     let (_, said) = line(&ran);
     assert!(ran.status.success(), "{said}");
     let report = report(folder.path());
-    assert!(report.contains("Every other worker was of another build."), "{report}");
+    assert!(report.contains("Every other worker was of another build: `"), "{report}");
     assert!(report.contains("handlers began in another build."), "{report}");
     assert!(report.contains("--second-build"), "{report}");
 }
@@ -76,24 +76,90 @@ fn claims(folder: &Path) -> bool {
     })
 }
 
-#[test]
-fn a_run_that_is_told_to_end_reports_what_it_has_and_says_so() {
-    let folder = tempfile::tempdir().unwrap();
-    let running =
-        sqlite("60", folder.path()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+fn end_once_jobs_are_claimed(running: Child, folder: &Path) -> Output {
     let begun = Instant::now();
-    while !claims(folder.path()) {
+    while !claims(folder) {
         assert!(begun.elapsed() < PATIENCE, "nobody claims a job");
         std::thread::sleep(Duration::from_millis(50));
     }
     let pid = Pid::from_raw(i32::try_from(running.id()).unwrap()).unwrap();
     kill_process(pid, Signal::TERM).unwrap();
-    let ran = running.wait_with_output().unwrap();
+    running.wait_with_output().unwrap()
+}
+
+#[test]
+fn a_run_that_is_told_to_end_reports_what_it_has_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let running =
+        sqlite("60", folder.path()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let ran = end_once_jobs_are_claimed(running, folder.path());
     let (line, said) = line(&ran);
     assert_eq!(ran.status.code(), Some(2), "{said}");
     assert_eq!((&line["violations"], line["error"].is_null()), (&0.into(), false), "{line}");
     assert!(line["jobs"].as_u64().unwrap() > 0, "{line}");
     assert!(report(folder.path()).contains("Not to the end"), "{said}");
+}
+
+#[test]
+fn rounds_bring_each_kind_of_fault() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(PROGRAM);
+    command.args(["--setting", "sqlite", "--rounds", "1", "--seed", "1", "--out"]);
+    let ran = command.arg(folder.path()).output().unwrap();
+    let (line, said) = line(&ran);
+    assert!(ran.status.success(), "{said}");
+    assert!(line["faults"].as_u64().unwrap() >= 5, "{line}");
+    let report = report(folder.path());
+    assert!(!report.contains("met nothing"), "{report}");
+    assert!(report.contains("--rounds 1"), "{report}");
+}
+
+/// Of three backends one can't be started, and the end comes while the first is run: each has a line.
+#[test]
+fn a_backend_that_does_not_start_keeps_no_other_from_being_run_and_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(PROGRAM);
+    command.args(["--minutes", "60", "--seed", "1", "--out"]).arg(folder.path());
+    command.env("WINDLASS_TEST_POSTGRES_BIN", "/none");
+    let running = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let ran = end_once_jobs_are_claimed(running, folder.path());
+    assert_eq!(ran.status.code(), Some(2));
+    let said = String::from_utf8(ran.stdout).unwrap();
+    let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let backends: Vec<_> = lines.iter().map(|line| line["backend"].as_str().unwrap()).collect();
+    assert_eq!(backends, ["sqlite", "postgres", "redis"]);
+    assert!(lines[0]["jobs"].as_u64().unwrap() > 0, "{said}");
+    assert!(lines[1]["error"].as_str().unwrap().contains("can't be run"), "{said}");
+    assert!(!lines[2]["error"].is_null(), "{said}");
+    assert!(report(folder.path()).contains("it can't be run"));
+}
+
+#[test]
+fn a_folder_that_can_not_be_made_is_told_in_each_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let ran = sqlite("0.1", &file.join("below")).output().unwrap();
+    let (line, said) = line(&ran);
+    assert_eq!(ran.status.code(), Some(2), "{said}");
+    assert_eq!((&line["backend"], line["error"].is_null()), (&"sqlite".into(), false), "{line}");
+}
+
+#[test]
+fn a_simulation_that_found_something_ends_all_with_a_failure() {
+    for (ended, code) in [("1", 1), ("2", 2)] {
+        let folder = tempfile::tempdir().unwrap();
+        let simulation = folder.path().join("simulation.md");
+        std::fs::write(&simulation, "\n## simulation\n\nA seed broke a rule.\n").unwrap();
+        let mut command = sqlite("0.1", folder.path());
+        command.args(["--simulation-ended", ended, "--simulation"]).arg(&simulation);
+        let ran = command.output().unwrap();
+        let (line, said) = line(&ran);
+        assert_eq!(ran.status.code(), Some(code), "{said}");
+        // What was run holds all the same.
+        assert!(line["error"].is_null(), "{line}");
+        assert!(report(folder.path()).contains("A seed broke a rule."), "{said}");
+    }
 }
 
 #[test]

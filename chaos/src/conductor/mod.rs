@@ -23,13 +23,15 @@ use windlass_test_servers::clock_ahead;
 use follow::Follower;
 use place::Place;
 pub use place::{Backend, Setting};
-use plan::{FaultKind, Plan};
+pub use plan::Length;
+use plan::{FaultKind, Plan, Rest};
 use processes::{Launch, Processes, Role};
 use run::Run;
 use stop::Stop;
 
 use crate::Result;
 use crate::history::History;
+use crate::task::CALL;
 
 const WORKERS: u32 = 4;
 const PRODUCERS: u32 = 2;
@@ -38,7 +40,7 @@ const PRODUCERS: u32 = 2;
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// How long faults are injected.
-    pub length: Duration,
+    pub length: Length,
     /// Where random choices begin.
     pub seed: u64,
     /// A folder for the evidence.
@@ -66,7 +68,7 @@ pub struct Outcome {
     pub dropped: BTreeMap<String, u64>,
     /// Faults that can't be made here, and why.
     pub left_out: Vec<String>,
-    /// Faults for which there was no time.
+    /// Faults for which there was no time, or that met nothing.
     pub missing: Vec<String>,
     /// Why the run is not what it should be: these are no findings.
     pub errors: Vec<String>,
@@ -100,7 +102,8 @@ async fn attempt(settings: &Settings, stop: &Stop, outcome: &mut Outcome) -> Res
     let promises = outcome.setting.promises();
     let place = Place::start(outcome.setting, &settings.folder).await?;
     let kinds = kinds(&place, settings.soak, &mut outcome.left_out);
-    let mut plan = Plan::new(kinds, place.quiet(), settings.seed);
+    let rest = Rest { before: CALL, after: Duration::from_micros(promises.recovery) };
+    let mut plan = Plan::new(kinds, place.quiet(), rest, settings.seed);
     let mut run = start(place, settings).await?;
     let begun = Instant::now();
     let struck = run.faults(&mut plan, settings.length, stop).await;
@@ -108,6 +111,8 @@ async fn attempt(settings: &Settings, stop: &Stop, outcome: &mut Outcome) -> Res
     outcome.missing = plan.missing().iter().map(|kind| kind.name().to_owned()).collect();
     if stop.asked() {
         outcome.errors.push("it was told to end before its time".to_owned());
+    } else if matches!(settings.length, Length::Rounds(_)) && !outcome.missing.is_empty() {
+        outcome.errors.push(format!("faults met nothing: {}", outcome.missing.join(", ")));
     }
     if let Err(error) = struck {
         outcome.errors.push(format!("the faults ended early: {error}"));

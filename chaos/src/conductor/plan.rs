@@ -1,6 +1,6 @@
 //! Which fault comes when: drawn from a seed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// A fault.
@@ -115,12 +115,44 @@ impl Dice {
     }
 }
 
+/// How long faults are injected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Length {
+    /// So long.
+    Time(Duration),
+    /// Until each kind had its turn so often, and met something.
+    Rounds(u32),
+}
+
+/// Of so many losses of a worker of one kind, the first has nothing else beside it.
+const ALONE: u32 = 4;
+/// In rounds, how often a fault is made again that met nothing.
+const AGAIN: u32 = 2;
+
+/// Quiet around the loss of a worker: its recovery is judged by the bound of a quiet system.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rest {
+    /// Until nothing waits for the fault before.
+    pub before: Duration,
+    /// Until its jobs must have been taken up.
+    pub after: Duration,
+}
+
 /// Draws faults: each kind once in a shuffled round, then all again, so that a short run has them all.
 #[derive(Debug)]
 pub struct Plan {
     kinds: Vec<FaultKind>,
     round: Vec<FaultKind>,
-    drawn: BTreeSet<FaultKind>,
+    /// Rounds that began.
+    rounds: u32,
+    /// Those that met something.
+    met: BTreeSet<FaultKind>,
+    /// How often each met nothing in this round.
+    unmet: BTreeMap<FaultKind, u32>,
+    /// How often each worker was lost, by kind.
+    losses: BTreeMap<FaultKind, u32>,
+    /// Around some of these.
+    rest: Rest,
     /// Seconds of quiet between two faults.
     quiet: (f64, f64),
     seed: u64,
@@ -129,9 +161,18 @@ pub struct Plan {
 
 impl Plan {
     /// A plan of these kinds.
-    pub fn new(kinds: Vec<FaultKind>, quiet: (f64, f64), seed: u64) -> Self {
-        let (round, drawn, dice) = (Vec::new(), BTreeSet::new(), Dice::of(seed, 0));
-        Self { kinds, round, drawn, quiet, seed, dice }
+    pub fn new(kinds: Vec<FaultKind>, quiet: (f64, f64), rest: Rest, seed: u64) -> Self {
+        let (round, rounds, met, dice) = (Vec::new(), 0, BTreeSet::new(), Dice::of(seed, 0));
+        let (unmet, losses) = (BTreeMap::new(), BTreeMap::new());
+        Self { kinds, round, rounds, met, unmet, losses, rest, quiet, seed, dice }
+    }
+
+    /// Whether all is done, that long after the begin.
+    pub fn is_done(&self, length: Length, elapsed: Duration) -> bool {
+        match length {
+            Length::Time(time) => elapsed >= time,
+            Length::Rounds(rounds) => self.round.is_empty() && self.rounds >= rounds,
+        }
     }
 
     /// The next fault.
@@ -139,10 +180,33 @@ impl Plan {
         if self.round.is_empty() {
             self.round.clone_from(&self.kinds);
             self.dice.shuffle(&mut self.round);
+            self.rounds += 1;
+            self.unmet.clear();
         }
-        let drawn = self.round.pop();
-        self.drawn.extend(drawn);
-        drawn
+        self.round.pop()
+    }
+
+    /// The quiet around a fault that was drawn, if it is to have some: other faults make the bound of its recovery longer.
+    pub fn rest(&mut self, kind: FaultKind) -> Option<Rest> {
+        if !matches!(kind, FaultKind::WorkerKilled | FaultKind::WorkerStopped) {
+            return None;
+        }
+        let before = self.losses.entry(kind).or_default();
+        *before += 1;
+        (*before % ALONE == 1).then_some(self.rest)
+    }
+
+    /// A fault was made, and met so much. In rounds, one that met nothing has its turn again once the others had theirs.
+    pub fn made(&mut self, kind: FaultKind, count: u64, length: Length) {
+        if count > 0 {
+            self.met.insert(kind);
+            return;
+        }
+        let unmet = self.unmet.entry(kind).or_default();
+        *unmet += 1;
+        if *unmet <= AGAIN && matches!(length, Length::Rounds(_)) {
+            self.round.insert(0, kind);
+        }
     }
 
     /// The choices of a fault.
@@ -155,52 +219,12 @@ impl Plan {
         self.dice.between(self.quiet.0, self.quiet.1)
     }
 
-    /// What was not drawn in the time there was.
+    /// What was not drawn in the time there was, or met nothing.
     pub fn missing(&self) -> Vec<FaultKind> {
-        self.kinds.iter().copied().filter(|kind| !self.drawn.contains(kind)).collect()
+        let kinds: BTreeSet<FaultKind> = self.kinds.iter().copied().collect();
+        kinds.difference(&self.met).copied().collect()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_seed_gives_the_same_plan_and_every_kind_in_each_round() {
-        let kinds = vec![FaultKind::WorkerKilled, FaultKind::WorkerStopped, FaultKind::DiskFull];
-        let draw = |seed| {
-            let mut plan = Plan::new(kinds.clone(), (1.0, 4.0), seed);
-            (0..30).map(|_| (plan.draw().unwrap(), plan.quiet())).collect::<Vec<_>>()
-        };
-        assert_eq!(draw(7), draw(7));
-        assert_ne!(draw(7), draw(8));
-        for round in draw(7).chunks(3) {
-            let mut found: Vec<_> = round.iter().map(|(kind, _)| *kind).collect();
-            found.sort();
-            assert_eq!(found, kinds);
-        }
-    }
-
-    #[test]
-    fn what_one_fault_chooses_changes_nothing_of_the_next() {
-        let kinds = vec![FaultKind::WorkerKilled, FaultKind::RepliesDropped];
-        let next = |choices| {
-            let mut plan = Plan::new(kinds.clone(), (1.0, 4.0), 7);
-            let mut dice = plan.dice(1);
-            (0..choices).for_each(|_| {
-                dice.below(1_000);
-            });
-            (plan.draw(), plan.quiet(), plan.dice(2).below(1_000_000))
-        };
-        assert_eq!(next(0), next(5));
-    }
-
-    #[test]
-    fn it_is_told_what_there_was_no_time_for() {
-        let kinds = vec![FaultKind::WorkerKilled, FaultKind::DiskFull];
-        let mut plan = Plan::new(kinds.clone(), (1.0, 4.0), 7);
-        assert_eq!(plan.missing(), kinds);
-        let drawn = plan.draw().unwrap();
-        assert!(!plan.missing().contains(&drawn) && plan.missing().len() == 1);
-    }
-}
+mod tests;

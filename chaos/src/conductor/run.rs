@@ -11,7 +11,7 @@ use super::follow::Follower;
 use super::gather::{self, Direct};
 use super::met;
 use super::place::Place;
-use super::plan::{Dice, FaultKind, Plan};
+use super::plan::{Dice, FaultKind, Length, Plan};
 use super::processes::{Gone, Processes, Role};
 use super::stop::Stop;
 use crate::Result;
@@ -52,18 +52,24 @@ impl Run {
     pub(super) async fn faults(
         &mut self,
         plan: &mut Plan,
-        length: Duration,
+        length: Length,
         stop: &Stop,
     ) -> Result<()> {
         let begun = Instant::now();
         // So that there is something to lose.
         self.quiet(Duration::from_secs(2), stop).await?;
-        while begun.elapsed() < length && !stop.asked() {
+        while !plan.is_done(length, begun.elapsed()) && !stop.asked() {
             let Some(kind) = plan.draw() else { break };
+            let rest = plan.rest(kind).unwrap_or_default();
+            self.quiet(rest.before, stop).await?;
+            if stop.asked() {
+                break;
+            }
             self.number += 1;
             let dice = plan.dice(self.number);
-            self.strike(kind, dice).await?;
-            self.quiet(plan.quiet(), stop).await?;
+            let count = self.strike(kind, dice).await?;
+            plan.made(kind, count, length);
+            self.quiet(plan.quiet().max(rest.after), stop).await?;
         }
         Ok(())
     }
@@ -92,8 +98,8 @@ impl Run {
         }
     }
 
-    /// Begins a fault, holds it, and heals it.
-    async fn strike(&mut self, kind: FaultKind, mut dice: Dice) -> Result<()> {
+    /// Begins a fault, holds it, and heals it. Answers what it met.
+    async fn strike(&mut self, kind: FaultKind, mut dice: Dice) -> Result<u64> {
         let count = match kind {
             FaultKind::WorkerKilled => self.kill(kind, Role::Worker, &mut dice).await?,
             FaultKind::ProducerKilled => self.kill(kind, Role::Producer, &mut dice).await?,
@@ -109,7 +115,7 @@ impl Run {
             }
         };
         self.history.record(What::Healed { number: self.number, count });
-        Ok(())
+        Ok(count)
     }
 
     fn begin(&self, kind: FaultKind, victim: Option<&str>) {

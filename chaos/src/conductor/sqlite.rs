@@ -81,7 +81,8 @@ impl Sqlite {
     /// Whether there is no room for what is written now. Not so if somebody else writes meanwhile.
     async fn is_full(&self) -> bool {
         let probe = async {
-            let mut conn = self.options().connect().await?;
+            let options = self.options().busy_timeout(Duration::from_secs(1));
+            let mut conn = options.connect().await?;
             sqlx::query(PROBE).execute(&mut conn).await?;
             conn.close().await
         };

@@ -55,8 +55,9 @@ pub(super) fn of(sections: &[Section], origin: &Origin) -> String {
         "# Chaos\n\nMade by `{}` (seed {}) on {}. [The method]({METHOD}) says what is counted, and how.\n",
         origin.command, origin.seed, origin.system
     );
-    if origin.second {
-        text.push_str("\nEvery other worker was of another build.\n");
+    if let Some(build) = &origin.second {
+        // Writing to a text can't fail.
+        let _ = write!(text, "\nEvery other worker was of another build: `{build}`.\n");
     }
     for section in sections {
         text.push_str(&one(section));
@@ -139,7 +140,7 @@ fn one(section: &Section) -> String {
         }
     }
     if !section.missing.is_empty() {
-        let _ = writeln!(text, "\nThere was no time for: {}.", section.missing.join(", "));
+        let _ = writeln!(text, "\nNo time for, or met nothing: {}.", section.missing.join(", "));
     }
     if !section.dropped.is_empty() {
         text.push_str("\nReplies that were dropped after the commit, by what they said:\n\n");
@@ -164,7 +165,7 @@ mod tests {
             command: String::new(),
             seed: 1,
             system: String::new(),
-            second: false,
+            second: None,
             simulation: None,
         };
         let text = of(&[], &origin);

@@ -6,6 +6,7 @@ mod soak;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -13,6 +14,9 @@ use windlass_checker::{Figures, Findings, Rule, percentile};
 
 use crate::Result;
 use crate::conductor::{Outcome, Setting};
+
+/// A run of so long has lost workers in quiet.
+const LONG: Duration = Duration::from_secs(600);
 
 /// One run, as the report has it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -29,7 +33,7 @@ pub struct Section {
     pub dropped: BTreeMap<String, u64>,
     /// Faults that could not be made there, and why.
     pub left_out: Vec<String>,
-    /// Faults for which there was no time.
+    /// Faults for which there was no time, or that met nothing.
     pub missing: Vec<String>,
     /// Why the run is not what it should be.
     pub errors: Vec<String>,
@@ -39,7 +43,9 @@ impl Section {
     /// Of what came of a run. One in which nothing happened holds every rule: that is an error.
     pub fn of(mut outcome: Outcome) -> Self {
         if outcome.errors.is_empty() {
-            outcome.errors.extend(asleep(&outcome.findings.figures));
+            let figures = &outcome.findings.figures;
+            let errors = asleep(figures).or_else(|| never_quiet(outcome.length, figures));
+            outcome.errors.extend(errors);
         }
         Self {
             backend: outcome.setting.backend().name().to_owned(),
@@ -86,6 +92,15 @@ pub fn asleep(figures: &Figures) -> Option<String> {
     (!none.is_empty()).then(|| format!("nothing could be checked: no {}", none.join(", no ")))
 }
 
+/// Workers are lost with quiet around them, too: some jobs of theirs must have been judged by the bound of a quiet system.
+fn never_quiet(length: Duration, figures: &Figures) -> Option<String> {
+    let told = || {
+        let recoveries = figures.recoveries;
+        format!("none of {recoveries} recoveries was judged by the bound without another fault")
+    };
+    (length >= LONG && figures.recoveries_plain == 0).then(told)
+}
+
 /// How the report can be had again.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Origin {
@@ -95,8 +110,8 @@ pub struct Origin {
     pub seed: u64,
     /// The system.
     pub system: String,
-    /// Every other worker was of another build.
-    pub second: bool,
+    /// Every other worker was of another build: which.
+    pub second: Option<String>,
     /// The section of the simulation, if it was run, too.
     pub simulation: Option<String>,
 }
@@ -168,6 +183,13 @@ mod tests {
             assert!(section.findings.hold() && !section.good());
             assert_eq!(section.errors.len(), 1);
         }
+        // A long one in which no recovery was judged strictly is none either.
+        let mut long = outcome(all.clone());
+        long.length = LONG;
+        assert_eq!(Section::of(long).errors.len(), 1);
+        let mut long = outcome(Figures { recoveries_plain: 1, ..all });
+        long.length = LONG;
+        assert!(Section::of(long).good());
         // What could not be run is told as that.
         let skipped = Section::skipped(Setting::Sqlite, "it was told to end before");
         assert_eq!(skipped.errors, ["it was told to end before"]);
