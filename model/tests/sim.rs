@@ -180,6 +180,17 @@ fn jobs_that_are_rescued_late_are_seen_by_the_shared_checker_alone() {
     assert_eq!(broken, Some(vec![Rule::RecoveryInTime]));
 }
 
+/// Also while the network is troubled: only an insert that came twice, or that failed, may be there though it was refused.
+#[test]
+fn a_refused_insert_that_is_made_is_seen_by_the_shared_checker_alone() {
+    let is_seen = (1..=200).any(|seed| {
+        let mistake = Some(Mistake::InsertsRefused);
+        let plan = Plan { mistake, outside_only: true, ..Plan::of(seed) };
+        run(&plan).findings.count(Rule::NothingUnexpected) > 0
+    });
+    assert!(is_seen, "{:?} was not seen", Mistake::InsertsRefused);
+}
+
 /// All but one: a stale holder sends records only until it hears of its loss, and by then hardly anybody has heard of a later claim.
 #[test]
 fn most_mistakes_are_seen_by_the_shared_checker_alone() {
@@ -198,8 +209,8 @@ fn most_mistakes_are_seen_by_the_shared_checker_alone() {
     for (mistake, rules) in all {
         is_seen_from_outside(mistake, rules);
     }
-    // And one has a test of its own.
-    assert_eq!(all.len() + 2, Mistake::ALL.len());
+    // And two have tests of their own.
+    assert_eq!(all.len() + 3, Mistake::ALL.len());
 }
 
 #[test]

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use windlass_checker::changing;
+use windlass_checker::history::What;
 use windlass_core::{
     Backend, Beat, BlobKey, Capabilities, ChangeRequest, Changed, ClaimRequest, Claimed, Error,
     EventFilter, EventPage, Heartbeat, Inserted, JobId, JobQuery, JobRecord, Limits, Maintained,
@@ -385,10 +386,20 @@ impl Queue for Faulty {
 #[async_trait]
 impl Store for Faulty {
     async fn insert(&self, jobs: &[NewJob]) -> Result<Vec<Inserted>> {
-        let jobs = jobs.to_vec();
+        let (jobs, came) = (jobs.to_vec(), AtomicBool::new(false));
         self.world().lock().inside.sent(&jobs);
         let mistake = self.world().plan.mistake;
-        self.pass("insert", move |memory| mistake::insert(mistake, memory, &jobs)).await
+        self.call("insert", move |world| {
+            // One that the network doubles may be refused at first, and applied when it comes once more.
+            if came.swap(true, Ordering::Relaxed) {
+                for job in &jobs {
+                    let error = "it came once more".to_owned();
+                    world.record("network", What::Failed { job: job.id, error });
+                }
+            }
+            world.step("insert", |memory| mistake::insert(mistake, memory, &jobs), |_, _| {})
+        })
+        .await
     }
 
     async fn get(&self, id: JobId) -> Result<Option<JobRecord>> {

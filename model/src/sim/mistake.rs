@@ -25,6 +25,8 @@ pub enum Mistake {
     FreesKeyEarly,
     /// Some inserts are acknowledged and not stored.
     LosesInserts,
+    /// An insert that is refused is made all the same.
+    InsertsRefused,
     /// A snooze or release does not give the attempt back.
     KeepsAttempts,
     /// A finish that comes twice runs the job again.
@@ -45,11 +47,12 @@ pub enum Mistake {
 
 impl Mistake {
     /// Every mistake.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::AcceptsStale,
         Self::ForgetsEpoch,
         Self::FreesKeyEarly,
         Self::LosesInserts,
+        Self::InsertsRefused,
         Self::KeepsAttempts,
         Self::RevivesFinal,
         Self::ClaimsTooMuch,
@@ -87,6 +90,22 @@ pub(super) fn insert(
 ) -> Result<Vec<Inserted>> {
     match mistake {
         Some(Mistake::LosesInserts) if jobs.len() == 1 => Ok(vec![Inserted::New(jobs[0].id)]),
+        Some(Mistake::InsertsRefused) => {
+            let answers = now(memory.insert(jobs))?;
+            for (job, answer) in jobs.iter().zip(&answers) {
+                let refused = match answer {
+                    Inserted::Rejected { .. } => true,
+                    Inserted::Duplicate { existing } => *existing != job.id,
+                    _ => false,
+                };
+                if refused {
+                    let mut job = job.clone();
+                    job.unique = None;
+                    now(memory.insert(&[job]))?;
+                }
+            }
+            Ok(answers)
+        }
         Some(Mistake::FreesKeyEarly) => {
             let is_held_by_running = |job: &NewJob| {
                 let Some(unique) = &job.unique else { return false };
