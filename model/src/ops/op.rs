@@ -122,6 +122,8 @@ pub enum Meddling {
 pub enum Op {
     /// A new worker.
     Register(Span),
+    /// A new worker with a lease that ends with the next [`Op::Outlast`].
+    RegisterBriefly,
     /// A worker registers once more under its id.
     RegisterAgain(Index),
     /// A worker tells what it owns: some of the keys that were ever claimed, and all of its own or not.
@@ -186,6 +188,8 @@ pub enum Op {
     Prune(Span),
     /// Time passes, as long as every [`Span::Soon`].
     Pass,
+    /// Time passes until each lease has run out that was given by [`Op::RegisterBriefly`].
+    Outlast,
 }
 
 fn span() -> impl Strategy<Value = Span> {
@@ -316,6 +320,26 @@ pub fn ops() -> impl Strategy<Value = Vec<Op>> {
         if staffed {
             ops.insert(0, Op::Register(Span::Far));
         }
+        ops
+    })
+}
+
+/// Sequences in which a lease runs out while jobs are claimed under it. They take their time where that can't be moved.
+pub fn leases() -> impl Strategy<Value = Vec<Op>> {
+    let brief = Op::Claim {
+        worker: 1,
+        queues: vec![(0, 3), (1, 3)],
+        kinds: vec![(0, None), (1, None), (2, None)],
+        quarantine: false,
+    };
+    (vec(spec(), 2..5), vec(op(), 0..6), vec(op(), 4..24)).prop_map(move |(specs, held, late)| {
+        let mut ops = vec![Op::Register(Span::Far), Op::RegisterBriefly, Op::Insert(specs)];
+        ops.push(brief.clone());
+        ops.extend(held);
+        ops.push(Op::Outlast);
+        ops.extend(late);
+        // What nobody has looked at by then is rescued at last.
+        ops.push(Op::Maintain);
         ops
     })
 }

@@ -22,6 +22,12 @@ use super::{Model, Real, Time};
 /// Longer than any run, and within every limit.
 pub(super) const FAR: Duration = Duration::from_secs(30 * 86_400);
 
+/// A lease that runs out, where time is waited for. No call comes in its second half: both backends must be asked while they agree on whether it
+/// lasts.
+const LEASE: Duration = Duration::from_secs(2);
+/// For clocks that are read a little early.
+const LATE: Duration = Duration::from_millis(100);
+
 /// What was done so far, to choose from.
 struct Run<'a> {
     model: &'a Model,
@@ -45,6 +51,8 @@ struct Run<'a> {
     began: bool,
     /// Some span was short at all.
     short: bool,
+    /// Where time is waited for: when a lease that runs out began at the earliest, and by when all such have run out.
+    lease: Option<(Instant, Instant)>,
     /// What both backends needed for one call, at most.
     longest: Duration,
     /// Jobs that are stored.
@@ -89,6 +97,7 @@ pub async fn run(model: &Model, real: &Real, ops: &[Op]) -> Result<Seen, String>
         maintained: false,
         began: false,
         short: false,
+        lease: None,
         longest: Duration::ZERO,
         stored: BTreeSet::new(),
         again: BTreeSet::new(),
@@ -96,6 +105,7 @@ pub async fn run(model: &Model, real: &Real, ops: &[Op]) -> Result<Seen, String>
     };
     for (at, op) in ops.iter().enumerate() {
         let stage = async {
+            run.keep_clear().await;
             run.apply(op).await?;
             if std::mem::take(&mut run.began) && matches!(real.time, Time::Waited) {
                 run.pass().await;
@@ -103,6 +113,9 @@ pub async fn run(model: &Model, real: &Real, ops: &[Op]) -> Result<Seen, String>
             run.compare_jobs(removes(op)).await
         };
         stage.await.map_err(|text| format!("operation {at}, {op:?}\n{text}"))?;
+    }
+    if run.lease.is_some() {
+        run.outlast().await;
     }
     run.compare_all().await?;
     judge(&run.recorder, &run.again).await?;
@@ -146,10 +159,37 @@ impl Run<'_> {
         }
     }
 
+    /// A lease that may be about to run out is waited out first.
+    async fn keep_clear(&mut self) {
+        if self.lease.is_some_and(|(begun, _)| begun.elapsed() > LEASE / 2) {
+            self.outlast().await;
+        }
+    }
+
+    async fn outlast(&mut self) {
+        let lease = self.lease.take();
+        match (&self.real.time, lease) {
+            (Time::Moved(_), _) => self.pass().await,
+            (Time::Waited, Some((_, end))) => {
+                let left = end.saturating_duration_since(Instant::now());
+                tokio::time::sleep(left + LATE).await;
+            }
+            (Time::Waited, None) => {}
+        }
+    }
+
+    /// A worker was given a lease, or a longer one, by calls that began at this time.
+    fn leased(&mut self, info: &WorkerInfo, begun: Instant) {
+        if info.lease < FAR && matches!(self.real.time, Time::Waited) {
+            let first = self.lease.map_or(begun, |(first, _)| first.min(begun));
+            self.lease = Some((first, Instant::now() + LEASE));
+        }
+    }
+
     async fn apply(&mut self, op: &Op) -> Result<(), String> {
         match op {
             Op::Register(lease) => {
-                // What is too short for an answer is no lease: where time is waited for, only leaving ends one.
+                // What is too short for an answer is no lease: where time is waited for, such a one is `RegisterBriefly`'s.
                 let lease = match self.real.time {
                     Time::Moved(_) => self.span(*lease),
                     Time::Waited => FAR,
@@ -158,6 +198,18 @@ impl Run<'_> {
                 self.workers.push(info.clone());
                 both!(self, "register", |on| on.register(&info)).map(drop)
             }
+            Op::RegisterBriefly => {
+                let lease = match self.real.time {
+                    Time::Moved(_) => self.span(Span::Soon),
+                    Time::Waited => LEASE,
+                };
+                let info = WorkerInfo::new("w", lease, vec![queue(0)]);
+                self.workers.push(info.clone());
+                let begun = Instant::now();
+                let told = both!(self, "register", |on| on.register(&info)).map(drop);
+                self.leased(&info, begun);
+                told
+            }
             Op::RegisterAgain(worker) => {
                 let Some(info) = pick(&self.workers, *worker).cloned() else { return Ok(()) };
                 let may_be_forgotten = self.maintained && info.lease < FAR;
@@ -165,7 +217,10 @@ impl Run<'_> {
                     return Ok(());
                 }
                 self.began |= info.lease < FAR;
-                both!(self, "register again", |on| on.register(&info)).map(drop)
+                let begun = Instant::now();
+                let told = both!(self, "register again", |on| on.register(&info)).map(drop);
+                self.leased(&info, begun);
+                told
             }
             Op::Heartbeat(worker, owned, own) => self.heartbeat(*worker, owned, *own).await,
             Op::Deregister(worker) => {
@@ -265,6 +320,10 @@ impl Run<'_> {
                 self.pass().await;
                 Ok(())
             }
+            Op::Outlast => {
+                self.outlast().await;
+                Ok(())
+            }
         }
     }
 
@@ -301,7 +360,10 @@ impl Run<'_> {
         }
         owned.sort_unstable();
         owned.dedup();
-        both!(self, "heartbeat", |on| on.heartbeat(info.id, &owned)).map(drop)
+        let begun = Instant::now();
+        let told = both!(self, "heartbeat", |on| on.heartbeat(info.id, &owned)).map(drop);
+        self.leased(&info, begun);
+        told
     }
 
     async fn claim(&mut self, request: &ClaimRequest) -> Result<(), String> {

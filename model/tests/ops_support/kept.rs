@@ -27,7 +27,11 @@ fn again(job: u8, unique: (u8, u8, u8)) -> Spec {
 }
 
 fn claim(queue: u8) -> Op {
-    Op::Claim { worker: 0, queues: vec![(queue, 1)], kinds: vec![(0, None)], quarantine: false }
+    claim_by(0, queue)
+}
+
+fn claim_by(worker: u8, queue: u8) -> Op {
+    Op::Claim { worker, queues: vec![(queue, 1)], kinds: vec![(0, None)], quarantine: false }
 }
 
 fn depth(queue: u8, depth: u64) -> Op {
@@ -111,6 +115,41 @@ pub(super) fn sequences() -> Vec<(&'static str, Vec<Op>)> {
                 Op::Settle(vec![(0, Twist::None, Outcome::Completed(Vec::new()), true)]),
                 Op::ChangeQueue(0, Meddling::Delete),
                 Op::Insert(vec![Spec { same_id: Some(0), ..spec(0, None) }]),
+            ],
+        ),
+        (
+            "a lease that runs out under a claimed job",
+            vec![
+                Op::Register(Span::Far),
+                Op::RegisterBriefly,
+                insert(0, Some((0, 1, 0))),
+                claim_by(1, 0),
+                Op::Heartbeat(1, vec![], true),
+                Op::Outlast,
+                // Nobody has taken the job yet: it is still its own, and its worker has no lease.
+                Op::Record(0, Twist::None),
+                claim_by(1, 0),
+                Op::Heartbeat(1, vec![], true),
+                Op::RegisterAgain(1),
+                Op::Maintain,
+                Op::Settle(done(vec![])),
+                Op::Record(0, Twist::None),
+                claim(0),
+                Op::Settle(done(vec![])),
+                Op::Settle(vec![(1, Twist::None, Outcome::Released, false)]),
+            ],
+        ),
+        (
+            "a unique key whose holder's lease has run out",
+            vec![
+                Op::Register(Span::Far),
+                Op::RegisterBriefly,
+                insert(0, Some((0, 1, 0))),
+                claim_by(1, 0),
+                Op::Outlast,
+                insert(0, Some((0, 1, 1))),
+                Op::Maintain,
+                claim(0),
             ],
         ),
         (

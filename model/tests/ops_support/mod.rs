@@ -5,6 +5,7 @@ mod kept;
 use std::cell::{Cell, RefCell};
 use std::time::Instant;
 
+use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::{
     Config, FileFailurePersistence, RngAlgorithm, TestCaseError, TestRng, TestRunner,
 };
@@ -44,6 +45,11 @@ where
             Err(text) => panic!("the sequence kept as \"{name}\": {text}"),
         }
     }
+    let rescued = leases(seed, &mut |ops: &[op::Op]| {
+        let seen = runtime.block_on(once(&open, ops));
+        seen.unwrap_or_else(|text| panic!("{text}\nin the sequence {ops:?}"))
+    });
+    assert!(rescued > 0, "no lease ran out under a job");
     let outcome = TestRunner::new_with_rng(config, random(seed)).run(&op::ops(), |ops| {
         count.set(count.get() + 1);
         steps.set(steps.get() + ops.len());
@@ -77,6 +83,13 @@ fn random(seed: u32) -> TestRng {
     TestRng::from_seed(RngAlgorithm::ChaCha, &bytes)
 }
 
+/// Some sequences in which a lease runs out: each takes seconds where that is waited for. Answers how many jobs were rescued.
+fn leases(seed: u32, run: &mut dyn FnMut(&[op::Op]) -> Seen) -> u64 {
+    let mut runner = TestRunner::new_with_rng(Config::default(), random(seed));
+    let sequences = (0..LEASES).map(|_| op::leases().new_tree(&mut runner).unwrap().current());
+    sequences.map(|ops| run(&ops).get("rescued").copied().unwrap_or_default()).sum()
+}
+
 /// What never came.
 fn rare(seen: &Seen) -> Vec<&'static str> {
     ANSWERS.into_iter().filter(|what| seen.get(what).is_none_or(|n| *n == 0)).collect()
@@ -96,6 +109,8 @@ where
 
 /// Of the sequences that a check runs.
 const SEED: u32 = 1;
+/// Of those in which a lease runs out.
+const LEASES: usize = 5;
 
 /// What the sequences must bring about.
 const ANSWERS: [&str; 22] = [
