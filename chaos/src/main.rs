@@ -166,13 +166,13 @@ fn check(folder: &Path) -> Result<ExitCode> {
 /// Of each setting what keeps it from being run, if anything does: that is known before hours are spent.
 async fn prerequisites(settings: &[(Setting, f64)], folder: &Path) -> Vec<Option<String>> {
     // Of those that need the same, one is tried.
-    let mut tried = BTreeMap::new();
+    let mut tried: BTreeMap<(Backend, bool), Option<String>> = BTreeMap::new();
     let mut errors = Vec::new();
     for (setting, _) in settings {
         let needs =
             (setting.backend(), matches!(setting, Setting::Failover | Setting::FailoverWaited));
         let error = match tried.get(&needs) {
-            Some(known) => Option::clone(known),
+            Some(known) => known.clone(),
             None => {
                 let error = conductor::try_out(*setting, folder).await.err();
                 let error = error.map(|error| format!("it can't be run: {error}"));
@@ -236,7 +236,10 @@ async fn run_all(
         let early = || stop.asked().then(|| "it was told to end before".to_owned());
         let section = match error.or_else(early) {
             Some(error) => Section::skipped(setting, &error),
-            None => run_one(options, seed, setting, part, &evidence, &stop).await?,
+            None => {
+                let ran = run_one(options, seed, setting, part, &evidence, &stop).await;
+                ran.unwrap_or_else(|error| Section::skipped(setting, &error.to_string()))
+            }
         };
         tell(&section);
         sections.push(section);
@@ -276,8 +279,10 @@ async fn run_one(
     if !section.good() {
         eprintln!("the evidence is in {}", folder.display());
         eprintln!("again: {}", options.command(seed, Some(setting)));
-    } else if !options.keep {
-        std::fs::remove_dir_all(&folder)?;
+    } else if !options.keep
+        && let Err(error) = std::fs::remove_dir_all(&folder)
+    {
+        eprintln!("`{}` can't be removed: {error}", folder.display());
     }
     Ok(section)
 }
