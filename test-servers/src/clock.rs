@@ -28,7 +28,9 @@ pub(crate) fn prepare(home: &Home) -> Result<Vec<(String, String)>> {
     let file = home.write(FILE, "+0\n")?;
     let text = |path: &Path| path.display().to_string();
     Ok([
-        ("LD_PRELOAD", text(&library)),
+        // A server with an allocator of its own, as Debian's Redis has, would ask that for memory and be asked for the time by it, and
+        // never start. The C library's, if it is loaded before, asks for no time.
+        ("LD_PRELOAD", format!("{} libc.so.6", text(&library))),
         ("FAKETIME_TIMESTAMP_FILE", text(&file)),
         // Seconds until the file is looked at again.
         ("FAKETIME_CACHE_DURATION", "1".to_owned()),

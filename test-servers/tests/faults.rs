@@ -111,6 +111,25 @@ async fn the_clock_of_postgres_goes_ahead() {
 }
 
 #[tokio::test]
+async fn the_clock_of_redis_goes_ahead() {
+    let server = RedisServer::builder().movable_clock().start().await.unwrap();
+    let ahead = async || {
+        let told = server.command(&["TIME"]).await.unwrap();
+        told.lines().next().unwrap().trim().parse::<u64>().unwrap().saturating_sub(now())
+    };
+    assert!(ahead().await < 60);
+    server.clock_ahead(Duration::from_secs(3_600)).await.unwrap();
+    let begun = Instant::now();
+    while ahead().await < 3_500 {
+        assert!(begun.elapsed() < PATIENCE, "it stays where it was");
+    }
+    // Also after a restart.
+    server.kill_9().await.unwrap();
+    server.start().await.unwrap();
+    assert!(ahead().await > 3_500);
+}
+
+#[tokio::test]
 async fn the_clock_of_a_process_goes_ahead() {
     let env = windlass_test_servers::clock_ahead(Duration::from_secs(7_200)).unwrap();
     let mut date = std::process::Command::new("date");
