@@ -9,7 +9,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_windlass-chaos");
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Servers that can not be started are given up after a while, each.
+const PATIENCE: Duration = Duration::from_secs(240);
 
 fn sqlite(minutes: &str, folder: &Path) -> Command {
     let mut command = Command::new(PROGRAM);
