@@ -103,7 +103,8 @@ async fn attempt(settings: &Settings, stop: &Stop, outcome: &mut Outcome) -> Res
     let place = Place::start(outcome.setting, &settings.folder).await?;
     let kinds = kinds(&place, settings.soak, &mut outcome.left_out);
     let rest = Rest { before: CALL, after: Duration::from_micros(promises.recovery) };
-    let mut plan = Plan::new(kinds, place.quiet(), rest, settings.seed);
+    let plan = Plan::new(kinds, place.quiet(), rest, settings.seed);
+    let mut plan = if matches!(settings.length, Length::Rounds(_)) { plan.brief() } else { plan };
     let mut run = start(place, settings).await?;
     let begun = Instant::now();
     let struck = run.faults(&mut plan, settings.length, stop).await;

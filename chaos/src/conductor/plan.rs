@@ -167,6 +167,15 @@ impl Plan {
         Self { kinds, round, rounds, met, unmet, losses, rest, quiet, seed, dice }
     }
 
+    /// For rounds, which have no time to fill: each kind has its turn once, and the quiet after it is the shortest.
+    #[must_use]
+    pub fn brief(mut self) -> Self {
+        let mut known = BTreeSet::new();
+        self.kinds.retain(|kind| known.insert(*kind));
+        self.quiet.1 = self.quiet.0;
+        self
+    }
+
     /// Whether all is done, that long after the begin.
     pub fn is_done(&self, length: Length, elapsed: Duration) -> bool {
         match length {

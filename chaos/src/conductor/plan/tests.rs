@@ -23,6 +23,19 @@ fn a_seed_gives_the_same_plan_and_every_kind_in_each_round() {
 }
 
 #[test]
+fn a_brief_plan_has_every_kind_once_in_each_round_and_the_shortest_quiet() {
+    let kinds = [FaultKind::Failover, FaultKind::WorkerKilled, FaultKind::Failover];
+    let mut plan = plan(&kinds).brief();
+    for _ in 0..3 {
+        let mut found = [plan.draw(), plan.draw()].map(Option::unwrap);
+        found.sort();
+        assert_eq!(found, [FaultKind::WorkerKilled, FaultKind::Failover]);
+        assert!(plan.round.is_empty());
+        assert_eq!(plan.quiet(), Duration::from_secs(1));
+    }
+}
+
+#[test]
 fn what_one_fault_chooses_changes_nothing_of_the_next() {
     let next = |choices| {
         let mut plan = plan(&[FaultKind::WorkerKilled, FaultKind::RepliesDropped]);
