@@ -23,10 +23,11 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// Only a job that was stored is known again: a repeat of one that met a held key is decided anew, by who holds the key then
     /// (see [`OnConflict::Replace`](crate::OnConflict::Replace) for what that may mean).
     /// A unique key that is held, by a stored job or an earlier one of the call, is a value and
-    /// never an error; a key whose holder is lost, gone (but for a window, which outlives its job) or past its window is free.
+    /// never an error; a key whose holder is gone (but for a window, which outlives its job) or past its window is free. A holder that is lost is rescued
+    /// first (see [`OnConflict`](crate::OnConflict)): one that is to run again holds its key still. Jobs that are known by their id want no key.
     ///
     /// A queue is full for a call that would leave more jobs waiting in it than its maximum depth and than before the call: one that
-    /// only replaces jobs goes through, be the queue above its maximum already.
+    /// only replaces jobs goes through, be the queue above its maximum already. A lost holder that the call puts back counts as waiting before.
     ///
     /// # Errors
     /// [`Error::LimitExceeded`], [`Error::Invalid`] or [`Error::QueueFull`]; nothing was written.
@@ -55,7 +56,8 @@ pub trait Store: Debug + Send + Sync + 'static {
     ///   heartbeat brings, and that turns every outcome but success into `cancelled`. It is a hint for
     ///   [`Queue::wait`](crate::Queue::wait) on the job's queue, so that the heartbeat need not be waited for.
     /// - `Retry`: waiting jobs are due at once; final ones are available again with at least one more attempt,
-    ///   unless their unique key is held by another job by now. The result is gone, the errors stay.
+    ///   unless their unique key is held by another job by now, also where their own window has passed. The result is gone, the errors stay.
+    ///   A holder that is lost is rescued first: it may be given up by that. A job that a call rescues is not changed by it.
     /// - `Reschedule`: waiting jobs get a new time.
     /// - `Delete`: jobs that don't run are removed with their history; their blobs go as in [`prune`](Self::prune).
     async fn change(&self, request: &ChangeRequest) -> Result<Changed>;

@@ -76,6 +76,7 @@ mod storage_write;
 mod transaction;
 mod two_handles;
 mod unique;
+mod unique_lost;
 mod unique_replace;
 mod wake;
 mod worker_lease;

@@ -518,7 +518,6 @@ macro_rules! __conformance_cases {
                 f22_until_finished_lasts_to_the_end
                 f22_a_cancelled_or_deleted_job_frees_its_key
                 f22_a_rescued_job_keeps_its_key_and_a_given_up_one_frees_it
-                f22_a_lost_holder_is_rescued_before_it_refuses_another
                 until_started_is_free_at_the_claim
                 until_started_is_not_freed_by_the_end_of_an_earlier_holder
                 a_window_outlives_the_job
@@ -530,6 +529,21 @@ macro_rules! __conformance_cases {
                 a_job_whose_key_is_taken_is_not_retried
                 a_job_whose_key_is_taken_is_not_retried_after_its_window
             }
+            unique_lost {
+                f22_a_lost_holder_is_rescued_before_it_refuses_another
+                a_rejection_looks_first_as_well
+                a_window_outlasts_a_holder_that_is_given_up
+                a_job_that_holds_no_key_by_now_is_left_to_maintenance
+                a_rescued_holder_may_be_replaced_in_another_queue
+                a_job_that_is_known_rescues_nobody
+                a_rescued_holder_takes_its_room
+                what_is_refused_rescues_nobody
+                a_follow_up_looks_first_as_well
+                a_follow_up_may_want_the_key_of_another_settlement
+                a_retry_looks_first_as_well
+                a_job_that_a_retry_rescues_is_not_changed_by_it
+                a_job_that_stays_completed_rescues_nobody
+            }
             unique_replace {
                 the_holder_takes_over_the_contents
                 what_was_replaced_is_claimed_by_its_new_contents
@@ -539,6 +553,7 @@ macro_rules! __conformance_cases {
                 a_final_holder_is_kept
                 a_free_key_gives_a_new_job
                 an_earlier_job_of_the_call_is_replaced
+                an_id_that_was_not_used_is_new_when_it_comes_again
                 the_history_tells
             }
             wake {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Harness;
 use super::support::*;
 use crate::{
-    Backend, Change, Inserted, JobId, NewJob, OnConflict, Queue, Retention, Selector, State, Store,
+    Backend, Change, Inserted, JobId, NewJob, OnConflict, Retention, Selector, State, Store,
     Unique, UniqueUntil,
 };
 
@@ -154,44 +154,6 @@ pub async fn f22_a_rescued_job_keeps_its_key_and_a_given_up_one_frees_it<H: Harn
     insert(b, NewJob { max_attempts: 1, ..unique_job("b") }).await;
     crash_once(b, crate::Lane::Normal).await;
     free(b, "b", "its holder was discarded by the rescue").await;
-}
-
-/// F22: what maintenance has not come to yet does not stand against a new job.
-pub async fn f22_a_lost_holder_is_rescued_before_it_refuses_another<H: Harness>(h: H) {
-    let b = &*h.backend();
-    let lost = async |max_attempts, text| {
-        let w = worker(b).await;
-        let job = NewJob { max_attempts, ..unique_job(text) };
-        let key = run_new(b, w, job).await.key;
-        b.deregister(w).await.unwrap();
-        key.job
-    };
-    let given_up = lost(1, "a").await;
-    let (first, second) = (unique_job("a"), unique_job("a"));
-    let new = first.id;
-    let answers = b.insert(&[first, second]).await.unwrap();
-    assert_eq!(answers, [Inserted::New(new), Inserted::Duplicate { existing: new }]);
-    assert_eq!(state(b, given_up).await, State::Discarded);
-    held_by(b, "a", new).await;
-    assert!(change_one(b, new, Change::Delete).await);
-
-    let waits = lost(2, "b").await;
-    held_by(b, "b", waits).await;
-    assert_eq!(state(b, waits).await, State::Available);
-    assert!(change_one(b, waits, Change::Delete).await);
-
-    let replaced = lost(2, "c").await;
-    let rule = rule("c", UniqueUntil::Finished, OnConflict::Replace);
-    assert_eq!(offer(b, rule).await, Inserted::Replaced { existing: replaced });
-    assert!(change_one(b, replaced, Change::Delete).await);
-
-    let w = worker(b).await;
-    let first = run_new(b, w, unique_job("d")).await;
-    complete(b, &first).await;
-    let given_up = lost(1, "d").await;
-    assert!(change_one(b, first.key.job, Change::Retry).await, "the holder is given up");
-    assert_eq!(state(b, given_up).await, State::Discarded);
-    held_by(b, "d", first.key.job).await;
 }
 
 pub async fn until_started_is_free_at_the_claim<H: Harness>(h: H) {

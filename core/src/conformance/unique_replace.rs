@@ -124,6 +124,21 @@ pub async fn an_earlier_job_of_the_call_is_replaced<H: Harness>(h: H) {
     assert_eq!(count(b).await, 1);
 }
 
+/// Within one call, too: what stood before under this id was stored nowhere.
+pub async fn an_id_that_was_not_used_is_new_when_it_comes_again<H: Harness>(h: H) {
+    let b = &*h.backend();
+    let holder = insert(b, unique_job("a")).await;
+    let first = replacing("a");
+    let free = NewJob { id: first.id, ..replacing("b") };
+    let call = [first.clone(), first.clone(), free.clone(), free];
+    let answers = b.insert(&call).await.unwrap();
+    let replaced = Inserted::Replaced { existing: holder };
+    let (id, existing) = (first.id, first.id);
+    assert_eq!(answers, [replaced, replaced, Inserted::New(id), Inserted::Duplicate { existing }]);
+    assert_eq!(get(b, id).await.unique_key, Some(key("b")));
+    assert_eq!(count(b).await, 2);
+}
+
 pub async fn the_history_tells<H: Harness>(h: H) {
     let b = &*h.backend();
     let id = insert(b, unique_job("a")).await;

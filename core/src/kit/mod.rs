@@ -12,11 +12,28 @@ pub mod tasks;
 pub mod trail;
 pub mod upload;
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::Error;
+use crate::{Error, NewJob};
+
+/// The jobs of an insert in as few runs as hold no id twice. Whether a repeat is new, and so wants its unique key, is known when what stands before it
+/// is decided: an id whose first job met a held key is stored nowhere.
+#[must_use]
+pub fn without_repeats(jobs: &[NewJob]) -> Vec<&[NewJob]> {
+    let (mut runs, mut begin, mut ids) = (Vec::new(), 0, HashSet::new());
+    for (end, job) in jobs.iter().enumerate() {
+        if !ids.insert(job.id) {
+            runs.push(&jobs[begin..end]);
+            begin = end;
+            ids = HashSet::from([job.id]);
+        }
+    }
+    runs.push(&jobs[begin..]);
+    runs
+}
 
 /// A duration in whole microseconds, rounded up. Sums of two such values never overflow.
 #[must_use]

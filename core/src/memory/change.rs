@@ -26,7 +26,13 @@ impl Inner {
             self.limits.check_delay("delay in seconds", start.delay(now))?;
         }
         let (ids, next) = self.select(target, from)?;
-        let count = ids.into_iter().filter(|id| self.change_one(*id, change, now)).count() as u64;
+        let (mut count, mut rescued) = (0, BTreeSet::new());
+        for id in ids {
+            // A job that this call rescues is not changed by it.
+            if !rescued.contains(&id) && self.change_one(id, change, &mut rescued, now) {
+                count += 1;
+            }
+        }
         Ok(Changed { count, next })
     }
 
@@ -66,7 +72,13 @@ impl Inner {
         (ids, next)
     }
 
-    fn change_one(&mut self, id: JobId, change: &Change, now: Timestamp) -> bool {
+    fn change_one(
+        &mut self,
+        id: JobId,
+        change: &Change,
+        rescued: &mut BTreeSet<JobId>,
+        now: Timestamp,
+    ) -> bool {
         if *change == Change::Delete {
             return self.delete(id, now);
         }
@@ -75,7 +87,7 @@ impl Inner {
         let reason = match change {
             Change::Cancel { reason } => reason.clone(),
             Change::Retry | Change::RetryUnlessCompleted
-                if facts.state.is_final() && !self.revive(id, now) =>
+                if facts.state.is_final() && !self.revive(id, rescued, now) =>
             {
                 return false;
             }
@@ -97,7 +109,7 @@ impl Inner {
 
     /// Prepares a final job to run again; not when another job holds its unique key by now. A holder that is lost is rescued first: it may be given up by
     /// that.
-    fn revive(&mut self, id: JobId, now: Timestamp) -> bool {
+    fn revive(&mut self, id: JobId, rescued: &mut BTreeSet<JobId>, now: Timestamp) -> bool {
         let key = self.jobs.get(&id).and_then(|row| row.job.unique_key.clone());
         let other = |store: &Self| {
             let holder = key.as_ref().and_then(|key| store.locks.holder(key, now));
@@ -105,6 +117,7 @@ impl Inner {
         };
         if let Some(holder) = other(self).filter(|holder| self.is_lost(*holder, now)) {
             self.rescue_one(holder, Rescue::WorkerLost, now);
+            rescued.insert(holder);
         }
         if other(self).is_some() {
             return false;

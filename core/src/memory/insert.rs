@@ -191,11 +191,21 @@ impl<'a> Plan<'a> {
         waits.then_some(&job.queue)
     }
 
+    /// How many lost holders wait in a queue once they are rescued.
+    fn put_back(&self, queue: &QueueName) -> u64 {
+        let stands = |id: &JobId| {
+            let row = self.store.jobs.get(id);
+            row.is_some_and(|row| row.job.queue == *queue) && self.store.waits_after_rescue(*id)
+        };
+        self.lost.iter().filter(|id| stands(id)).count() as u64
+    }
+
     fn check_depths(&self) -> Result<()> {
         for (queue, growth) in &self.growth {
             let max = self.store.queues.get(*queue).and_then(|settings| settings.max_depth);
             let (Some(depth), Ok(growth @ 1..)) = (max, u64::try_from(*growth)) else { continue };
-            if self.store.index.waiting(queue).saturating_add(growth) > depth {
+            let waiting = self.store.index.waiting(queue).saturating_add(self.put_back(queue));
+            if waiting.saturating_add(growth) > depth {
                 return Err(Error::QueueFull { queue: queue.to_string(), depth });
             }
         }
