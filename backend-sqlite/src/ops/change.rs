@@ -91,6 +91,7 @@ pub(crate) fn bind_filter(query: Query, filter: &JobFilter) -> Query {
 
 /// Applies a change that the state machine knows.
 async fn transit(txn: &mut Txn<'_>, jobs: Vec<Stored>, change: &Change) -> Result<u64> {
+    // May rescue some of the jobs: these stay as they were read, running, and so are not changed.
     let taken = taken_keys(txn, &jobs, change).await?;
     let mut revived = HashSet::new();
     let (mut steps, mut cancelling) = (Vec::new(), Vec::new());
@@ -132,7 +133,10 @@ async fn taken_keys(
 ) -> Result<HashSet<(String, JobId)>> {
     let mut wanted = Vec::new();
     if matches!(change, Change::Retry | Change::RetryUnlessCompleted) {
-        for job in jobs.iter().filter(|job| job.facts.state.is_final()) {
+        // A job that stays as it is wants nothing: nobody is rescued for its key.
+        let now = timestamp(txn.now);
+        let moves = |job: &Stored| machine::changed(&job.facts, change, now).is_some();
+        for job in jobs.iter().filter(|job| job.facts.state.is_final() && moves(job)) {
             wanted.extend(job.unique.iter().map(|unique| (unique.key.clone(), job.id)));
         }
     }

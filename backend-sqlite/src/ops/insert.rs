@@ -17,7 +17,7 @@ use crate::script::{Statement, statement};
 use crate::txn::{Tally, Tick, Txn};
 use windlass_core::kit::feed::{self, Fact};
 use windlass_core::kit::trail;
-use windlass_core::kit::{micros, timestamp};
+use windlass_core::kit::{micros, timestamp, without_repeats};
 
 /// Inserts the jobs of one call: all, or none and an error.
 pub(crate) async fn insert(txn: &mut Txn<'_>, jobs: &[NewJob]) -> Result<Vec<Inserted>> {
@@ -55,19 +55,18 @@ async fn take_in<'a>(
     jobs: &'a [NewJob],
     mut intake: Intake<'a>,
 ) -> Result<Vec<Inserted>> {
-    if jobs.iter().any(|job| job.unique.is_some()) {
-        let keys = jobs.iter().filter_map(|job| job.unique.as_ref()).map(|u| u.key.as_str());
-        intake.holders = unique::holders(txn, texts(keys)).await?;
-    }
     let mut answers = Vec::with_capacity(jobs.len());
-    for job in jobs {
-        let answer = intake.decide(txn, job)?;
-        if let Inserted::Replaced { existing } = answer {
-            // The holder may be an earlier job of this very call.
-            intake.write(txn).await?;
-            replace(txn, existing, job, &mut intake).await?;
+    for jobs in without_repeats(jobs) {
+        intake.find_holders(txn, jobs).await?;
+        for job in jobs {
+            let answer = intake.decide(txn, job)?;
+            if let Inserted::Replaced { existing } = answer {
+                // The holder may be an earlier job of this very call.
+                intake.write(txn).await?;
+                replace(txn, existing, job, &mut intake).await?;
+            }
+            answers.push(answer);
         }
-        answers.push(answer);
     }
     intake.check_depths()?;
     intake.write(txn).await?;
@@ -132,6 +131,23 @@ impl<'a> Intake<'a> {
             }
         }
         Ok(intake)
+    }
+
+    /// Looks who holds the keys that new jobs want. No id stands twice among the jobs.
+    async fn find_holders(&mut self, txn: &mut Txn<'_>, jobs: &[NewJob]) -> Result<()> {
+        let new = jobs.iter().filter(|job| !self.known.contains(&job.id));
+        let keys: Vec<&str> =
+            new.filter_map(|job| job.unique.as_ref()).map(|unique| unique.key.as_str()).collect();
+        if keys.is_empty() {
+            return Ok(());
+        }
+        // Who holds a key is read of rows that are written.
+        self.write(txn).await?;
+        self.room.iter_mut().for_each(|(queue, room)| room.waiting -= txn.pending_depth(queue));
+        self.holders = unique::holders(txn, texts(keys)).await?;
+        // Those that were put back wait by now.
+        self.room.iter_mut().for_each(|(queue, room)| room.waiting += txn.pending_depth(queue));
+        Ok(())
     }
 
     /// Decides what becomes of a job, and takes it in if it is new.

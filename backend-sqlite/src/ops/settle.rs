@@ -13,6 +13,7 @@ use windlass_core::{
 use crate::batch::Lines;
 use crate::ops::apply::{Step, apply};
 use crate::ops::blobs::{self, References};
+use crate::ops::insert::check_start;
 use crate::ops::memory::Memory;
 use crate::ops::stored::Stored;
 use crate::ops::{insert, notes};
@@ -61,11 +62,7 @@ async fn settle_round(txn: &mut Txn<'_>, batch: &[&Settlement]) -> Result<Vec<Se
             }
         }
     }
-    if ready.iter().any(|accepted| !accepted.settlement.follow_ups.is_empty()) {
-        apply_with_follow_ups(txn, ready, &mut answers).await?;
-    } else {
-        apply_all(txn, ready, &mut answers).await?;
-    }
+    apply_all(txn, ready, &mut answers).await?;
     already(txn, &missing, &mut answers).await?;
     Ok(batch.iter().map(|s| answers.remove(&s.key.job).unwrap_or(Settled::Lost)).collect())
 }
@@ -141,7 +138,6 @@ async fn already(
 }
 
 /// A settlement that can be applied, together with its job.
-#[derive(Clone)]
 struct Accepted<'a> {
     settlement: &'a Settlement,
     job: Stored,
@@ -149,6 +145,7 @@ struct Accepted<'a> {
 }
 
 impl<'a> Accepted<'a> {
+    /// Everything that can be refused is refused here, before the first write.
     fn check(txn: &Txn<'_>, settlement: &'a Settlement, job: Stored) -> Result<Self> {
         let limits = txn.limits;
         match &settlement.outcome {
@@ -172,7 +169,10 @@ impl<'a> Accepted<'a> {
             limits.follow_ups,
             "insert them with `Store::insert`, or let a follow-up job insert the rest",
         )?;
-        follow_ups.iter().try_for_each(|job| limits.check_job(job))?;
+        for job in follow_ups {
+            limits.check_job(job)?;
+            check_start(txn, job.start)?;
+        }
         let notes = notes::fit(limits, &settlement.notes)?;
         notes::check_room(limits, &job, &notes)?;
         Ok(Self { settlement, job, notes })
@@ -203,7 +203,7 @@ fn at_most(what: &'static str, actual: usize, limit: usize, hint: &'static str) 
     Err(Error::LimitExceeded { what: what.into(), actual, limit, hint: hint.into() })
 }
 
-/// Applies settlements without their follow-ups.
+/// Applies settlements, then inserts their follow-ups, which may take over the unique keys of their parents.
 async fn apply_all(
     txn: &mut Txn<'_>,
     accepted: Vec<Accepted<'_>>,
@@ -211,61 +211,23 @@ async fn apply_all(
 ) -> Result<()> {
     let mut added = notes::Added::default();
     let mut kept = References::new();
+    let mut follow_ups: Vec<NewJob> = Vec::new();
     let mut steps = Vec::with_capacity(accepted.len());
     for mut one in accepted {
         added.add(txn, &one.job, std::mem::take(&mut one.notes))?;
         if let AttemptOutcome::Completed { blobs, .. } = &one.settlement.outcome {
             kept.add(one.job.id, blobs);
         }
+        follow_ups.extend(one.settlement.follow_ups.iter().cloned());
         let step = one.step(txn);
         answers.insert(step.job.id, Settled::Applied { state: step.to.to });
         steps.push(step);
     }
     added.write(txn, include_str!("../sql/notes.sql")).await?;
     blobs::refer(txn, kept);
-    apply(txn, Cause::Settled, &steps).await
-}
-
-/// Applies settlements, some of which carry follow-ups. When the follow-ups of one can't be inserted, only
-/// this one is refused: then each is tried by itself.
-async fn apply_with_follow_ups(
-    txn: &mut Txn<'_>,
-    accepted: Vec<Accepted<'_>>,
-    answers: &mut HashMap<JobId, Settled>,
-) -> Result<()> {
-    if try_apply(txn, accepted.clone(), answers).await?.is_none() {
+    apply(txn, Cause::Settled, &steps).await?;
+    if follow_ups.is_empty() {
         return Ok(());
     }
-    for one in accepted {
-        let job = one.job.id;
-        if let Some(refusal) = try_apply(txn, vec![one], answers).await? {
-            answers.insert(job, Settled::Refused { reason: refusal.to_string() });
-        }
-    }
-    Ok(())
-}
-
-/// Applies settlements and their follow-ups, or nothing and tells why the follow-ups were refused.
-async fn try_apply(
-    txn: &mut Txn<'_>,
-    accepted: Vec<Accepted<'_>>,
-    answers: &mut HashMap<JobId, Settled>,
-) -> Result<Option<Error>> {
-    let mark = txn.mark();
-    txn.execute(sqlx::query("SAVEPOINT windlass_follow_ups")).await?;
-    let follow_ups: Vec<NewJob> =
-        accepted.iter().flat_map(|one| one.settlement.follow_ups.iter().cloned()).collect();
-    apply_all(txn, accepted, answers).await?;
-    // After the parents, so that a follow-up may take over the unique key of its parent.
-    let refusal = match insert::follow_ups(txn, &follow_ups).await {
-        Ok(_) => None,
-        Err(refusal @ (Error::LimitExceeded { .. } | Error::Invalid { .. })) => {
-            txn.reset(mark);
-            txn.execute(sqlx::query("ROLLBACK TO windlass_follow_ups")).await?;
-            Some(refusal)
-        }
-        Err(error) => return Err(error),
-    };
-    txn.execute(sqlx::query("RELEASE windlass_follow_ups")).await?;
-    Ok(refusal)
+    insert::follow_ups(txn, &follow_ups).await
 }
