@@ -35,6 +35,13 @@ impl Tally {
         *self.0.entry((queue.to_owned(), kind.to_owned(), state)).or_default() += change;
     }
 
+    /// How many more wait in a queue.
+    fn waiting(&self, queue: &str) -> i64 {
+        let waits = |state: State| !state.is_final() && state != State::Running;
+        let counts = self.0.iter();
+        counts.filter(|((q, _, state), _)| q == queue && waits(*state)).map(|(_, jobs)| jobs).sum()
+    }
+
     /// Columns: queues, kinds, states, numbers.
     pub(crate) fn columns(self) -> (Vec<String>, Vec<String>, Vec<i16>, Vec<i64>) {
         let mut columns = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -198,6 +205,11 @@ impl<'c> Txn<'c> {
 
     pub(crate) fn count(&mut self, queue: &str, kind: &str, state: State, change: i64) {
         self.tally.count(queue, kind, state, change);
+    }
+
+    /// How many jobs came to wait in a queue in this transaction, beyond what the counts say.
+    pub(crate) fn pending_depth(&self, queue: &str) -> i64 {
+        self.tally.waiting(queue)
     }
 
     /// Writes what was left for the end.

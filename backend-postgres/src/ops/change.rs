@@ -97,6 +97,7 @@ pub(crate) fn bind_filter(query: Query, filter: &JobFilter) -> Query {
 
 /// Applies a change that the state machine knows.
 async fn transit(txn: &mut Txn<'_>, jobs: Vec<Stored>, change: &Change) -> Result<u64> {
+    // May rescue some of the jobs: these stay as they were read, running, and so are not changed.
     let holders = holders(txn, &jobs, change).await?;
     let mut revived: HashSet<String> = HashSet::new();
     let (mut steps, mut cancelling) = (Vec::new(), Vec::new());
@@ -146,7 +147,10 @@ async fn holders(
     if !matches!(change, Change::Retry | Change::RetryUnlessCompleted) {
         return Ok(HashMap::new());
     }
-    let finals = jobs.iter().filter(|job| job.facts.state.is_final());
+    // A job that stays as it is wants nothing: nobody is rescued for its key.
+    let now = timestamp(txn.now);
+    let moves = |job: &Stored| machine::changed(&job.facts, change, now).is_some();
+    let finals = jobs.iter().filter(|job| job.facts.state.is_final() && moves(job));
     let keys: Vec<String> =
         finals.filter_map(|job| job.unique.as_ref().map(|unique| unique.key.clone())).collect();
     if keys.is_empty() {

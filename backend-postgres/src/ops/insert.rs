@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use uuid::Uuid;
 use windlass_core::kit::feed::{self, Fact};
-use windlass_core::kit::{micros, timestamp, trail};
+use windlass_core::kit::{micros, timestamp, trail, without_repeats};
 use windlass_core::machine;
 use windlass_core::{Cause, Error, Inserted, JobId, NewJob, OnConflict, Result, Start, State};
 
@@ -37,11 +37,10 @@ async fn take_in<'a>(
     mut intake: Intake<'a>,
 ) -> Result<Vec<Inserted>> {
     let mut answers = Vec::with_capacity(jobs.len());
+    // The keys of a run are taken in order, but a later run may want one that stands before them: two calls whose runs cross can wait for each other, and
+    // one of them is ended. A call of its own is repeated then; in a host's transaction the error is the host's.
     for jobs in without_repeats(jobs) {
-        // Who holds a key is read of rows that are written.
-        intake.write(txn).await?;
-        let wanted = wanted(jobs, &intake.known, txn.now);
-        intake.holders = unique::acquire(txn, &wanted).await?;
+        intake.acquire(txn, jobs).await?;
         for job in jobs {
             let mut answer = intake.decide(txn, job)?;
             if let Inserted::Replaced { existing } = answer {
@@ -57,21 +56,6 @@ async fn take_in<'a>(
     intake.check_depths()?;
     intake.write(txn).await?;
     Ok(answers)
-}
-
-/// The jobs of a call in as few runs as hold no id twice. Whether a repeat is new, and so wants its key, is known when what stands before it is decided:
-/// an id whose first job met a held key is stored nowhere.
-fn without_repeats(jobs: &[NewJob]) -> Vec<&[NewJob]> {
-    let (mut runs, mut begin, mut ids) = (Vec::new(), 0, HashSet::new());
-    for (end, job) in jobs.iter().enumerate() {
-        if !ids.insert(job.id) {
-            runs.push(&jobs[begin..end]);
-            begin = end;
-            ids = HashSet::from([job.id]);
-        }
-    }
-    runs.push(&jobs[begin..]);
-    runs
 }
 
 /// The ids that are stored already.
@@ -142,6 +126,18 @@ struct Intake<'a> {
 }
 
 impl<'a> Intake<'a> {
+    /// Takes the keys that new jobs want, and looks who holds the others. No id stands twice among the jobs.
+    async fn acquire(&mut self, txn: &mut Txn<'_>, jobs: &[NewJob]) -> Result<()> {
+        // Who holds a key is read of rows that are written.
+        self.write(txn).await?;
+        let wanted = wanted(jobs, &self.known, txn.now);
+        self.room.iter_mut().for_each(|(queue, room)| room.waiting -= txn.pending_depth(queue));
+        self.holders = unique::acquire(txn, &wanted).await?;
+        // Those that were put back wait by now.
+        self.room.iter_mut().for_each(|(queue, room)| room.waiting += txn.pending_depth(queue));
+        Ok(())
+    }
+
     /// Decides what becomes of a job, and takes it in if it is new.
     fn decide(&mut self, txn: &Txn<'_>, job: &'a NewJob) -> Result<Inserted> {
         if self.known.contains(&job.id) {
