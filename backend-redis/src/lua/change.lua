@@ -27,7 +27,9 @@ local changed = 0
 local looks = math.min(#ids, most)
 for n = 1, looks do
   local job = load(ids[n])
-  if job and (not filter or passes(filter, job.s, job.b)) and change_one(job, change, delay) then changed = changed + 1 end
+  -- A job that this call rescues is not changed by it.
+  local meant = job and not job.rescued and (not filter or passes(filter, job.s, job.b))
+  if meant and change_one(job, change, delay) then changed = changed + 1 end
   if referred >= REFERENCES and n < looks then
     last = ids[n]
     break

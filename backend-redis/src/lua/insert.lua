@@ -8,11 +8,8 @@
 limits(ARGV[1])
 local new = read_new(2, (#ARGV - 1) / 3)
 local answers, why, what, depth = plan(new)
-if not answers then
-  -- Lost holders of keys may have been rescued all the same.
-  if #dirty > 0 then flush() end
-  return { why, what, depth }
-end
+-- Nothing is written then: lost holders of keys stay as they are.
+if not answers then return { why, what, depth } end
 insert_all(new, answers)
 if #dirty > 0 then flush() end
 local texts = {}

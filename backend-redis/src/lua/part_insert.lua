@@ -41,7 +41,8 @@ do
     return depth, waiting
   end
 
-  -- What becomes of each job; or nil, why, and what it is about.
+  -- What becomes of each job; or nil, why, and what it is about. A holder that is lost is rescued for it, so whoever gives up because of a full queue
+  -- must write nothing.
   -- finishing: a job that finishes in the same step; a key it holds until then is free, and no queue is too full.
   function plan(new, finishing)
     local answers, taken, queues, growth = {}, {}, {}, {}
@@ -59,8 +60,6 @@ do
     end
 
     local function one(job)
-      local seconds = math.floor(job.delay / 1000000)
-      if seconds > FARTHEST then return nil, 'delay', math.min(seconds, LAST) end
       if queues[job.id] or call('EXISTS', job_key(job.id)) == 1 then return { DUPLICATE, job.id } end
       local key = job.b[UNIQUE]
       if key ~= '' then
@@ -79,11 +78,12 @@ do
       return { NEW, job.id }
     end
 
+    -- Of all first: a settlement whose follow-ups are refused rescues nobody, and others may stand in its script.
     for n = 1, #new do
-      local answer, why, what = one(new[n])
-      if not answer then return nil, why, what end
-      answers[n] = answer
+      local seconds = math.floor(new[n].delay / 1000000)
+      if seconds > FARTHEST then return nil, 'delay', math.min(seconds, LAST) end
     end
+    for n = 1, #new do answers[n] = one(new[n]) end
     if not finishing then
       for queue, n in pairs(growth) do
         local depth, waiting = room(queue)

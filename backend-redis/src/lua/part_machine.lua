@@ -57,6 +57,7 @@ local function rescue(job, lost, pauses)
     to = waiting(s, RETRYABLE, pauses[math.max(1, math.min(s[ATTEMPT], #pauses))])
   end
   to.crashes, to.bump = crashes, true
+  job.rescued = true
   local err = failure(s[ATTEMPT], lost and WORKER_LOST or DEADLINE_PASSED)
   keep_error(job, err)
   apply(job, to, 5, err, s[WORKER])
