@@ -3,24 +3,41 @@
 //! - **Times.** Both backends go by the same clock of the machine, and one is asked a little later than the other: times that lie no further apart than
 //!   the longest of these calls took count as the same (with [`MARGIN`]). No other tolerance is needed, however busy the machine is.
 //! - **Positions** of events. They are opaque; only the order of one job's events counts, and none across jobs.
+//! - **The order of settlements** of one call beside their follow-ups: what shows it is settled call by call.
 //! - **The order of sets**: jobs rescued, workers, and the keys that a heartbeat names.
 //! - **The row of a worker that has left**: it may stay until the next maintenance, which then counts it. Whether its id, or that of an expired
 //!   worker that maintenance removed, could be registered once more is not asked: no worker does it.
-//! - **A unique key whose holder's worker has left**: whether it is free before the holder is rescued. Maintenance comes first, so
-//!   that nobody is asked.
 //! - **Kind and queue in one job's history** after a replacement: those of then, or those of now. In the feed of all jobs they are those of then.
 //! - **Notes of a removed job** in the feed: they may go with it or stay.
 //! - **Texts** of errors that name the backend or one of several full queues, why a settlement is refused, and the words in which a rescue says why.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use windlass_core::{
-    AttemptError, Changed, Claimed, Error, Event, EventBody, FailureKind, Heartbeat, Inserted,
-    JobId, JobRecord, Maintained, Page, Payload, Pruned, Recorded, Result, Settled, Stats,
-    WorkerRecord,
+    AttemptError, AttemptOutcome, Changed, Claimed, Error, Event, EventBody, FailureKind,
+    Heartbeat, Inserted, JobId, JobRecord, Maintained, Page, Payload, Pruned, Recorded, Result,
+    Settled, Settlement, Stats, WorkerRecord,
 };
+
+/// Whether it could be seen in which order settlements are applied: by who has a unique key, by who is available first, or as one job stands twice and so
+/// has its second turn later.
+pub(super) fn shows_order(all: &[Settlement]) -> bool {
+    let mut follow_ups = all.iter().flat_map(|settlement| &settlement.follow_ups).peekable();
+    if follow_ups.peek().is_none() {
+        return false;
+    }
+    let returns = |settlement: &Settlement| match settlement.outcome {
+        AttemptOutcome::Released => true,
+        AttemptOutcome::Retry { delay, .. } | AttemptOutcome::Snoozed { delay } => {
+            delay.is_zero() && settlement.follow_ups.is_empty()
+        }
+        _ => false,
+    };
+    let jobs: BTreeSet<_> = all.iter().map(|settlement| settlement.key.job).collect();
+    follow_ups.any(|job| job.unique.is_some()) || all.iter().any(returns) || jobs.len() < all.len()
+}
 
 /// For clocks that are read a little early, such as once per turn of a server's loop, and rounded.
 pub const MARGIN: Duration = Duration::from_millis(50);

@@ -1,6 +1,6 @@
 //! Runs a sequence on both backends.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use windlass_checker::history::What;
@@ -12,7 +12,7 @@ use windlass_core::{
     StatsQuery, Store, Unique, UniqueUntil, WorkerId, WorkerInfo,
 };
 
-use super::compare::{Seen, same, slack, tell};
+use super::compare::{Seen, same, shows_order, slack, tell};
 use super::judge::{Book, judge};
 use super::make::{blob, claim_request, filter, key, kind, note, payload, queue, tag};
 use super::op::{Filter, Index, Meddling, Op, Outcome, Rule, Settle, Span, Spec, Twist};
@@ -55,8 +55,8 @@ struct Run<'a> {
     lease: Option<(Instant, Instant)>,
     /// What both backends needed for one call, at most.
     longest: Duration,
-    /// Jobs that are stored.
-    stored: BTreeSet<JobId>,
+    /// Jobs that are stored, and how often each lost its worker.
+    stored: BTreeMap<JobId, u32>,
     /// Ids under which more than one job was sent: a history can't tell them apart.
     again: BTreeSet<JobId>,
     /// What answers came.
@@ -99,7 +99,7 @@ pub async fn run(model: &Model, real: &Real, ops: &[Op]) -> Result<Seen, String>
         short: false,
         lease: None,
         longest: Duration::ZERO,
-        stored: BTreeSet::new(),
+        stored: BTreeMap::new(),
         again: BTreeSet::new(),
         seen: Seen::new(),
     };
@@ -110,7 +110,7 @@ pub async fn run(model: &Model, real: &Real, ops: &[Op]) -> Result<Seen, String>
             if std::mem::take(&mut run.began) && matches!(real.time, Time::Waited) {
                 run.pass().await;
             }
-            run.compare_jobs(removes(op)).await
+            run.compare_jobs(op).await
         };
         stage.await.map_err(|text| format!("operation {at}, {op:?}\n{text}"))?;
     }
@@ -329,7 +329,7 @@ impl Run<'_> {
 
     /// In one call, unless the order in which a backend applies them could be seen: that of a follow-up and of another settlement is its own.
     async fn settle(&mut self, what: &str, all: &[Settlement]) -> Result<(), String> {
-        if all.iter().all(|settlement| settlement.follow_ups.is_empty()) {
+        if !shows_order(all) {
             return both!(self, what, |on| on.settle(all)).map(drop);
         }
         for one in all {
@@ -501,12 +501,20 @@ impl Run<'_> {
     }
 
     /// Every job, after every operation: a difference is found where it arises.
-    async fn compare_jobs(&mut self, removed: bool) -> Result<(), String> {
+    async fn compare_jobs(&mut self, op: &Op) -> Result<(), String> {
         let jobs = both!(self, "all jobs", |on| all_jobs(on))?.unwrap_or_default();
-        let stored = jobs.iter().map(|job: &JobRecord| job.id).collect();
+        let stored = jobs.iter().map(|job: &JobRecord| (job.id, job.crashes)).collect();
         let before = std::mem::replace(&mut self.stored, stored);
-        for job in before.difference(&self.stored).filter(|_| removed) {
+        for job in before.keys().filter(|job| removes(op) && !self.stored.contains_key(job)) {
             self.recorder.journal().record(What::Removed { job: *job });
+        }
+        // Maintenance tells what it rescues.
+        let rescued = |(job, crashes): &(&JobId, &u32)| {
+            **crashes > before.get(job).copied().unwrap_or_default()
+        };
+        if !matches!(op, Op::Maintain) {
+            let count = self.stored.iter().filter(rescued).count() as u64;
+            *self.seen.entry("rescued for a key").or_default() += count;
         }
         Ok(())
     }

@@ -38,6 +38,29 @@ fn depth(queue: u8, depth: u64) -> Op {
     Op::Configure { queue, paused: None, concurrency: None, max_depth: Some(Some(depth)) }
 }
 
+/// A final job, and the running one that holds its key by now under a worker that has left.
+fn with_lost_holder(holder: (u8, u8, u8), mut then: Vec<Op>) -> Vec<Op> {
+    let mut ops = vec![
+        Op::Register(Span::Far),
+        Op::Register(Span::Far),
+        insert(0, Some((0, 1, 0))),
+        claim(0),
+        Op::Settle(vec![(0, Twist::None, Outcome::Completed(Vec::new()), false)]),
+        insert(0, Some(holder)),
+        claim_by(1, 0),
+        Op::Deregister(1),
+    ];
+    ops.append(&mut then);
+    ops
+}
+
+fn retry(states: u8) -> Op {
+    Op::ChangeSome(
+        Filter { states, queue: None, kind: None, tag: None, key: None },
+        Meddling::Retry,
+    )
+}
+
 /// Each with what it is about.
 pub(super) fn sequences() -> Vec<(&'static str, Vec<Op>)> {
     let done = |follow_ups| vec![(0, Twist::None, Outcome::Completed(follow_ups), false)];
@@ -206,6 +229,52 @@ pub(super) fn sequences() -> Vec<(&'static str, Vec<Op>)> {
                     spec(0, Some((0, 0, 1))),
                 ]),
                 Op::Prune(Span::Zero),
+            ],
+        ),
+        (
+            "a retry of a final job and of the lost holder of its key",
+            with_lost_holder((0, 3, 0), vec![retry(0)]),
+        ),
+        (
+            "a retry of all that is final, which finds a job lost",
+            with_lost_holder((0, 3, 0), vec![retry(0b1110_0000)]),
+        ),
+        (
+            "a lost holder whose key nobody wants",
+            with_lost_holder(
+                (0, 1, 0),
+                vec![
+                    Op::Change(0, Meddling::RetryUnlessCompleted),
+                    Op::Insert(vec![again(0, (0, 1, 0))]),
+                    Op::Insert(vec![spec(0, None), again(2, (0, 1, 0))]),
+                ],
+            ),
+        ),
+        (
+            "a lost holder that is put back into a queue with room for one",
+            vec![
+                Op::Register(Span::Far),
+                depth(0, 1),
+                Op::Insert(vec![Spec { max_attempts: 2, ..spec(0, Some((0, 1, 0))) }]),
+                claim(0),
+                Op::Deregister(0),
+                Op::Insert(vec![spec(0, Some((0, 1, 0))), spec(0, None)]),
+                Op::Insert(vec![spec(1, Some((0, 1, 1))), spec(0, None), spec(0, None)]),
+                Op::Insert(vec![spec(1, Some((0, 1, 1))), spec(0, None)]),
+            ],
+        ),
+        (
+            "follow-ups of two settlements of a batch",
+            vec![
+                Op::Register(Span::Far),
+                Op::Insert(vec![spec(0, None), spec(0, None)]),
+                claim(0),
+                claim(0),
+                Op::Settle(vec![
+                    (0, Twist::None, Outcome::Completed(vec![spec(1, None)]), false),
+                    (1, Twist::None, Outcome::Completed(vec![spec(1, None)]), true),
+                ]),
+                claim(1),
             ],
         ),
         (
