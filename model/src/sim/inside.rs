@@ -108,6 +108,10 @@ impl Inside {
             Cause::Inserted | Cause::Replaced => &["insert", "settle"][..],
             Cause::Claimed => &["claim"],
             Cause::Settled => &["settle"],
+            // Who wants the key of a lost job rescues it.
+            Cause::Rescued if self.sent.contains_key(&id) => {
+                &["maintain", "insert", "settle", "change"]
+            }
             Cause::Promoted | Cause::Rescued => &["maintain"],
             _ => &["change"],
         };

@@ -109,6 +109,22 @@ fn a_change_by_a_call_that_may_not_make_it() {
 }
 
 #[test]
+fn a_rescue_by_a_call_that_wants_no_key_of_the_job() {
+    let rescued_by_insert = |unique| {
+        let mut scene = Scene::new();
+        let mut job = new_job();
+        job.unique = unique;
+        scene.inside.sent(&[job]);
+        scene.step("insert", Some(State::Running), State::Available, 1, Cause::Rescued);
+        scene.inside.broken.iter().any(|text| text.contains("insert made it"))
+    };
+    assert!(rescued_by_insert(None), "it holds nothing that a new job could want");
+    let key = windlass_core::UniqueKey::new("a").unwrap();
+    let unique = Unique { key, until: Default::default(), on_conflict: Default::default() };
+    assert!(!rescued_by_insert(Some(unique)));
+}
+
+#[test]
 fn a_change_that_nobody_is_told_of() {
     let mut scene = Scene::new();
     scene.step("claim", Some(State::Available), State::Running, 2, Cause::Claimed);
