@@ -36,6 +36,8 @@ async fn a_full_disk_is_met_by_what_needs_room_on_it() {
     let folder = tempfile::tempdir().unwrap();
     let mut place = Place::start(Setting::Postgres, folder.path()).await.unwrap();
     assert!(place.left_out().is_empty(), "{:?}", place.left_out());
+    // The table that needs room is not there, and an error that tells of something else meets nothing.
+    assert_eq!(strike(&mut place, FaultKind::DiskFull).await, 0);
     let pool = sqlx::PgPool::connect(&place.direct()).await.unwrap();
     sqlx::raw_sql(TABLES).execute(&pool).await.unwrap();
     pool.close().await;

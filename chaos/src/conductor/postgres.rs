@@ -1,7 +1,9 @@
 //! PostgreSQL behind a network that fails when told to.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
+use sqlx::{Connection as _, PgConnection};
 use windlass_test_servers::{Auth, PostgresBuilder, PostgresServer, Proxy};
 
 use super::met;
@@ -15,6 +17,10 @@ const DISK: u64 = 3 << 30;
 const HOUR: Duration = Duration::from_secs(3_600);
 /// Needs room in a table.
 const PROBE: &str = "INSERT INTO chaos_probes SELECT string_agg(md5(n::text), '') FROM generate_series(1, 8000) AS n";
+/// `disk_full`.
+const NO_ROOM: &str = "53100";
+/// `crash_shutdown` and `cannot_connect_now`: the server has ended, or starts again.
+const ENDED: [&str; 2] = ["57P02", "57P03"];
 const CLOCK: &str = "SELECT extract(epoch FROM clock_timestamp())::bigint::text";
 
 /// A server, and the network before it.
@@ -130,11 +136,22 @@ impl Postgres {
         Ok(u64::from(alive))
     }
 
-    /// Fills its disk for a while, until it refuses what needs room. Answers whether it did.
+    /// Whether there is no room: it says so, or it answered before and has ended.
+    async fn is_full(&self, answered: bool) -> bool {
+        let probe = async {
+            let mut conn = PgConnection::connect(&self.direct()).await?;
+            sqlx::raw_sql(PROBE).execute(&mut conn).await?;
+            conn.close().await
+        };
+        let failed: Option<sqlx::Error> = probe.await.err();
+        failed.is_some_and(|error| tells_of_full_disk(&error, answered))
+    }
+
+    /// Fills its disk for a while, until it refuses what needs room, or ends for want of it. Answers whether it did.
     pub async fn fill_disk(&self, hold: Duration) -> Result<u64> {
+        let answered = self.answers().await;
         let filler = self.server.fill_disk().await?;
-        let refused = || async { u64::from(self.server.execute("postgres", PROBE).await.is_err()) };
-        let met = met::hold(hold, refused).await;
+        let met = met::hold(hold, || async { u64::from(self.is_full(answered).await) }).await;
         drop(filler);
         // A server that could not write its log has ended, or is about to.
         for _ in 0..60 {
@@ -169,5 +186,31 @@ impl Postgres {
         let told = self.server.value("postgres", CLOCK).await.ok().flatten();
         let seconds = told.and_then(|text| text.parse().ok());
         Ok(u64::from(seconds.is_some_and(|seconds| met::is_ahead(seconds, self.ahead))))
+    }
+}
+
+/// Whether an error of a server tells of a full disk: it has no room, or it answered before and has ended, as it must if its log can't be written.
+fn tells_of_full_disk(error: &sqlx::Error, answered: bool) -> bool {
+    match error {
+        sqlx::Error::Database(error) => match error.code().as_deref() {
+            Some(NO_ROOM) => true,
+            code => answered && code.is_some_and(|code| ENDED.contains(&code)),
+        },
+        sqlx::Error::Io(error) => answered && error.kind() == ErrorKind::ConnectionRefused,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_refuses_connections_has_ended_only_if_it_answered_before() {
+        let refused = |kind: ErrorKind| sqlx::Error::Io(kind.into());
+        let gone = refused(ErrorKind::ConnectionRefused);
+        assert!(tells_of_full_disk(&gone, true) && !tells_of_full_disk(&gone, false));
+        assert!(!tells_of_full_disk(&refused(ErrorKind::TimedOut), true));
+        assert!(!tells_of_full_disk(&sqlx::Error::RowNotFound, true));
     }
 }

@@ -138,14 +138,21 @@ impl Redis {
         Some(refusals(&told, error))
     }
 
+    /// How many writes it has refused for want of room since it had refused so many. Its end is one, if it answered before; one that does not
+    /// answer in time has not ended.
+    async fn had_no_room(&self, before: Option<u64>) -> u64 {
+        let Some(before) = before else { return 0 };
+        match self.refused("MISCONF").await {
+            Some(refused) => refused.saturating_sub(before),
+            None => u64::from(self.server.has_ended().await.unwrap_or(false)),
+        }
+    }
+
     /// Fills its disk for a while, until it refuses writes or ends. Answers how many it refused; its end is one.
     pub async fn fill_disk(&self, hold: Duration) -> Result<u64> {
-        let before = self.refused("MISCONF").await.unwrap_or_default();
+        let before = self.refused("MISCONF").await;
         let filler = self.server.fill_disk().await?;
-        let refused = || async {
-            self.refused("MISCONF").await.map_or(1, |refused| refused.saturating_sub(before))
-        };
-        let met = met::hold(hold, refused).await;
+        let met = met::hold(hold, || self.had_no_room(before)).await;
         drop(filler);
         // A server that must sync each write and can't has ended; another takes writes again within a second.
         if self.server.command(&["PING"]).await.is_err() {
@@ -343,5 +350,17 @@ mod tests {
     fn what_was_refused_is_told_by_name() {
         let told = "# Errorstats\r\nerrorstat_ERR:count=3\r\nerrorstat_OOM:count=12\r\n";
         assert_eq!((refusals(told, "OOM"), refusals(told, "MISCONF")), (12, 0));
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_not_met_by_a_server_that_had_ended_before() {
+        let place = Redis::start("always").await.unwrap();
+        place.server.kill_9().await.unwrap();
+        assert_eq!(place.fill_disk(Duration::ZERO).await.unwrap(), 0);
+        // It runs again, and ends while its disk is full.
+        let before = place.refused("MISCONF").await;
+        assert_eq!(place.had_no_room(before).await, 0);
+        place.server.kill_9().await.unwrap();
+        assert_eq!(place.had_no_room(before).await, 1);
     }
 }

@@ -126,6 +126,12 @@ impl RedisServer {
         blocking(move || running.kill()).await
     }
 
+    /// Whether it does not run: it was killed, or has ended by itself.
+    pub async fn has_ended(&self) -> Result<bool> {
+        let running = Arc::clone(&self.running);
+        blocking(move || running.has_ended()).await
+    }
+
     /// Stops the server in the middle of what it does (SIGSTOP): connections stay, and nothing is answered.
     pub async fn pause(&self) -> Result<()> {
         self.running.signal(Signal::STOP)
