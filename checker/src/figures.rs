@@ -71,6 +71,9 @@ pub struct Figures {
     pub runs: u64,
     /// Of these, in processes of another build.
     pub second: u64,
+    /// Processes of another build.
+    #[serde(default)]
+    pub second_processes: u64,
     /// Handlers whose job ran elsewhere at the same time.
     pub overlaps: u64,
     /// Claims in the histories of jobs.
@@ -81,6 +84,12 @@ pub struct Figures {
     pub told: u64,
     /// Effects committed with a completion.
     pub effects: u64,
+    /// Rows of the host's, committed with an insert.
+    #[serde(default)]
+    pub rows: u64,
+    /// Jobs in the store that a settlement added.
+    #[serde(default)]
+    pub follow_ups: u64,
     /// There is a ledger of effects that commit with a completion.
     pub ledger: bool,
     /// Jobs of lost workers of which it was checked that they were taken up in time.
@@ -171,6 +180,8 @@ pub(super) fn count(evidence: &Evidence, traces: &Traces<'_>, findings: &mut Fin
         of.count += fault.count;
     }
     figures.effects = evidence.effects.len() as u64;
+    figures.rows = evidence.rows.len() as u64;
+    figures.second_processes = traces.second.len() as u64;
     figures.ledger = evidence.promises.transactional;
     figures.told = evidence.told.as_ref().map_or(0, Vec::len) as u64;
     for job in &evidence.jobs {
@@ -189,6 +200,7 @@ pub(super) fn count(evidence: &Evidence, traces: &Traces<'_>, findings: &mut Fin
         repeated(*id, trace, traces, figures);
         figures.acknowledged += u64::from(matches!(trace.acked, Some((_, Answer::New))));
         figures.runs += trace.runs.len() as u64;
+        figures.follow_ups += u64::from(trace.parent.is_some() && traces.stored.contains_key(id));
         let of_second = trace.runs.iter().filter(|run| traces.second.contains(&run.process));
         figures.second += of_second.count() as u64;
     }

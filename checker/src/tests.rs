@@ -337,7 +337,7 @@ fn rows_and_jobs_go_together() {
     story.complete(worker, job, "plain");
     story.breaks(&[Rule::RowsWithJobs]);
     story.evidence.rows = vec![job];
-    story.breaks(&[]);
+    assert_eq!(story.breaks(&[]).figures.rows, 1);
     story.then("producer", What::RolledBack { job });
     story.breaks(&[Rule::RowsWithJobs]);
     story.evidence.entries.pop();
@@ -354,9 +354,9 @@ fn follow_ups_come_with_their_parent_and_only_then() {
     let key = story.complete(worker, job, "parent");
     let child = JobId::new();
     story.then("one", What::FollowUp { key, child });
-    story.breaks(&[Rule::FollowUps]);
+    assert_eq!(story.breaks(&[Rule::FollowUps]).figures.follow_ups, 0);
     story.complete(worker, child, "plain");
-    story.breaks(&[]);
+    assert_eq!(story.breaks(&[]).figures.follow_ups, 1);
     story.evidence.jobs[0].claim = Some(ClaimId::new());
     story.breaks(&[Rule::OneFinish, Rule::FollowUps]);
 }

@@ -175,3 +175,16 @@ fn a_queue_whose_setting_is_not_followed_is_red() {
         story.breaks(&broken);
     }
 }
+
+#[test]
+fn processes_of_another_build_are_counted_with_their_runs() {
+    let mut story = Story::new();
+    let (one, two) = (story.worker("one"), story.worker("two"));
+    story.then("conductor", What::Born { name: "one".to_owned(), second: true });
+    for worker in [one, two] {
+        let job = story.enqueue("plain");
+        story.complete(worker, job, "plain");
+    }
+    let figures = story.breaks(&[]).figures;
+    assert_eq!((figures.runs, figures.second, figures.second_processes), (2, 1, 1));
+}
