@@ -27,9 +27,12 @@ struct Options {
     /// For how long faults are injected into each backend.
     #[arg(long, default_value_t = 2.0)]
     minutes: f64,
-    /// Instead, each setting goes on until each of its faults was injected so often; it is an error if one of them met nothing.
+    /// Instead, each setting goes on until each of its faults was injected so often; it is an error if one of them met nothing in one of the rounds, or can't be made.
     #[arg(long, conflicts_with_all = ["minutes", "soak"], value_parser = clap::value_parser!(u32).range(1..))]
     rounds: Option<u32>,
+    /// In rounds, a fault that can't be made here is told, and no error.
+    #[arg(long)]
+    allow_left_out: bool,
     /// Only this backend; all by default.
     #[arg(long)]
     backend: Option<Backend>,
@@ -117,6 +120,7 @@ enum Role {
     /// Started by the conductor: runs jobs.
     #[command(hide = true)]
     Worker { task: PathBuf },
+        words.extend(self.allow_left_out.then(|| "--allow-left-out".to_owned()));
     /// Started by the conductor: enqueues jobs.
     #[command(hide = true)]
     Producer { task: PathBuf },
@@ -316,6 +320,7 @@ fn tell(section: &Section) {
 }
 
 /// What the machine is, as far as it matters for how often things happen.
+        allow_left_out: options.allow_left_out,
 fn system() -> String {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     format!("a machine of {cores} cores ({} {})", std::env::consts::OS, std::env::consts::ARCH)

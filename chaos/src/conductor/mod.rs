@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use windlass_checker::{Findings, check};
+use windlass_checker::{Findings, Promises, check};
 use windlass_test_servers::clock_ahead;
 
 use follow::Follower;
@@ -35,6 +35,8 @@ use crate::task::CALL;
 
 const WORKERS: u32 = 4;
 const PRODUCERS: u32 = 2;
+/// A time in which each kind of fault has its turn, several times: one that met nothing in it is an error, and workers were lost in quiet.
+pub const LONG: Duration = Duration::from_secs(600);
 
 /// How to run.
 #[derive(Debug, Clone)]
@@ -53,6 +55,8 @@ pub struct Settings {
     pub rate: f64,
     /// No fault hits one worker and one producer: what they need over time tells of leaks.
     pub soak: bool,
+    /// In rounds, faults that can't be made are no error.
+    pub allow_left_out: bool,
 }
 
 /// What came of a run.
@@ -70,6 +74,10 @@ pub struct Outcome {
     pub left_out: Vec<String>,
     /// Faults for which there was no time, or that met nothing.
     pub missing: Vec<String>,
+    /// Workers that were lost with quiet around them: some recoveries must have been checked.
+    pub quiet_losses: u64,
+    /// Of these, those whose recovery is judged by the bound of a quiet system.
+    pub plain_losses: u64,
     /// Why the run is not what it should be: these are no findings.
     pub errors: Vec<String>,
 }
@@ -79,7 +87,44 @@ impl Outcome {
     pub fn new(setting: Setting) -> Self {
         let (length, findings, dropped) = (Duration::ZERO, Findings::default(), BTreeMap::new());
         let (left_out, missing, errors) = (Vec::new(), Vec::new(), Vec::new());
-        Self { setting, length, findings, dropped, left_out, missing, errors }
+        let (quiet_losses, plain_losses) = (0, 0);
+        Self {
+            setting,
+            length,
+            findings,
+            dropped,
+            left_out,
+            missing,
+            quiet_losses,
+            plain_losses,
+            errors,
+        }
+    }
+
+    /// What the plan knows of the faults that were made.
+    fn note(&mut self, plan: &Plan, promises: &Promises) {
+        self.missing = plan.missing().iter().map(|kind| kind.name().to_owned()).collect();
+        let [killed, stopped] =
+            [FaultKind::WorkerKilled, FaultKind::WorkerStopped].map(|kind| plan.quiet_losses(kind));
+        self.quiet_losses = killed + stopped;
+        // One that is stopped holds all up where it may have the one lock that they need.
+        self.plain_losses = if promises.one_writer { killed } else { killed + stopped };
+    }
+
+    /// Faults that were not made, where each must be. Less is too little in rounds, which have no other end; in a time that was long enough, too.
+    fn not_made(&self, settings: &Settings) -> Vec<String> {
+        let mut errors = Vec::new();
+        let rounds = matches!(settings.length, Length::Rounds(_));
+        if rounds && !settings.allow_left_out && !self.left_out.is_empty() {
+            let left_out = self.left_out.join("; ");
+            errors.push(format!(
+                "faults can't be made here, which rounds without --allow-left-out must have: {left_out}"
+            ));
+        }
+        if (rounds || self.length >= LONG) && !self.missing.is_empty() {
+            errors.push(format!("faults met nothing: {}", self.missing.join(", ")));
+        }
+        errors
     }
 }
 
@@ -109,11 +154,11 @@ async fn attempt(settings: &Settings, stop: &Stop, outcome: &mut Outcome) -> Res
     let begun = Instant::now();
     let struck = run.faults(&mut plan, settings.length, stop).await;
     outcome.length = begun.elapsed();
-    outcome.missing = plan.missing().iter().map(|kind| kind.name().to_owned()).collect();
+    outcome.note(&plan, &promises);
     if stop.asked() {
         outcome.errors.push("it was told to end before its time".to_owned());
-    } else if matches!(settings.length, Length::Rounds(_)) && !outcome.missing.is_empty() {
-        outcome.errors.push(format!("faults met nothing: {}", outcome.missing.join(", ")));
+    } else {
+        outcome.errors.extend(outcome.not_made(settings));
     }
     if let Err(error) = struck {
         outcome.errors.push(format!("the faults ended early: {error}"));
@@ -174,4 +219,60 @@ async fn start(place: Place, settings: &Settings) -> Result<Run> {
 /// Checks the evidence of an earlier run again.
 pub fn check_again(folder: &Path) -> Result<Findings> {
     Ok(check(&gather::kept(folder)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(length: Length) -> Settings {
+        Settings {
+            length,
+            seed: 1,
+            folder: PathBuf::new(),
+            program: PathBuf::new(),
+            second: None,
+            rate: 60.0,
+            soak: false,
+            allow_left_out: false,
+        }
+    }
+
+    #[test]
+    fn what_can_not_be_made_is_an_error_in_rounds_unless_that_is_allowed() {
+        let mut outcome = Outcome::new(Setting::Sqlite);
+        outcome.left_out.push("disk full: only root can mount".to_owned());
+        let mut rounds = settings(Length::Rounds(1));
+        assert_eq!(outcome.not_made(&rounds).len(), 1);
+        rounds.allow_left_out = true;
+        assert!(outcome.not_made(&rounds).is_empty());
+        // Whoever is not root can run for a time.
+        outcome.length = LONG;
+        assert!(outcome.not_made(&settings(Length::Time(LONG))).is_empty());
+    }
+
+    #[test]
+    fn what_met_nothing_is_an_error_in_rounds_and_in_a_long_time() {
+        let mut outcome = Outcome::new(Setting::Sqlite);
+        outcome.missing.push("disk full".to_owned());
+        assert_eq!(outcome.not_made(&settings(Length::Rounds(1))).len(), 1);
+        let time = settings(Length::Time(LONG));
+        assert!(outcome.not_made(&time).is_empty());
+        outcome.length = LONG;
+        assert_eq!(outcome.not_made(&time).len(), 1);
+    }
+
+    #[test]
+    fn a_worker_that_is_stopped_in_quiet_is_judged_plainly_where_no_lock_is_shared() {
+        let rest = Rest::default();
+        let kinds = vec![FaultKind::WorkerStopped];
+        let mut plan = Plan::new(kinds, (1.0, 1.0), rest, 1);
+        plan.rest(FaultKind::WorkerStopped);
+        plan.made(FaultKind::WorkerStopped, 1, Length::Rounds(1));
+        for (setting, plain) in [(Setting::Sqlite, 0), (Setting::Postgres, 1)] {
+            let mut outcome = Outcome::new(setting);
+            outcome.note(&plan, &setting.promises());
+            assert_eq!((outcome.quiet_losses, outcome.plain_losses), (1, plain));
+        }
+    }
 }

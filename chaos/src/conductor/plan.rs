@@ -149,10 +149,16 @@ pub struct Plan {
     met: BTreeSet<FaultKind>,
     /// How often each met nothing in this round.
     unmet: BTreeMap<FaultKind, u32>,
+    /// In rounds, those that met nothing in one of them, however often they were made again.
+    failed: BTreeSet<FaultKind>,
     /// How often each worker was lost, by kind.
     losses: BTreeMap<FaultKind, u32>,
     /// Around some of these.
     rest: Rest,
+    /// The fault that was drawn last has it.
+    rests: bool,
+    /// Workers that were lost with it around them.
+    quiet_losses: BTreeMap<FaultKind, u64>,
     /// Seconds of quiet between two faults.
     quiet: (f64, f64),
     seed: u64,
@@ -163,8 +169,23 @@ impl Plan {
     /// A plan of these kinds.
     pub fn new(kinds: Vec<FaultKind>, quiet: (f64, f64), rest: Rest, seed: u64) -> Self {
         let (round, rounds, met, dice) = (Vec::new(), 0, BTreeSet::new(), Dice::of(seed, 0));
-        let (unmet, losses) = (BTreeMap::new(), BTreeMap::new());
-        Self { kinds, round, rounds, met, unmet, losses, rest, quiet, seed, dice }
+        let (unmet, failed, losses) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
+        let (rests, quiet_losses) = (false, BTreeMap::new());
+        Self {
+            kinds,
+            round,
+            rounds,
+            met,
+            unmet,
+            failed,
+            losses,
+            rest,
+            rests,
+            quiet_losses,
+            quiet,
+            seed,
+            dice,
+        }
     }
 
     /// For rounds, which have no time to fill: each kind has its turn once, and the quiet after it is the shortest.
@@ -197,25 +218,40 @@ impl Plan {
 
     /// The quiet around a fault that was drawn, if it is to have some: other faults make the bound of its recovery longer.
     pub fn rest(&mut self, kind: FaultKind) -> Option<Rest> {
+        self.rests = false;
         if !matches!(kind, FaultKind::WorkerKilled | FaultKind::WorkerStopped) {
             return None;
         }
         let before = self.losses.entry(kind).or_default();
         *before += 1;
-        (*before % ALONE == 1).then_some(self.rest)
+        self.rests = *before % ALONE == 1;
+        self.rests.then_some(self.rest)
     }
 
     /// A fault was made, and met so much. In rounds, one that met nothing has its turn again once the others had theirs.
     pub fn made(&mut self, kind: FaultKind, count: u64, length: Length) {
         if count > 0 {
             self.met.insert(kind);
+            if self.rests {
+                *self.quiet_losses.entry(kind).or_default() += 1;
+            }
             return;
         }
         let unmet = self.unmet.entry(kind).or_default();
         *unmet += 1;
-        if *unmet <= AGAIN && matches!(length, Length::Rounds(_)) {
-            self.round.insert(0, kind);
+        if !matches!(length, Length::Rounds(_)) {
+            return;
         }
+        if *unmet <= AGAIN {
+            self.round.insert(0, kind);
+        } else {
+            self.failed.insert(kind);
+        }
+    }
+
+    /// Workers of a kind of loss that were lost with quiet around them.
+    pub fn quiet_losses(&self, kind: FaultKind) -> u64 {
+        self.quiet_losses.get(&kind).copied().unwrap_or_default()
     }
 
     /// The choices of a fault.
@@ -228,10 +264,11 @@ impl Plan {
         self.dice.between(self.quiet.0, self.quiet.1)
     }
 
-    /// What was not drawn in the time there was, or met nothing.
+    /// What was not drawn in the time there was, or met nothing: in all of a time, or in any of the rounds.
     pub fn missing(&self) -> Vec<FaultKind> {
         let kinds: BTreeSet<FaultKind> = self.kinds.iter().copied().collect();
-        kinds.difference(&self.met).copied().collect()
+        let never: BTreeSet<FaultKind> = kinds.difference(&self.met).copied().collect();
+        never.union(&self.failed).copied().collect()
     }
 }
 

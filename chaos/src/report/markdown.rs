@@ -75,7 +75,7 @@ fn one(section: &Section) -> String {
     let _ = write!(
         text,
         "{:.1} minutes of faults. {} jobs ended ({}); {} inserts were acknowledged as new, {} attempts were claimed, {} handlers began, {} times two \
-         of one job at once; {} effects were committed with a completion; a unique key was certainly held {} times; a reader of the feed was told {} state changes; {} jobs of lost workers were checked to be taken up in time, {} of them by the bound without another fault.\n\n",
+         of one job at once; {} effects were committed with a completion, {} rows with an insert; {} follow-ups were added; a unique key was certainly held {} times; a reader of the feed was told {} state changes; {} jobs of lost workers were checked to be taken up in time, {} of them by the bound without another fault.\n\n",
         section.minutes,
         number(figures.jobs),
         states.join(", "),
@@ -84,6 +84,8 @@ fn one(section: &Section) -> String {
         number(figures.runs),
         number(figures.overlaps),
         number(figures.effects),
+        number(figures.rows),
+        number(figures.follow_ups),
         number(figures.held),
         number(figures.told),
         number(figures.recoveries),

@@ -6,17 +6,14 @@ mod soak;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use windlass_checker::{Figures, Findings, Rule, percentile};
 
 use crate::Result;
-use crate::conductor::{Outcome, Setting};
-
-/// A run of so long has lost workers in quiet.
-const LONG: Duration = Duration::from_secs(600);
+use crate::conductor::plan::FaultKind;
+use crate::conductor::{LONG, Outcome, Setting};
 
 /// One run, as the report has it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -43,9 +40,8 @@ impl Section {
     /// Of what came of a run. One in which nothing happened holds every rule: that is an error.
     pub fn of(mut outcome: Outcome) -> Self {
         if outcome.errors.is_empty() {
-            let figures = &outcome.findings.figures;
-            let errors = asleep(figures).or_else(|| never_quiet(outcome.length, figures));
-            outcome.errors.extend(errors);
+            let asleep = asleep(&outcome.findings.figures);
+            outcome.errors.extend(asleep.or_else(|| never_quiet(&outcome)));
         }
         Self {
             backend: outcome.setting.backend().name().to_owned(),
@@ -81,24 +77,38 @@ impl Section {
 
 /// What did not happen, so that nothing could be found wrong with it.
 pub fn asleep(figures: &Figures) -> Option<String> {
+    let all = figures.all();
+    let stops = figures.faults.get(FaultKind::WorkerStopped.name()).map_or(0, |of| of.faults);
+    // What is counted, and whether there must be some.
     let counts = [
-        ("inserts acknowledged", figures.acknowledged),
-        ("handlers", figures.runs),
-        ("state changes told by the feed", figures.told),
-        ("unique keys held", figures.held),
+        ("inserts acknowledged", figures.acknowledged, true),
+        ("handlers", figures.runs, true),
+        ("state changes told by the feed", figures.told, true),
+        ("unique keys held", figures.held, true),
+        ("follow-ups", figures.follow_ups, true),
+        ("effects committed with a completion", figures.effects, figures.ledger),
+        ("rows committed with an insert", figures.rows, figures.ledger),
+        ("handlers in the other build", figures.second, figures.second_processes > 0),
+        ("faults", all.faults, true),
+        // A worker that was stopped for longer than its lease tries.
+        ("stale finishes refused", all.stale_refused, stops > 0),
     ];
-    let none: Vec<_> = counts.into_iter().filter(|(_, count)| *count == 0).collect();
-    let none: Vec<_> = none.into_iter().map(|(what, _)| what).collect();
+    let none = counts.into_iter().filter(|(_, count, must)| *must && *count == 0);
+    let none: Vec<_> = none.map(|(what, _, _)| what).collect();
     (!none.is_empty()).then(|| format!("nothing could be checked: no {}", none.join(", no ")))
 }
 
-/// Workers are lost with quiet around them, too: some jobs of theirs must have been judged by the bound of a quiet system.
-fn never_quiet(length: Duration, figures: &Figures) -> Option<String> {
-    let told = || {
-        let recoveries = figures.recoveries;
+/// Workers are lost with quiet around them, too: jobs of theirs must have been seen to be taken up, and some judged by the bound of a quiet system.
+fn never_quiet(outcome: &Outcome) -> Option<String> {
+    let (figures, losses) = (&outcome.findings.figures, outcome.quiet_losses);
+    let recoveries = figures.recoveries;
+    if losses > 0 && recoveries == 0 {
+        return Some(format!("{losses} workers were lost in quiet, and no recovery was checked"));
+    }
+    let must = outcome.plain_losses > 0 || outcome.length >= LONG;
+    (must && figures.recoveries_plain == 0).then(|| {
         format!("none of {recoveries} recoveries was judged by the bound without another fault")
-    };
-    (length >= LONG && figures.recoveries_plain == 0).then(told)
+    })
 }
 
 /// How the report can be had again.
@@ -162,6 +172,8 @@ pub fn write(folder: &Path, sections: &[Section], origin: &Origin) -> Result<()>
 
 #[cfg(test)]
 mod tests {
+    use windlass_checker::Lasting;
+
     use super::*;
 
     fn outcome(figures: Figures) -> Outcome {
@@ -170,28 +182,87 @@ mod tests {
         outcome
     }
 
+    /// Of a run in which all happened that must.
+    fn awake() -> Figures {
+        let stopped = Lasting { faults: 1, stale_refused: 1, ..Lasting::default() };
+        Figures {
+            acknowledged: 1,
+            runs: 1,
+            told: 1,
+            held: 1,
+            follow_ups: 1,
+            effects: 1,
+            rows: 1,
+            ledger: true,
+            second: 1,
+            second_processes: 1,
+            faults: BTreeMap::from([("worker stopped".to_owned(), stopped)]),
+            ..Figures::default()
+        }
+    }
+
     #[test]
     fn a_run_in_which_nothing_happened_is_not_good() {
-        let all = Figures { acknowledged: 1, runs: 1, told: 1, held: 1, ..Figures::default() };
-        assert!(Section::of(outcome(all.clone())).good());
-        let missing: [fn(&mut Figures); 4] =
-            [|f| f.acknowledged = 0, |f| f.runs = 0, |f| f.told = 0, |f| f.held = 0];
+        assert!(Section::of(outcome(awake())).good());
+        let missing: [fn(&mut Figures); 9] = [
+            |f| f.acknowledged = 0,
+            |f| f.runs = 0,
+            |f| f.told = 0,
+            |f| f.held = 0,
+            |f| f.follow_ups = 0,
+            |f| f.effects = 0,
+            |f| f.rows = 0,
+            |f| f.second = 0,
+            |f| f.faults.values_mut().for_each(|of| of.stale_refused = 0),
+        ];
         for miss in missing {
-            let mut figures = all.clone();
+            let mut figures = awake();
             miss(&mut figures);
             let section = Section::of(outcome(figures));
             assert!(section.findings.hold() && !section.good());
             assert_eq!(section.errors.len(), 1);
         }
-        // A long one in which no recovery was judged strictly is none either.
-        let mut long = outcome(all.clone());
-        long.length = LONG;
-        assert_eq!(Section::of(long).errors.len(), 1);
-        let mut long = outcome(Figures { recoveries_plain: 1, ..all });
-        long.length = LONG;
-        assert!(Section::of(long).good());
         // What could not be run is told as that.
         let skipped = Section::skipped(Setting::Sqlite, "it was told to end before");
         assert_eq!(skipped.errors, ["it was told to end before"]);
+    }
+
+    #[test]
+    fn a_run_without_faults_is_not_good() {
+        let none = Figures { faults: BTreeMap::new(), ..awake() };
+        let errors = Section::of(outcome(none)).errors;
+        assert_eq!(errors, ["nothing could be checked: no faults"]);
+    }
+
+    #[test]
+    fn nothing_is_asked_for_that_can_not_be_there() {
+        let killed = Lasting { faults: 1, ..Lasting::default() };
+        let faults = BTreeMap::from([("worker killed".to_owned(), killed)]);
+        let (effects, rows, ledger) = (0, 0, false);
+        let (second, second_processes) = (0, 0);
+        let less = Figures { effects, rows, ledger, second, second_processes, faults, ..awake() };
+        assert!(Section::of(outcome(less)).good());
+    }
+
+    #[test]
+    fn where_workers_were_lost_in_quiet_recoveries_must_have_been_checked() {
+        let of = |losses: (u64, u64), recoveries, recoveries_plain| {
+            let mut outcome = outcome(Figures { recoveries, recoveries_plain, ..awake() });
+            (outcome.quiet_losses, outcome.plain_losses) = losses;
+            outcome
+        };
+        assert!(Section::of(of((0, 0), 0, 0)).good());
+        assert_eq!(Section::of(of((1, 1), 0, 0)).errors.len(), 1);
+        assert_eq!(Section::of(of((1, 1), 1, 0)).errors.len(), 1);
+        assert!(Section::of(of((1, 1), 1, 1)).good());
+        // One that holds others up, too, is not judged strictly.
+        assert!(Section::of(of((1, 0), 1, 0)).good());
+        assert_eq!(Section::of(of((1, 0), 0, 0)).errors.len(), 1);
+        // A long run has lost some.
+        for (plain, errors) in [(0, 1), (1, 0)] {
+            let mut long = of((0, 0), plain, plain);
+            long.length = LONG;
+            assert_eq!(Section::of(long).errors.len(), errors);
+        }
     }
 }

@@ -105,3 +105,44 @@ fn a_quarter_of_the_lost_workers_have_quiet_around_them() {
     assert_eq!(plan.rest(FaultKind::WorkerStopped), Some(REST));
     assert_eq!(plan.rest(FaultKind::DiskFull), None);
 }
+
+#[test]
+fn a_fault_that_met_nothing_in_one_of_the_rounds_is_missing() {
+    let mut plan = plan(&[FaultKind::WorkerKilled, FaultKind::DiskFull]);
+    let rounds = Length::Rounds(2);
+    let mut full = 0;
+    while !plan.is_done(rounds, Duration::ZERO) {
+        let kind = plan.draw().unwrap();
+        full += u64::from(kind == FaultKind::DiskFull);
+        // In the first round it meets something, and never in the second.
+        plan.made(kind, u64::from(kind != FaultKind::DiskFull || full == 1), rounds);
+    }
+    assert_eq!((full, plan.missing()), (4, vec![FaultKind::DiskFull]));
+}
+
+#[test]
+fn one_that_met_something_at_its_second_try_is_not_missing() {
+    let mut plan = plan(&[FaultKind::DiskFull]);
+    let rounds = Length::Rounds(1);
+    for count in [0, 1] {
+        let kind = plan.draw().unwrap();
+        plan.made(kind, count, rounds);
+    }
+    assert!(plan.is_done(rounds, Duration::ZERO) && plan.missing().is_empty());
+}
+
+#[test]
+fn losses_in_quiet_are_counted_if_they_met_a_worker() {
+    let mut plan = plan(&[FaultKind::WorkerKilled]);
+    let time = Length::Time(Duration::from_secs(60));
+    // The first and the fifth have quiet around them.
+    for count in [0, 1, 1, 1, 1, 1] {
+        plan.rest(FaultKind::WorkerKilled);
+        plan.made(FaultKind::WorkerKilled, count, time);
+    }
+    assert_eq!(plan.quiet_losses(FaultKind::WorkerKilled), 1);
+    plan.rest(FaultKind::DiskFull);
+    plan.made(FaultKind::DiskFull, 1, time);
+    assert_eq!(plan.quiet_losses(FaultKind::DiskFull), 0);
+    assert_eq!(plan.quiet_losses(FaultKind::WorkerStopped), 0);
+}
