@@ -25,7 +25,7 @@ struct Options {
     #[command(subcommand)]
     role: Option<Role>,
     /// For how long faults are injected into each backend.
-    #[arg(long, default_value_t = 2.0)]
+    #[arg(long, default_value_t = 2.0, value_parser = minutes)]
     minutes: f64,
     /// Instead, each setting goes on until each of its faults was injected so often; it is an error if one of them met nothing in one of the rounds, or can't be made.
     #[arg(long, conflicts_with_all = ["minutes", "soak"], value_parser = clap::value_parser!(u32).range(1..))]
@@ -49,7 +49,7 @@ struct Options {
     #[arg(long, default_value = "target/chaos")]
     out: PathBuf,
     /// Jobs per second.
-    #[arg(long, default_value_t = 60.0)]
+    #[arg(long, default_value_t = 60.0, value_parser = above_zero)]
     rate: f64,
     /// Another build of this program, such as of an earlier version of the library: every other worker is one of it.
     #[arg(long)]
@@ -66,6 +66,27 @@ struct Options {
     /// With which code the simulation ended: 0 if all was well, 1 if a rule was broken.
     #[arg(long, default_value_t = 0)]
     simulation_ended: u8,
+    /// For scripts/chaos: the simulation was told to end, and so is all that would follow.
+    #[arg(long, hide = true)]
+    told_to_end: bool,
+    /// For scripts/chaos: runs nothing, and tells the backends of which servers would be needed.
+    #[arg(long, hide = true)]
+    only_check: bool,
+}
+
+fn above_zero(text: &str) -> Result<f64, String> {
+    let number: f64 = text.parse().map_err(|_| "it is no number".to_owned())?;
+    if number.is_finite() && number > 0.0 {
+        Ok(number)
+    } else {
+        Err("it must be above 0".to_owned())
+    }
+}
+
+fn minutes(text: &str) -> Result<f64, String> {
+    let minutes = above_zero(text)?;
+    let length = Duration::try_from_secs_f64(minutes * 60.0);
+    length.map(|_| minutes).map_err(|_| "it is too long".to_owned())
 }
 
 impl Options {
@@ -99,6 +120,7 @@ impl Options {
             Some(rounds) => format!("--rounds {rounds}"),
             None => format!("--minutes {}", self.minutes),
         });
+        words.extend(self.allow_left_out.then(|| "--allow-left-out".to_owned()));
         words.push(format!("--seed {seed} --rate {}", self.rate));
         words.extend(self.soak.then(|| "--soak".to_owned()));
         words.extend(match (&self.earlier, &self.second_build) {
@@ -120,7 +142,6 @@ enum Role {
     /// Started by the conductor: runs jobs.
     #[command(hide = true)]
     Worker { task: PathBuf },
-        words.extend(self.allow_left_out.then(|| "--allow-left-out".to_owned()));
     /// Started by the conductor: enqueues jobs.
     #[command(hide = true)]
     Producer { task: PathBuf },
@@ -131,6 +152,10 @@ enum Role {
 #[tokio::main]
 async fn main() -> ExitCode {
     let options = Options::parse();
+    if options.only_check {
+        only_check(&options);
+        return ExitCode::SUCCESS;
+    }
     let done = match &options.role {
         Some(Role::Worker { task }) => match Task::read(task) {
             Ok(task) => worker::run(task).await.map(|()| ExitCode::SUCCESS),
@@ -152,6 +177,16 @@ async fn main() -> ExitCode {
     }
 }
 
+/// The arguments are what they should be. Tells of which backends servers are started, if any are.
+fn only_check(options: &Options) {
+    if options.role.is_none() {
+        let settings = options.settings();
+        let backends: BTreeSet<Backend> = settings.iter().map(|(one, _)| one.backend()).collect();
+        let names: Vec<_> = backends.into_iter().map(Backend::name).collect();
+        println!("servers: {}", names.join(" "));
+    }
+}
+
 fn check(folder: &Path) -> Result<ExitCode> {
     let findings = conductor::check_again(folder)?;
     for violation in &findings.violations {
@@ -168,7 +203,11 @@ fn check(folder: &Path) -> Result<ExitCode> {
 }
 
 /// Of each setting what keeps it from being run, if anything does: that is known before hours are spent.
-async fn prerequisites(settings: &[(Setting, f64)], folder: &Path) -> Vec<Option<String>> {
+async fn prerequisites(
+    settings: &[(Setting, f64)],
+    folder: &Path,
+    stop: &Stop,
+) -> Vec<Option<String>> {
     // Of those that need the same, one is tried.
     let mut tried: BTreeMap<(Backend, bool), Option<String>> = BTreeMap::new();
     let mut errors = Vec::new();
@@ -177,6 +216,7 @@ async fn prerequisites(settings: &[(Setting, f64)], folder: &Path) -> Vec<Option
             (setting.backend(), matches!(setting, Setting::Failover | Setting::FailoverWaited));
         let error = match tried.get(&needs) {
             Some(known) => known.clone(),
+            None if stop.asked() => None,
             None => {
                 let error = conductor::try_out(*setting, folder).await.err();
                 let error = error.map(|error| format!("it can't be run: {error}"));
@@ -235,7 +275,10 @@ async fn run_all(
     let evidence = options.out.join(format!("evidence-{seed}-{}", std::process::id()));
     std::fs::create_dir_all(&evidence)?;
     let stop = Stop::on_signals()?;
-    let errors = prerequisites(settings, &evidence).await;
+    if options.told_to_end {
+        stop.ask();
+    }
+    let errors = prerequisites(settings, &evidence, &stop).await;
     for (&(setting, part), error) in settings.iter().zip(errors) {
         let early = || stop.asked().then(|| "it was told to end before".to_owned());
         let section = match error.or_else(early) {
@@ -277,6 +320,7 @@ async fn run_one(
         second: options.second_build.clone(),
         rate: options.rate,
         soak: options.soak,
+        allow_left_out: options.allow_left_out,
     };
     let section = Section::of(conductor::run(setting, &run, stop).await);
     let section = if options.soak { section.soaked() } else { section };
@@ -320,7 +364,6 @@ fn tell(section: &Section) {
 }
 
 /// What the machine is, as far as it matters for how often things happen.
-        allow_left_out: options.allow_left_out,
 fn system() -> String {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     format!("a machine of {cores} cores ({} {})", std::env::consts::OS, std::env::consts::ARCH)

@@ -171,3 +171,57 @@ fn a_run_that_can_not_begin_says_why() {
     assert_eq!(ran.status.code(), Some(2), "{said}");
     assert!(!line["error"].is_null(), "{line}");
 }
+
+/// Before anything is run: neither a line nor a report.
+#[test]
+fn what_can_not_be_run_for_is_refused_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let wrong = [
+        "--minutes=0",
+        "--minutes=-1",
+        "--minutes=nan",
+        "--minutes=inf",
+        "--minutes=1e300",
+        "--rate=0",
+        "--rounds=0",
+        "--bakend=sqlite",
+    ];
+    for argument in wrong {
+        let out = folder.path().join("out");
+        let ran = Command::new(PROGRAM).arg(argument).arg("--out").arg(&out).output().unwrap();
+        let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+        assert_eq!(ran.status.code(), Some(2), "{argument}: {said}");
+        assert!(ran.stdout.is_empty() && !out.exists(), "{argument}: {said}");
+        assert!(!said.contains("panicked"), "{argument}: {said}");
+    }
+}
+
+#[test]
+fn which_servers_are_needed_is_told_without_a_run() {
+    let told = |arguments: &[&str]| {
+        let ran = Command::new(PROGRAM).arg("--only-check").args(arguments).output().unwrap();
+        assert!(ran.status.success(), "{arguments:?}");
+        String::from_utf8(ran.stdout).unwrap()
+    };
+    assert_eq!(told(&["--out", "sqlite"]), "servers: sqlite postgres redis\n");
+    assert_eq!(told(&["--out", "check", "--backend", "postgres"]), "servers: postgres\n");
+    assert_eq!(told(&["--setting", "failover"]), "servers: redis\n");
+    assert_eq!(told(&["check", "folder"]), "");
+}
+
+#[test]
+fn a_simulation_that_was_told_to_end_lets_all_be_told_and_nothing_be_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(PROGRAM);
+    command.args(["--told-to-end", "--simulation-ended", "130", "--seed", "1", "--out"]);
+    let ran = command.arg(folder.path()).output().unwrap();
+    let (_, said) = line(&ran);
+    assert_eq!(ran.status.code(), Some(2), "{said}");
+    let lines = String::from_utf8(ran.stdout).unwrap();
+    assert_eq!(lines.lines().count(), 3, "{said}");
+    for line in lines.lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(line["error"], "it was told to end before", "{said}");
+    }
+    assert!(report(folder.path()).contains("it was told to end before"));
+}
