@@ -117,8 +117,9 @@ impl SqliteOptions {
         self
     }
 
-    /// How often to look for commits of other processes while somebody waits for them; at least 1 ms. Up to four times
-    /// as long when nothing happens for a while. Default 5 ms.
+    /// How often to look for commits of other processes while somebody waits for them; at least 1 ms. On Linux the system tells
+    /// when there may be some, and this is the shortest time between two looks that find something; elsewhere it is up to
+    /// four times as long when nothing happens for a while. Default 5 ms.
     #[must_use]
     pub fn watch_interval(mut self, interval: Duration) -> Self {
         self.watch_interval = interval.max(Duration::from_millis(1));

@@ -1,15 +1,27 @@
-//! When to read the tick. Whoever commits has written the log before, which shows in the log's length and time: to look at these
-//! costs far less than a read.
+//! When to read the tick. Whoever commits has written the log before. The system tells of that where it can; elsewhere the log's
+//! length and time are looked at, which costs far less than a read.
+
+#[cfg(all(test, unix))]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests;
+#[cfg(target_os = "linux")]
+mod told;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+#[cfg(target_os = "linux")]
+use self::told::{Heard, Told};
 use crate::txn::Tick;
 
 /// The tick is read this often in any case.
 const NET: Duration = Duration::from_secs(1);
-/// For so long after a change of the log the tick is read at each look. Also more than a file system's clock takes for a step.
+/// For so long after a change of the log that was looked at the tick is read at each look. Also more than a file system's clock
+/// takes for a step.
 const FRESH: Duration = Duration::from_millis(50);
+/// How long after the system's word the tick is read first: the log is synced before the commit is there.
+#[cfg(target_os = "linux")]
+const SOON: Duration = Duration::from_millis(1);
 
 /// How the log is seen from outside. Its time is compared with itself, never with a clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,38 +55,98 @@ impl Stamp {
     }
 }
 
+/// The system's words, and whether they can be believed: not every file system gives them.
+#[cfg(target_os = "linux")]
+#[derive(Debug)]
+struct Words {
+    told: Told,
+    /// A write was told of since the last check.
+    heard: bool,
+    /// The log has changed once, and nothing was said: the word may only have been under way.
+    doubted: bool,
+}
+
 /// What the looks have found.
 #[derive(Debug)]
 pub(crate) struct Watch {
     log: Option<PathBuf>,
+    #[cfg(target_os = "linux")]
+    words: Option<Words>,
     stamp: Option<Stamp>,
-    /// When the log was first seen as it is.
+    /// When the log was first seen as it is, or last told to be written.
     changed: Instant,
     /// When the tick was read.
     read: Instant,
     tick: Tick,
     /// The tick has moved since the log has changed.
     moved: bool,
+    /// How often it was read since then and had not.
+    tries: u32,
 }
 
 impl Watch {
-    /// Without the log's name the tick is read at each look.
+    /// In a runtime. Without the log's name the tick is read at each look.
     pub(crate) fn new(log: Option<PathBuf>) -> Self {
+        #[cfg(target_os = "linux")]
+        let words = log.as_deref().and_then(Words::of);
+        Self {
+            #[cfg(target_os = "linux")]
+            words,
+            ..Self::by_looks(log)
+        }
+    }
+
+    /// One that is told nothing.
+    fn by_looks(log: Option<PathBuf>) -> Self {
         let now = Instant::now();
-        Self { log, stamp: None, changed: now, read: now, tick: Tick::default(), moved: false }
+        Self {
+            log,
+            #[cfg(target_os = "linux")]
+            words: None,
+            stamp: None,
+            changed: now,
+            read: now,
+            tick: Tick::default(),
+            moved: false,
+            tries: 0,
+        }
+    }
+
+    /// Waits until it is time to look: after `interval`, or where the system tells of writes when it has, but never sooner than
+    /// `shortest` after a look that found something. It may be dropped and called again at any time.
+    pub(crate) async fn rest(&mut self, shortest: Duration, interval: Duration) {
+        #[cfg(target_os = "linux")]
+        while let Some(words) = &self.words {
+            let next = tokio::time::sleep_until(self.next(shortest).into());
+            if self.is_unread() {
+                return next.await;
+            }
+            let heard = tokio::select! {
+                biased;
+                heard = words.told.next() => heard,
+                () = next => return,
+            };
+            self.hear(heard, Instant::now());
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = shortest;
+        tokio::time::sleep(interval).await;
     }
 
     /// Whether to read the tick now.
     pub(crate) fn is_due(&mut self, now: Instant) -> bool {
         let stamp = self.log.as_deref().and_then(Stamp::of);
+        #[cfg(target_os = "linux")]
+        if self.is_told(stamp, now) {
+            return true;
+        }
         self.judge(stamp, now)
     }
 
     fn judge(&mut self, stamp: Option<Stamp>, now: Instant) -> bool {
         if stamp != self.stamp {
             self.stamp = stamp;
-            self.changed = now;
-            self.moved = false;
+            self.change(now);
         }
         let (age, rest) = (now - self.changed, now - self.read);
         // The log is written, then synced, and then the commit is there: while the tick has not moved one is on its way, unless
@@ -84,292 +156,107 @@ impl Watch {
         stamp.is_none() || age <= FRESH || rest >= NET || rest * part >= age
     }
 
+    fn change(&mut self, now: Instant) {
+        self.changed = now;
+        self.moved = false;
+        self.tries = 0;
+    }
+
     /// Notes what was read.
     pub(crate) fn saw(&mut self, tick: Tick, now: Instant) {
         self.moved |= tick != self.tick;
+        self.tries = if self.moved { 0 } else { self.tries + 1 };
         self.tick = tick;
         self.read = now;
     }
+
+    /// Notes a commit of this process, which has told all it did: what the system says of it is no news.
+    pub(crate) fn committed(&mut self, tick: Tick, now: Instant) {
+        #[cfg(target_os = "linux")]
+        if let Some(words) = &self.words {
+            let heard = words.told.take();
+            self.hear(heard, now);
+            self.saw(tick, now);
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = (tick, now);
+    }
 }
 
-#[cfg(all(test, unix))]
-#[allow(clippy::unwrap_used, reason = "tests")]
-mod tests {
-    use sqlx::{Connection as _, Executor as _, SqliteConnection};
-    use tempfile::TempDir;
-
-    use super::*;
-    use crate::open;
-    use crate::options::SqliteOptions;
-    use crate::txn::Txn;
-
-    const LOOK: Duration = Duration::from_millis(20);
-
-    fn stamp(length: u64, nanoseconds: i64) -> Option<Stamp> {
-        Some(Stamp { file: 1, length, seconds: 1, nanoseconds })
-    }
-
-    fn tick(now: i64) -> Tick {
-        Tick { now, ..Tick::default() }
-    }
-
-    /// A watch on a log that looks like this, and its looks.
-    struct Looks {
-        watch: Watch,
-        log: Option<Stamp>,
-        tick: Tick,
-        start: Instant,
-        now: Instant,
-    }
-
-    impl Looks {
-        fn new() -> Self {
-            let watch = Watch::new(None);
-            let now = watch.changed;
-            let mut looks = Self { watch, log: stamp(1, 1), tick: tick(1), start: now, now };
-            looks.reads(Duration::from_secs(60));
-            looks
+/// What is told.
+#[cfg(target_os = "linux")]
+impl Watch {
+    /// When to look next if nothing is said until then.
+    fn next(&self, shortest: Duration) -> Instant {
+        if self.is_unread() {
+            return (self.changed + SOON).max(self.read + shortest);
         }
+        let age = self.read - self.changed;
+        let rest = if self.moved {
+            // Another commit may have been written before the last word was taken, and be there only after the look. It is
+            // heard of within four times what its sync takes.
+            shortest.max(3 * age)
+        } else {
+            // It is being synced, or it is of the host's tables.
+            let soon = SOON * 2_u32.saturating_pow(self.tries.min(10));
+            soon.min(shortest).max(age / 7)
+        };
+        self.read + rest.min(NET)
+    }
 
-        fn look(&mut self) -> bool {
-            self.now += LOOK;
-            let read = self.watch.judge(self.log, self.now);
-            if read {
-                self.watch.saw(self.tick, self.now);
+    /// The log was written since the tick was read.
+    fn is_unread(&self) -> bool {
+        self.changed > self.read
+    }
+
+    /// Whether there is no reason to look.
+    #[cfg(test)]
+    pub(crate) fn is_heard_of(&self) -> bool {
+        let words = self.words.as_ref();
+        !self.is_unread() && words.is_some_and(|words| words.told.take() == Heard::Nothing)
+    }
+
+    fn hear(&mut self, heard: Heard, now: Instant) {
+        let Some(words) = &mut self.words else { return };
+        match heard {
+            Heard::Nothing => {}
+            Heard::Writes => {
+                words.heard = true;
+                self.change(now);
             }
-            read
-        }
-
-        /// How often the tick is read in such a time.
-        fn reads(&mut self, time: Duration) -> usize {
-            self.start = self.now;
-            let mut reads = 0;
-            while self.now - self.start < time {
-                reads += usize::from(self.look());
-            }
-            reads
-        }
-
-        /// How late a commit is seen that comes so long after the log was written.
-        fn late(&mut self, commit: Duration) -> Duration {
-            self.start = self.now;
-            self.reads(commit);
-            let commit = self.now;
-            while !self.look() {}
-            self.now - commit
+            Heard::Gone => self.words = None,
         }
     }
 
-    #[test]
-    fn an_idle_log_leaves_the_tick_alone_but_for_the_net() {
-        let mut looks = Looks::new();
-        assert_eq!(looks.reads(Duration::from_secs(60)), 60);
+    /// Whether the system tells of writes. Where the log has changed twice in a row without a word, it doesn't: not every file
+    /// system does for what others write.
+    fn is_told(&mut self, stamp: Option<Stamp>, now: Instant) -> bool {
+        let Some(words) = &self.words else { return false };
+        let heard = words.told.take();
+        self.hear(heard, now);
+        let Some(words) = &mut self.words else { return false };
+        let heard = std::mem::take(&mut words.heard);
+        let silent = stamp != self.stamp && !heard;
+        self.stamp = stamp;
+        if silent && words.doubted {
+            tracing::debug!(
+                "the system does not tell of writes to the log of the database; looking at it instead"
+            );
+            self.words = None;
+            return false;
+        }
+        words.doubted = silent || (words.doubted && !heard);
+        true
     }
+}
 
-    /// A heartbeat a second, as of a hundred workers in ten processes.
-    #[test]
-    fn a_commit_takes_few_reads() {
-        let mut looks = Looks::new();
-        for n in 2..10 {
-            looks.log = stamp(1, n);
-            looks.tick = tick(n);
-            let reads = looks.reads(Duration::from_secs(1));
-            assert!(reads <= 9, "{reads} reads");
-        }
-    }
-
-    #[test]
-    fn whatever_changes_of_the_log_is_a_reason_to_read() {
-        let changes = [
-            stamp(2, 1),
-            stamp(2, 2),
-            Some(Stamp { seconds: 2, ..stamp(2, 2).unwrap() }),
-            Some(Stamp { file: 2, seconds: 2, ..stamp(2, 2).unwrap() }),
-            None,
-        ];
-        let mut looks = Looks::new();
-        for log in changes {
-            assert!((0..2).any(|_| !looks.look()), "it was quiet before");
-            looks.log = log;
-            assert!(looks.look(), "{log:?}");
-            looks.reads(Duration::from_secs(60));
-        }
-    }
-
-    #[test]
-    fn where_nothing_can_be_told_each_look_reads() {
-        let mut looks = Looks::new();
-        looks.log = None;
-        assert_eq!(looks.reads(Duration::from_secs(10)), 500);
-    }
-
-    #[test]
-    fn a_commit_is_seen_however_long_the_log_is_synced() {
-        for (ms, most) in [(5, LOOK), (100, LOOK), (400, 3 * LOOK), (3_000, 20 * LOOK)] {
-            let mut looks = Looks::new();
-            looks.log = stamp(2, 2);
-            let late = looks.late(Duration::from_millis(ms));
-            assert!(late <= most, "{ms} ms: {late:?} late");
-        }
-    }
-
-    /// The log looks the same when another commit is written right behind one.
-    #[test]
-    fn a_commit_behind_another_is_seen() {
-        for ms in [5, 50, 200, 900, 5_000] {
-            let mut looks = Looks::new();
-            looks.log = stamp(2, 2);
-            looks.tick = tick(2);
-            let commit = Duration::from_millis(ms);
-            let (late, most) = (looks.late(commit), (commit + 2 * LOOK).min(NET));
-            assert!(late <= most, "{ms} ms: {late:?} late");
-        }
-    }
-
-    /// A database, and another connection that writes there.
-    struct Place {
-        folder: TempDir,
-        conn: SqliteConnection,
-        other: SqliteConnection,
-        watch: Watch,
-        now: Instant,
-    }
-
-    impl Place {
-        async fn new() -> Self {
-            let folder = tempfile::tempdir().unwrap();
-            let real = folder.path().join("real");
-            std::fs::create_dir(&real).unwrap();
-            // SQLite puts the log beside the file that a link leads to.
-            std::os::unix::fs::symlink(real.join("jobs.db"), folder.path().join("link")).unwrap();
-            let mut other = writer(real.join("jobs.db")).await;
-            crate::schema::migrate(&mut other, &SqliteOptions::new(real.join("jobs.db")))
-                .await
-                .unwrap();
-            let mut conn = writer(folder.path().join("link")).await;
-            let log = open::log(&mut conn).await;
-            assert!(log.as_ref().is_some_and(|log| log.exists()), "{log:?}");
-            let now = Instant::now();
-            Self { folder, conn, other, watch: Watch::new(log), now }
-        }
-
-        fn log(&self) -> PathBuf {
-            self.folder.path().join("real/jobs.db-wal")
-        }
-
-        /// Until a write shows in a file's time, as it does for all but some milliseconds.
-        fn next_time(&self) {
-            let (probe, log) = (self.folder.path().join("probe"), Stamp::of(&self.log()));
-            let time = |stamp: Option<Stamp>| stamp.map(|s| (s.seconds, s.nanoseconds));
-            loop {
-                std::fs::write(&probe, "x").unwrap();
-                if time(Stamp::of(&probe)) > time(log) {
-                    return;
-                }
-            }
-        }
-
-        /// The log has been as it is for long.
-        async fn settle(&mut self) {
-            for _ in 0..10 {
-                self.now += Duration::from_secs(10);
-                assert!(self.watch.is_due(self.now), "the net");
-                let tick = Txn::peek(&mut self.conn).await.unwrap();
-                self.watch.saw(tick, self.now);
-            }
-            self.now += LOOK;
-            assert!(!self.watch.is_due(self.now), "nothing has happened");
-            self.next_time();
-        }
-
-        async fn commit(&mut self) {
-            self.other.execute("UPDATE windlass_tick SET seq = seq + 1").await.unwrap();
-        }
-
-        fn is_due(&mut self) -> bool {
-            self.now += LOOK;
-            self.watch.is_due(self.now)
-        }
-
-        async fn checkpoint(&mut self, how: &str) {
-            let done: (i64, i64, i64) =
-                sqlx::query_as(sqlx::AssertSqlSafe(format!("PRAGMA wal_checkpoint({how})")))
-                    .fetch_one(&mut self.other)
-                    .await
-                    .unwrap();
-            assert_eq!(done.0, 0, "nobody was in the way");
-        }
-    }
-
-    async fn writer(path: PathBuf) -> SqliteConnection {
-        open::writer(&SqliteOptions::new(path)).await.unwrap()
-    }
-
-    #[tokio::test]
-    async fn a_commit_of_another_connection_shows() {
-        let mut place = Place::new().await;
-        for _ in 0..20 {
-            place.settle().await;
-            place.commit().await;
-            assert!(place.is_due());
-        }
-    }
-
-    /// After it the log is written again from its beginning, and gets no longer.
-    #[tokio::test]
-    async fn a_commit_into_a_log_that_begins_anew_shows() {
-        let mut place = Place::new().await;
-        for _ in 0..20 {
-            place.commit().await;
-        }
-        place.checkpoint("RESTART").await;
-        let length = Stamp::of(&place.log()).unwrap().length;
-        for _ in 0..5 {
-            place.settle().await;
-            place.commit().await;
-            assert!(place.is_due());
-            assert_eq!(Stamp::of(&place.log()).unwrap().length, length);
-        }
-    }
-
-    #[tokio::test]
-    async fn a_commit_into_a_log_that_was_cut_off_shows() {
-        let mut place = Place::new().await;
-        for _ in 0..5 {
-            place.checkpoint("TRUNCATE").await;
-            place.settle().await;
-            place.commit().await;
-            assert!(place.is_due());
-        }
-    }
-
-    /// The last connection that closes removes the log.
-    #[tokio::test]
-    async fn a_commit_into_a_log_that_was_made_anew_shows() {
-        let mut place = Place::new().await;
-        place.settle().await;
-        for conn in [&mut place.conn, &mut place.other] {
-            let elsewhere = SqliteConnection::connect("sqlite::memory:").await.unwrap();
-            std::mem::replace(conn, elsewhere).close().await.unwrap();
-        }
-        assert!(!place.log().exists());
-        assert!(place.watch.is_due(place.now + LOOK) && place.watch.is_due(place.now + 3 * NET));
-        place.conn = writer(place.folder.path().join("link")).await;
-        place.other = writer(place.folder.path().join("real/jobs.db")).await;
-        place.commit().await;
-        place.settle().await;
-        place.commit().await;
-        assert!(place.is_due());
-    }
-
-    /// A time in whole seconds may be that of several commits.
-    #[test]
-    fn a_coarse_time_tells_nothing() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let time = std::time::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
-        file.as_file().set_modified(time).unwrap();
-        assert_eq!(Stamp::of(file.path()), None);
-        file.as_file().set_modified(time + FRESH).unwrap();
-        assert!(Stamp::of(file.path()).is_some());
+#[cfg(target_os = "linux")]
+impl Words {
+    fn of(log: &Path) -> Option<Self> {
+        let told = Told::of(log)
+            .inspect_err(|error| tracing::debug!(%error, "the system tells of no writes to the log of the database"))
+            .ok()?;
+        // What was written before is not known.
+        Some(Self { told, heard: true, doubted: false })
     }
 }

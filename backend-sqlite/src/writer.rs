@@ -76,7 +76,7 @@ impl Writer {
         let (calls, calls_rx) = mpsc::channel(CHANNEL);
         let (urgent, urgent_rx) = mpsc::channel(CHANNEL);
         let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
+            .enable_all()
             .build()
             .map_err(|e| error::translate("open", sqlx::Error::Io(e)))?;
         let (last_news, options) = (Instant::now(), shared.options.clone());
@@ -316,6 +316,9 @@ impl Thread {
         }
         // Heartbeats and claims that find nothing are no news: idle workers send them all the time.
         let tick = self.shared.hub.tick();
+        if tick != before {
+            self.watch.committed(tick, Instant::now());
+        }
         if tick != (Tick { now: tick.now, ..before }) {
             self.last_news = Instant::now();
         }
@@ -333,11 +336,12 @@ impl Thread {
     async fn next(&mut self) -> Option<Vec<Box<dyn Call>>> {
         let first = loop {
             let (watched, interval) = (self.shared.hub.is_watched(), self.interval());
+            let shortest = self.shared.options.watch_interval;
             tokio::select! {
                 biased;
                 Some(call) = self.urgent.recv() => break call,
                 call = self.calls.recv() => break call?,
-                () = tokio::time::sleep(interval), if watched => {
+                () = self.watch.rest(shortest, interval), if watched => {
                     self.look().await;
                 }
                 () = self.shared.hub.watched(), if !watched => {}

@@ -305,6 +305,22 @@ async fn what_others_do_is_heard_while_looks_succeed() {
     assert!(hub.hears());
 }
 
+/// What the system says of our own commits is no reason to look.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn own_commits_are_no_news() {
+    let place = Place::new().await;
+    let mut thread = thread(place.conn, place.shared);
+    thread.watch_log().await;
+    thread.look().await;
+    for _ in 0..3 {
+        thread.work(&mut [boxed(Insert { jobs: vec![job()] })]).await;
+        assert!(thread.watch.is_heard_of());
+    }
+    place.backend.insert(&[job()]).await.unwrap();
+    assert!(!thread.watch.is_heard_of());
+}
+
 /// What the tick says at a look wakes who waits, also by a connection that was opened anew.
 #[tokio::test]
 async fn a_look_finds_what_others_did() {

@@ -27,13 +27,13 @@ impl Pause {
     pub(crate) fn next(&mut self) -> Duration {
         let now = self.next;
         self.next = (now * 2).min(self.max);
-        jittered(now)
+        now.mul_f64(0.5 + fastrand::f64() / 2.0)
     }
 }
 
-/// Between a half and the whole of a duration.
+/// Between four fifths and the whole of a duration: enough for those that do the same to part.
 pub(crate) fn jittered(duration: Duration) -> Duration {
-    duration.mul_f64(0.5 + fastrand::f64() / 2.0)
+    duration.mul_f64(0.8 + fastrand::f64() / 5.0)
 }
 
 #[cfg(test)]

@@ -83,6 +83,15 @@ pub(crate) async fn prune(shared: Arc<Shared>) {
     let rounds = async {
         loop {
             let turn = prune.turns.take(shared.options.prune.max(shared.patience())).await;
+            let same =
+                |o: &WorkerOptions| (o.retention.as_ref() == Some(retention)).then_some(o.prune);
+            let interval = shared.upkeep().shortest(same).unwrap_or(shared.options.prune);
+            let share = shared.upkeep().pruned(interval);
+            if prune.begins() && share > interval {
+                // Clients that start together are not to prune together.
+                turn.done(Instant::now() + share.mul_f64(fastrand::f64()));
+                continue;
+            }
             match prune_all(&shared, retention).await {
                 Ok(()) => {}
                 Err(Error::Closed(_)) => return,
@@ -94,10 +103,7 @@ pub(crate) async fn prune(shared: Arc<Shared>) {
                 // It may have stopped in the middle: the others go on.
                 return;
             }
-            let same =
-                |o: &WorkerOptions| (o.retention.as_ref() == Some(retention)).then_some(o.prune);
-            let interval = shared.upkeep().shortest(same).unwrap_or(shared.options.prune);
-            turn.done(Instant::now() + jittered(interval));
+            turn.done(Instant::now() + share);
         }
     };
     until_halt(&shared, rounds).await;

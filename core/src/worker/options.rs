@@ -63,7 +63,9 @@ pub struct WorkerOptions {
     /// Least time between two looks into the quarantine lane, which hints ask for; where they can't be relied on, the time itself.
     /// Default 5 s.
     pub quarantine: Duration,
-    /// Time between two rounds of pruning. Workers of one client with the same retention do it by turns. Default 60 s.
+    /// Longest time between two rounds of pruning, where the store has no workers of other clients. Workers of one client with the same
+    /// retention do it by turns. Each client does its share: where there are others it rests longer, at most ten times as long, so
+    /// that all together do about one round in this time. Default 60 s.
     pub prune: Duration,
     /// Jobs per prune call. Default 1,000.
     pub prune_batch: u32,

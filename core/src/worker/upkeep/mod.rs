@@ -6,6 +6,7 @@ mod heart;
 mod turns;
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -24,6 +25,9 @@ pub(crate) use turns::{Turn, Turns};
 /// connection that is dead for instance, shall not hold up the others.
 pub(crate) const HELD_UP: Duration = Duration::from_secs(2);
 
+/// How many times as long as it is told a client rests between two rounds of pruning at most, where others prune as well.
+const PRUNE_MOST: u32 = 10;
+
 /// Shared by the clones of a client.
 #[derive(Debug, Default)]
 pub(crate) struct Upkeep {
@@ -41,12 +45,21 @@ struct State {
     prunes: Vec<Weak<Prune>>,
     trouble: Pause,
     heart: Weak<Heart>,
+    /// How many workers the store had at the last maintenance.
+    workers: u64,
 }
 
 impl Default for State {
     fn default() -> Self {
         let (members, scopes, prunes) = (Vec::new(), Vec::new(), Vec::new());
-        Self { members, scopes, prunes, trouble: Pause::after_error(), heart: Weak::new() }
+        Self {
+            members,
+            scopes,
+            prunes,
+            trouble: Pause::after_error(),
+            heart: Weak::new(),
+            workers: 0,
+        }
     }
 }
 
@@ -55,6 +68,14 @@ impl Default for State {
 pub(crate) struct Prune {
     pub(crate) retention: Retention,
     pub(crate) turns: Turns,
+    begun: AtomicBool,
+}
+
+impl Prune {
+    /// Whether this is the first turn.
+    pub(crate) fn begins(&self) -> bool {
+        !self.begun.swap(true, Ordering::Relaxed)
+    }
 }
 
 /// What a worker looks for, and how often: those that have it in common share their polls.
@@ -150,7 +171,8 @@ impl Upkeep {
             state.prunes.iter().filter_map(Weak::upgrade).find(|p| p.retention == *retention);
         let prune = known.unwrap_or_else(|| {
             let retention = retention.clone();
-            let prune = Arc::new(Prune { retention, turns: Turns::default() });
+            let prune = Prune { retention, turns: Turns::default(), begun: AtomicBool::default() };
+            let prune = Arc::new(prune);
             state.prunes.push(Arc::downgrade(&prune));
             prune
         });
@@ -215,12 +237,27 @@ impl Upkeep {
     /// Maintenance went well. How long until the next round, when the store has so many workers: all clients together do
     /// about one in each interval.
     pub(crate) fn maintained(&self, workers: u64) -> Duration {
-        lock(&self.state).trouble.reset();
-        let members = self.members();
-        let interval = members.iter().map(|member| member.options.maintenance).min();
+        {
+            let mut state = lock(&self.state);
+            state.trouble.reset();
+            state.workers = workers;
+        }
+        let interval = self.shortest(|options| Some(options.maintenance));
         let interval = interval.unwrap_or(MAINTENANCE_MAX);
-        let own = members.iter().filter(|member| member.registry.worker().is_some()).count();
-        jittered(spread(interval, workers, own as u64))
+        jittered(spread(interval, workers, self.with_lease(), MAINTENANCE_MAX))
+    }
+
+    /// How long until the next round of pruning: all clients together do about one in each interval, as far as is known how many
+    /// workers the store has.
+    pub(crate) fn pruned(&self, interval: Duration) -> Duration {
+        let workers = lock(&self.state).workers;
+        jittered(spread(interval, workers, self.with_lease(), interval.saturating_mul(PRUNE_MOST)))
+    }
+
+    /// Workers of this client that have a lease.
+    fn with_lease(&self) -> u64 {
+        let members = self.members();
+        members.iter().filter(|member| member.registry.worker().is_some()).count() as u64
     }
 
     /// Maintenance failed. How long until it is repeated.
@@ -229,11 +266,11 @@ impl Upkeep {
     }
 }
 
-/// The share of a client with `own` of so many workers.
-fn spread(interval: Duration, workers: u64, own: u64) -> Duration {
+/// The share of a client with `own` of so many workers; no longer than `most`, unless the interval is.
+fn spread(interval: Duration, workers: u64, own: u64, most: Duration) -> Duration {
     #[allow(clippy::cast_precision_loss, reason = "a share, not a count")]
     let share = (workers as f64 / own.max(1) as f64).max(1.0);
-    let longest = interval.max(MAINTENANCE_MAX);
+    let longest = interval.max(most);
     Duration::try_from_secs_f64(interval.as_secs_f64() * share).unwrap_or(longest).min(longest)
 }
 
@@ -244,12 +281,18 @@ mod tests {
     #[test]
     fn the_clients_of_a_store_share_the_rounds() {
         let second = Duration::from_secs(1);
-        assert_eq!(spread(second, 10, 10), second, "one client");
-        assert_eq!(spread(second, 3, 10), second, "some have no lease yet");
-        assert_eq!(spread(second, 0, 0), second);
-        assert_eq!(spread(second, 40, 10), 4 * second);
-        assert_eq!(spread(second, 5_000, 1), MAINTENANCE_MAX);
-        assert_eq!(spread(60 * second, 40, 10), 60 * second, "whoever wants it seldom gets it so");
-        assert_eq!(spread(Duration::MAX, 40, 10), Duration::MAX);
+        let rest = |interval, workers, own| spread(interval, workers, own, MAINTENANCE_MAX);
+        assert_eq!(rest(second, 10, 10), second, "one client");
+        assert_eq!(rest(second, 3, 10), second, "some have no lease yet");
+        assert_eq!(rest(second, 0, 0), second);
+        assert_eq!(rest(second, 40, 10), 4 * second);
+        assert_eq!(rest(second, 5_000, 1), MAINTENANCE_MAX);
+        assert_eq!(rest(60 * second, 40, 10), 60 * second, "whoever wants it seldom gets it so");
+        assert_eq!(rest(Duration::MAX, 40, 10), Duration::MAX);
+        let upkeep = Upkeep::default();
+        lock(&upkeep.state).workers = 5_000;
+        let pruned = upkeep.pruned(60 * second);
+        assert!((480 * second..=600 * second).contains(&pruned), "{pruned:?}");
+        upkeep.pruned(Duration::MAX);
     }
 }
