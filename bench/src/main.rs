@@ -5,6 +5,7 @@
 //! systems in turn; figures are medians with their minimum and maximum. A Postgres server is started for the run, with the settings
 //! that the packages give it and no others that weaken a commit; a Redis server with an append-only file synced every second.
 
+mod aims;
 mod calls;
 mod contestants;
 mod heavy;

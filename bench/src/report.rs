@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use windlass_bench_contestant::Figures;
 
+use crate::aims;
 use crate::contestants::{RAW, is_peer};
 use crate::runner::DEFAULT;
 
@@ -196,16 +197,21 @@ impl Report {
         self.rows.iter().find(same).and_then(|other| other.value)
     }
 
-    /// The best figure of the peers that did all of the work, and that of the raw loop.
-    fn marks(&self, rows: &[&Row]) -> (Option<f64>, Option<f64>) {
+    /// Of the rows of a workload the best of the peers that did all of the work.
+    pub fn best_peer<'a>(&self, rows: &[&'a Row]) -> Option<&'a Row> {
         let peers = rows.iter().filter(|row| is_peer(&row.system) && self.is_sound(row));
-        let values = peers.filter_map(|row| row.value.map(|value| (value, row.is_rate())));
-        let best = values.reduce(|best, next| {
-            let better = if next.1 { next.0 > best.0 } else { next.0 < best.0 };
+        let figures = peers.filter_map(|row| row.value.map(|value| (value, *row)));
+        let best = figures.reduce(|best, next| {
+            let better = if next.1.is_rate() { next.0 > best.0 } else { next.0 < best.0 };
             if better { next } else { best }
         });
+        best.map(|best| best.1)
+    }
+
+    /// The best figure of the peers, and that of the raw loop.
+    fn marks(&self, rows: &[&Row]) -> (Option<f64>, Option<f64>) {
         let raw = rows.iter().find(|row| row.system == RAW).and_then(|row| row.value);
-        (best.map(|best| best.0), raw)
+        (self.best_peer(rows).and_then(|row| row.value), raw)
     }
 
     /// Names of workloads, in order.
@@ -219,9 +225,9 @@ impl Report {
         names
     }
 
-    /// One table for each workload, below its plot if it has one, then what is to be told.
+    /// What was aimed at, one table for each workload, below its plot if it has one, then what is to be told.
     pub fn markdown(&self, plots: &[(String, String)]) -> String {
-        let mut text = self.title.clone();
+        let mut text = self.title.clone() + &aims::markdown(self);
         for workload in self.workloads() {
             let rows: Vec<&Row> = self.rows.iter().filter(|row| row.workload == workload).collect();
             let (best, raw) = self.marks(&rows);
