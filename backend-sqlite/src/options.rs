@@ -118,8 +118,9 @@ impl SqliteOptions {
     }
 
     /// How often to look for commits of other processes while somebody waits for them; at least 1 ms. On Linux the system tells
-    /// when there may be some, and this is the shortest time between two looks that find something; elsewhere it is up to
-    /// four times as long when nothing happens for a while. Default 5 ms.
+    /// when there may be some, and this is the shortest time from one look to that for the next word, a second at most; until the commit
+    /// is there looks come after 1, 2, 4 ms and so on up to this. Elsewhere it is up to four times as long when nothing happens for
+    /// a while. Default 5 ms.
     #[must_use]
     pub fn watch_interval(mut self, interval: Duration) -> Self {
         self.watch_interval = interval.max(Duration::from_millis(1));

@@ -82,6 +82,8 @@ pub(crate) struct Watch {
     moved: bool,
     /// How often it was read since then and had not.
     tries: u32,
+    /// The last look failed.
+    failed: bool,
 }
 
 impl Watch {
@@ -97,7 +99,7 @@ impl Watch {
     }
 
     /// One that is told nothing.
-    fn by_looks(log: Option<PathBuf>) -> Self {
+    pub(crate) fn by_looks(log: Option<PathBuf>) -> Self {
         let now = Instant::now();
         Self {
             log,
@@ -109,14 +111,15 @@ impl Watch {
             tick: Tick::default(),
             moved: false,
             tries: 0,
+            failed: false,
         }
     }
 
-    /// Waits until it is time to look: after `interval`, or where the system tells of writes when it has, but never sooner than
-    /// `shortest` after a look that found something. It may be dropped and called again at any time.
+    /// Waits until it is time to look: after `interval`, or where the system tells of writes soon after it has, but no sooner than
+    /// `shortest` after the look before. It may be dropped and called again at any time.
     pub(crate) async fn rest(&mut self, shortest: Duration, interval: Duration) {
         #[cfg(target_os = "linux")]
-        while let Some(words) = &self.words {
+        while let Some(words) = self.words.as_ref().filter(|_| !self.failed) {
             let next = tokio::time::sleep_until(self.next(shortest).into());
             if self.is_unread() {
                 return next.await;
@@ -168,14 +171,25 @@ impl Watch {
         self.tries = if self.moved { 0 } else { self.tries + 1 };
         self.tick = tick;
         self.read = now;
+        self.failed = false;
+    }
+
+    /// Notes that the tick could not be read.
+    pub(crate) fn failed(&mut self) {
+        self.failed = true;
     }
 
     /// Notes a commit of this process, which has told all it did: what the system says of it is no news.
     pub(crate) fn committed(&mut self, tick: Tick, now: Instant) {
         #[cfg(target_os = "linux")]
         if let Some(words) = &self.words {
-            let heard = words.told.take();
-            self.hear(heard, now);
+            if words.told.take() == Heard::Gone {
+                self.words = None;
+                return;
+            }
+            // That it tells of these says nothing about what it tells of others.
+            self.stamp = self.log.as_deref().and_then(Stamp::of);
+            self.change(now);
             self.saw(tick, now);
         }
         #[cfg(not(target_os = "linux"))]
@@ -189,7 +203,7 @@ impl Watch {
     /// When to look next if nothing is said until then.
     fn next(&self, shortest: Duration) -> Instant {
         if self.is_unread() {
-            return (self.changed + SOON).max(self.read + shortest);
+            return (self.changed + SOON).max(self.read + shortest.min(NET));
         }
         let age = self.read - self.changed;
         let rest = if self.moved {
@@ -243,6 +257,7 @@ impl Watch {
                 "the system does not tell of writes to the log of the database; looking at it instead"
             );
             self.words = None;
+            self.change(now);
             return false;
         }
         words.doubted = silent || (words.doubted && !heard);

@@ -86,7 +86,7 @@ impl Writer {
             calls: calls_rx,
             urgent: urgent_rx,
             last_news,
-            watch: Watch::new(None),
+            watch: Watch::by_looks(None),
             guess: Guess::default(),
         };
         std::thread::Builder::new()
@@ -385,6 +385,7 @@ impl Thread {
             }
             Err(error) => {
                 self.shared.hub.looked(false);
+                self.watch.failed();
                 self.troubled(&error);
             }
         }

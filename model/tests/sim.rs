@@ -138,7 +138,7 @@ fn branches_are_polled_as_they_are_written() {
     assert!(count > 15, "the files were read: {count}");
 }
 
-/// Faults per 1,000 calls, of each sort, under which a mistake shows in a fiftieth of the seeds at least.
+/// Faults per 1,000 calls, of each sort, under which a mistake soon shows.
 fn trouble(mistake: Mistake) -> u32 {
     // Its claim must be lost and repeated under another epoch.
     if mistake == Mistake::ForgetsEpoch { 200 } else { 60 }

@@ -262,7 +262,7 @@ async fn a_claim_takes_what_was_picked_with_the_look() {
 /// A writer that nobody calls: its parts are, one by one.
 fn thread(conn: SqliteConnection, shared: Shared) -> Thread {
     let (calls, urgent) = (mpsc::channel(1).1, mpsc::channel(1).1);
-    let (last_news, watch, guess) = (Instant::now(), Watch::new(None), Guess::default());
+    let (last_news, watch, guess) = (Instant::now(), Watch::by_looks(None), Guess::default());
     Thread { conn: Some(conn), shared, calls, urgent, last_news, watch, guess }
 }
 
@@ -303,6 +303,25 @@ async fn what_others_do_is_heard_while_looks_succeed() {
     assert!(!hub.hears() && thread.conn.is_some());
     thread.look().await;
     assert!(hub.hears());
+}
+
+/// Or a database that can't be read would be asked all the time.
+#[tokio::test]
+async fn after_a_look_that_failed_the_next_one_takes_its_time() {
+    let mut place = Place::new().await;
+    let (moment, hour) = (Duration::from_millis(50), Duration::from_secs(3_600));
+    let mut thread = thread(place.conn, place.shared);
+    thread.watch_log().await;
+    thread.look().await;
+    place.other.execute("ALTER TABLE windlass_tick RENAME TO gone").await.unwrap();
+    thread.look().await;
+    // The log was written just now.
+    let rest = tokio::time::timeout(moment, thread.watch.rest(Duration::ZERO, hour));
+    assert!(rest.await.is_err());
+    place.other.execute("ALTER TABLE gone RENAME TO windlass_tick").await.unwrap();
+    thread.watch.rest(Duration::ZERO, Duration::ZERO).await;
+    thread.look().await;
+    assert!(thread.shared.hub.hears());
 }
 
 /// What the system says of our own commits is no reason to look.

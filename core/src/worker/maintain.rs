@@ -87,23 +87,24 @@ pub(crate) async fn prune(shared: Arc<Shared>) {
                 |o: &WorkerOptions| (o.retention.as_ref() == Some(retention)).then_some(o.prune);
             let interval = shared.upkeep().shortest(same).unwrap_or(shared.options.prune);
             let share = shared.upkeep().pruned(interval);
-            if prune.begins() && share > interval {
+            if share > interval && prune.begins() {
                 // Clients that start together are not to prune together.
                 turn.done(Instant::now() + share.mul_f64(fastrand::f64()));
                 continue;
             }
-            match prune_all(&shared, retention).await {
-                Ok(()) => {}
+            let rest = match prune_all(&shared, retention).await {
+                Ok(()) => share,
                 Err(Error::Closed(_)) => return,
                 Err(error) => {
                     tracing::warn!(error = %error_text(&error), "pruning failed and is repeated later");
+                    jittered(interval)
                 }
-            }
+            };
             if shared.stop.is_cancelled() {
                 // It may have stopped in the middle: the others go on.
                 return;
             }
-            turn.done(Instant::now() + share);
+            turn.done(Instant::now() + rest);
         }
     };
     until_halt(&shared, rounds).await;

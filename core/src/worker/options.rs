@@ -64,8 +64,8 @@ pub struct WorkerOptions {
     /// Default 5 s.
     pub quarantine: Duration,
     /// Longest time between two rounds of pruning, where the store has no workers of other clients. Workers of one client with the same
-    /// retention do it by turns. Each client does its share: where there are others it rests longer, at most ten times as long, so
-    /// that all together do about one round in this time. Default 60 s.
+    /// retention do it by turns. Each client does its share: where there are others it rests longer, at most ten times as long (and begins with
+    /// a random part of that), so that all together do about one round in this time if all of them prune. Default 60 s.
     pub prune: Duration,
     /// Jobs per prune call. Default 1,000.
     pub prune_batch: u32,

@@ -81,6 +81,18 @@ fn looks_keep_their_distance() {
     }
 }
 
+/// Whoever wants looks seldom has them once a second.
+#[test]
+fn a_write_puts_no_look_off() {
+    let mut told = Told::new();
+    let read = told.watch.read;
+    assert!(told.watch.next(60 * NET) <= read.max(told.written) + SOON + NET);
+    told.watch.change(read + NET / 2);
+    assert_eq!(told.watch.next(60 * NET), read + NET);
+    told.look(tick(2));
+    assert!(told.watch.next(60 * NET) <= told.watch.read + NET);
+}
+
 /// All that is known is known.
 async fn settled() -> Place {
     let mut place = Place::new().await;
@@ -127,10 +139,9 @@ async fn a_system_that_says_nothing_is_not_believed() {
         assert!(place.watch.is_due(Instant::now()));
         assert_eq!(place.watch.words.is_some(), believed);
     }
-    let tick = Txn::peek(&mut place.conn).await.unwrap();
-    place.watch.saw(tick, Instant::now());
+    // The commit behind the last write may not be there yet.
+    assert!(place.watch.is_due(place.watch.changed + FRESH));
     place.watch.rest(SHORTEST, Duration::from_millis(1)).await;
-    assert!(!place.watch.is_unread(), "looks go on");
 }
 
 #[tokio::test]
@@ -147,6 +158,28 @@ async fn a_word_that_came_late_clears_the_doubt() {
         }
         place.watch.is_due(Instant::now());
         assert!(place.watch.words.is_some());
+    }
+}
+
+/// Some file systems tell of what this process writes alone.
+#[tokio::test]
+async fn words_of_own_commits_are_no_reason_to_believe() {
+    let mut place = settled().await;
+    let elsewhere = tempfile::NamedTempFile::new().unwrap();
+    place.watch.words = Words::of(elsewhere.path());
+    place.watch.is_due(Instant::now());
+    for believed in [true, false] {
+        // An own commit.
+        place.next_time();
+        place.commit().await;
+        std::fs::write(elsewhere.path(), "x").unwrap();
+        let tick = Txn::peek(&mut place.conn).await.unwrap();
+        place.watch.committed(tick, Instant::now());
+        assert!(place.watch.is_due(Instant::now()));
+        place.next_time();
+        place.commit().await;
+        place.watch.is_due(Instant::now());
+        assert_eq!(place.watch.words.is_some(), believed);
     }
 }
 

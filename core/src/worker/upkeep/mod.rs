@@ -72,7 +72,7 @@ pub(crate) struct Prune {
 }
 
 impl Prune {
-    /// Whether this is the first turn.
+    /// Whether it was not asked yet.
     pub(crate) fn begins(&self) -> bool {
         !self.begun.swap(true, Ordering::Relaxed)
     }
@@ -163,7 +163,7 @@ impl Upkeep {
         })
     }
 
-    /// Pruning by a retention, at the latest after one interval of the worker that asks.
+    /// Pruning by a retention; the first turn comes at the latest after one interval of the worker that asks.
     pub(crate) fn prune(&self, retention: &Retention, interval: Duration) -> Arc<Prune> {
         let mut state = lock(&self.state);
         state.prunes.retain(|prune| prune.strong_count() > 0);
@@ -247,8 +247,8 @@ impl Upkeep {
         jittered(spread(interval, workers, self.with_lease(), MAINTENANCE_MAX))
     }
 
-    /// How long until the next round of pruning: all clients together do about one in each interval, as far as is known how many
-    /// workers the store has.
+    /// How long until the next round of pruning: all clients together do about one in each interval, if all of them prune, by how many
+    /// workers the store had at the last maintenance.
     pub(crate) fn pruned(&self, interval: Duration) -> Duration {
         let workers = lock(&self.state).workers;
         jittered(spread(interval, workers, self.with_lease(), interval.saturating_mul(PRUNE_MOST)))
