@@ -1,5 +1,7 @@
 //! The network before a server: a proxy that is slow, stalls and cuts, and before it one that drops chosen replies.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use windlass_test_servers::{Proxy, Stall};
@@ -16,13 +18,29 @@ const PATIENCE: Duration = Duration::from_millis(1_500);
 pub struct Network {
     proxy: Proxy,
     wire: Wire,
+    /// How often the reply to each was waited for.
+    asked: Mutex<BTreeMap<String, u64>>,
+}
+
+/// Which reply is to be dropped next: one that was waited for least. Not one that was dropped least: some never come again, such as those to what
+/// opens a backend, and nothing else would ever have its turn.
+fn next(
+    mut seen: Vec<String>,
+    asked: &mut BTreeMap<String, u64>,
+    dice: &mut Dice,
+) -> Option<String> {
+    dice.shuffle(&mut seen);
+    let times = |name: &String| asked.get(name).copied().unwrap_or_default();
+    let next = seen.into_iter().min_by_key(times)?;
+    *asked.entry(next.clone()).or_default() += 1;
+    Some(next)
 }
 
 impl Network {
     /// Puts a second proxy before the first.
     pub async fn start<C: Conversation>(proxy: Proxy, protocol: fn() -> C) -> Result<Self> {
         let wire = Wire::start(proxy.port(), protocol).await?;
-        Ok(Self { proxy, wire })
+        Ok(Self { proxy, wire, asked: Mutex::default() })
     }
 
     /// The port to connect to.
@@ -66,12 +84,11 @@ impl Network {
     pub async fn drop_replies(&self, dice: &mut Dice) -> u64 {
         let before: u64 = self.wire.dropped().values().sum();
         for _ in 0..3 + dice.below(6) {
-            // What was dropped least comes first, so that each has its turn.
-            let (mut seen, dropped) = (self.wire.seen(), self.wire.dropped());
-            dice.shuffle(&mut seen);
-            seen.sort_by_key(|name| dropped.get(name).copied().unwrap_or_default());
-            let Some(next) = seen.first() else { break };
-            self.wire.drop_next(next);
+            let (seen, dropped) = (self.wire.seen(), self.wire.dropped());
+            let next =
+                next(seen, &mut self.asked.lock().unwrap_or_else(PoisonError::into_inner), dice);
+            let Some(next) = next else { break };
+            self.wire.drop_next(&next);
             let begun = Instant::now();
             while begun.elapsed() < PATIENCE && self.wire.dropped() == dropped {
                 tokio::time::sleep(Duration::from_millis(5)).await;
@@ -89,7 +106,27 @@ impl Network {
     }
 
     /// How many replies were dropped, by what they said.
-    pub fn dropped(&self) -> std::collections::BTreeMap<String, u64> {
+    pub fn dropped(&self) -> BTreeMap<String, u64> {
         self.wire.dropped()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// None of what goes on waits for what never comes again.
+    #[test]
+    fn each_reply_has_its_turn() {
+        let (mut asked, mut dice) = (BTreeMap::new(), Dice::of(1, 1));
+        let seen = |to: usize| (0..to).map(|n| format!("statement {n}")).collect::<Vec<_>>();
+        assert_eq!(next(Vec::new(), &mut asked, &mut dice), None);
+        for _ in 0..20 {
+            assert!(next(seen(5), &mut asked, &mut dice).is_some());
+        }
+        assert!(asked.values().all(|times| *times == 4), "{asked:?}");
+        // What is seen later has its turn first, and then takes turns.
+        let late: Vec<_> = (0..4).filter_map(|_| next(seen(6), &mut asked, &mut dice)).collect();
+        assert!(late.iter().all(|name| name == "statement 5"), "{late:?}");
     }
 }
