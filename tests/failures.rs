@@ -62,7 +62,16 @@ fn failures_of(name: &str) -> Vec<u32> {
 fn every_line_of_the_list_of_failures_is_held_by_tests_that_name_it() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut functions = Functions::new();
-    for folder in ["src", "tests", "core", "backend-sqlite", "backend-postgres", "backend-redis"] {
+    let folders = [
+        "src",
+        "tests",
+        "compile-fail",
+        "core",
+        "backend-sqlite",
+        "backend-postgres",
+        "backend-redis",
+    ];
+    for folder in folders {
         gather(root, &root.join(folder), &mut functions);
     }
     let page = fs::read_to_string(root.join("docs/failures.md")).unwrap();

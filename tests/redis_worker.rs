@@ -14,9 +14,3 @@ async fn place() -> (String, ()) {
 
 worker_cases!(place().await);
 worker_cases!(place().await; f34_an_idle_worker_is_woken_by_the_jobs_of_another_process);
-
-/// On Redis there is no transaction of the host's that a job could be enqueued or completed in, so the calls are not there.
-#[test]
-fn enqueuing_or_completing_in_a_transaction_does_not_compile() {
-    trybuild::TestCases::new().compile_fail("tests/redis/*.rs");
-}

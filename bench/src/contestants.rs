@@ -177,18 +177,22 @@ impl Entry {
     }
 }
 
+/// Whether this program was built with `--release`; what it builds is built likewise.
+pub const OPTIMISED: bool = !cfg!(debug_assertions);
+
 /// Builds a program into the folder where this one was built, and answers where it is.
 fn build(folder: &Path, binary: &str) -> Result<PathBuf> {
     let own = std::env::current_exe()?;
     let target = own.ancestors().nth(2).ok_or("this program is not in a target folder")?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
-    build.args(["build", "--release", "--quiet", "--locked", "--bin", binary, "--manifest-path"]);
+    build.args(["build", "--quiet", "--locked", "--bin", binary, "--manifest-path"]);
     build.arg(folder.join("Cargo.toml")).arg("--target-dir").arg(target);
+    build.args(OPTIMISED.then_some("--release"));
     if !build.status()?.success() {
         return Err(format!("`{binary}` could not be built").into());
     }
-    Ok(target.join("release").join(binary))
+    Ok(target.join(if OPTIMISED { "release" } else { "debug" }).join(binary))
 }
 
 fn has_node() -> bool {

@@ -61,6 +61,9 @@ struct Args {
 #[tokio::main]
 async fn main() -> Result<()> {
     let args = Args::parse();
+    if !args.quick && !contestants::OPTIMISED {
+        return Err("only --release is measured; without it, --quick shows that all works".into());
+    }
     let sizes = if args.quick { Sizes::quick() } else { Sizes::full() };
     let mut report = Report::default();
     if args.quick {
