@@ -255,6 +255,7 @@ mod tests {
 
     /// Whoever tells of queues decides how many there are.
     #[tokio::test(start_paused = true)]
+    #[cfg_attr(miri, ignore = "thousands of rounds")]
     async fn news_of_ever_more_queues_take_no_more_room() {
         let (board, queue) = (Board::default(), [QueueName::new("q").unwrap()]);
         for n in 0..=2 * MOST {

@@ -174,6 +174,7 @@ mod tests {
 
     /// Whoever serves ever more queues decides how many there are.
     #[tokio::test(start_paused = true)]
+    #[cfg_attr(miri, ignore = "thousands of rounds")]
     async fn looks_at_ever_more_queues_take_no_more_room() {
         let mut seen = Seen::default();
         for n in 0..2 * MOST {

@@ -276,6 +276,7 @@ async fn finish(backend: &MemoryBackend, id: JobId, state: State) {
 }
 
 #[tokio::test]
+#[cfg_attr(miri, ignore = "thousands of rounds")]
 async fn everything_fits_together_after_any_calls() {
     let mut states = BTreeMap::new();
     // Chance may miss a rare state in one round, not in ten.
