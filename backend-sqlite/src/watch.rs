@@ -132,7 +132,7 @@ impl Watch {
             self.hear(heard, Instant::now());
         }
         #[cfg(not(target_os = "linux"))]
-        let _ = shortest;
+        let _ = (shortest, self.failed);
         tokio::time::sleep(interval).await;
     }
 
