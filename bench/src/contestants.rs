@@ -32,6 +32,17 @@ pub const WINDLASS: &str = "windlass";
 /// What isn't a peer.
 const OURS: &[&str] = &[WINDLASS, RAW, "raw-rusqlite"];
 
+/// Who leaves commits on SQLite to the system's cache, by its own choice or its settings (`peers/README.md`): when the
+/// machine fails the last are lost. On the servers all commits are as durable as the server is told to make them.
+const UNSYNCED: &[(&str, &str)] = &[
+    ("apalis", "default"),
+    ("apalis", "tuned"),
+    ("riverqueue", "tuned"),
+    ("effectum", "tuned"),
+    ("flexiq-core", "default"),
+    ("flexiq-core", "tuned"),
+];
+
 const ENTRIES: &[Entry] = &[
     of(
         WINDLASS,
@@ -93,6 +104,11 @@ const fn of(
 /// Whether a system is neither Windlass nor a raw loop.
 pub fn is_peer(system: &str) -> bool {
     !OURS.contains(&system)
+}
+
+/// Whether a commit waits for the disk wherever the server, if there is one, makes it wait.
+pub fn syncs(backend: &str, system: &str, config: &str) -> bool {
+    backend != "sqlite" || !UNSYNCED.contains(&(system, config))
 }
 
 /// A contestant that is ready to run.

@@ -6,7 +6,7 @@ use serde::Serialize;
 use windlass_bench_contestant::Figures;
 
 use crate::aims;
-use crate::contestants::{RAW, is_peer};
+use crate::contestants::{RAW, is_peer, syncs};
 use crate::runner::DEFAULT;
 
 /// One figure of one system.
@@ -49,6 +49,10 @@ impl Row {
     /// Whether more is better.
     pub fn is_rate(&self) -> bool {
         [RATE, RATIO].contains(&self.unit.as_str())
+    }
+
+    pub fn syncs(&self) -> bool {
+        syncs(&self.backend, &self.system, &self.config)
     }
 }
 
@@ -251,9 +255,10 @@ impl Report {
                 } else {
                     format!("**{}**", row.system)
                 };
+                let unsynced = if row.syncs() { "" } else { " †" };
                 let _ = writeln!(
                     text,
-                    "| {name}{} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+                    "| {name}{} | {}{unsynced} | {} | {} | {} | {} | {} | {} | {} | {} |",
                     if self.remarks_on(row).next().is_some() { " \\*" } else { "" },
                     row.config,
                     figure(row.value),
@@ -267,6 +272,11 @@ impl Report {
                 );
             }
             text.push('\n');
+        }
+        if self.rows.iter().any(|row| !row.syncs()) {
+            text.push_str(
+                "† Its commits don't wait for the disk: when the machine fails the last are lost.\n\n",
+            );
         }
         if !self.remarks.is_empty() || !self.left_out.is_empty() {
             text.push_str("### \\* What is to be told beside the figures\n\n");
