@@ -187,7 +187,7 @@ pub fn markdown(report: &Report) -> String {
     if lines.is_empty() {
         return text;
     }
-    text.push_str("### Windlass as it comes, and its aims\n\n| workload | found | aim | reached |\n|---|---|---|---|\n");
+    text.push_str("## Windlass as it comes, and its aims\n\n| workload | found | aim | reached |\n|---|---|---|---|\n");
     for Line { what, found, aim, holds } in lines {
         let _ =
             writeln!(text, "| {what} | {found} | {aim} | {} |", if holds { "yes" } else { "no" });

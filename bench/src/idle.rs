@@ -15,7 +15,7 @@ const CLIENTS: usize = 10;
 const WORKERS: usize = 10;
 const CONCURRENCY: usize = 8;
 
-/// One run each. The raw loops have no workers that would be worth the name.
+/// Each by itself. The raw loops have no workers that would be worth the name.
 pub async fn run(runner: &mut Runner) -> Result<()> {
     if !runner.wants(NAME) {
         return Ok(());
@@ -24,31 +24,28 @@ pub async fn run(runner: &mut Runner) -> Result<()> {
     let contestants = std::mem::take(&mut runner.contestants);
     for contestant in contestants.iter().filter(|c| !c.name.starts_with(RAW)) {
         let Some((config, _)) = contestant.description.configs.first() else { continue };
-        let seconds = runner.sizes.idle[usize::from(contestant.is_peer())];
+        let (seconds, rounds) = runner.sizes.idle[usize::from(contestant.is_peer())];
         let system = (contestant.name.as_str(), config.as_str());
-        let usage = match one(runner, contestant, config, seconds).await {
-            Ok(usage) => usage,
-            Err(error) => {
-                runner.fail(NAME, system, error);
-                continue;
+        let mut usages = Vec::new();
+        for _ in 0..rounds {
+            match one(runner, contestant, config, seconds).await {
+                Ok(usage) => usages.push(usage),
+                Err(error) => runner.fail(NAME, system, error),
             }
-        };
-        let mut figures = vec![(
-            "processor time of the workers",
-            "% of a core",
-            usage.client_cpu / seconds * 100.0,
-        )];
-        if runner.backend != "sqlite" {
-            figures.push((
-                "processor time of the server",
-                "% of a core",
-                usage.server_cpu / seconds * 100.0,
-            ));
-            figures.push(("queries", "per minute", usage.queries / seconds * 60.0));
         }
-        for (part, unit, value) in figures {
+        let share = |cpu: fn(&Usage) -> f64| {
+            usages.iter().map(|usage| cpu(usage) / seconds * 100.0).collect::<Vec<_>>()
+        };
+        let core = "% of a core";
+        let mut figures = vec![("processor time of the workers", core, share(|u| u.client_cpu))];
+        if runner.backend != "sqlite" {
+            figures.push(("processor time of the server", core, share(|u| u.server_cpu)));
+            let queries = usages.iter().map(|usage| usage.queries / seconds * 60.0).collect();
+            figures.push(("queries", "per minute", queries));
+        }
+        for (part, unit, values) in figures {
             let name = format!("{NAME}, {part}");
-            runner.report.add(Row::new(&runner.backend, &name, system, unit, vec![value]));
+            runner.report.add(Row::new(&runner.backend, &name, system, unit, values));
         }
         runner.save()?;
     }

@@ -10,6 +10,7 @@ mod calls;
 mod contestants;
 mod heavy;
 mod idle;
+mod machine;
 mod output;
 mod place;
 mod plot;
@@ -64,18 +65,22 @@ async fn main() -> Result<()> {
     if !args.quick && !contestants::OPTIMISED {
         return Err("only --release is measured; without it, --quick shows that all works".into());
     }
+    if !args.quick {
+        machine::check(&std::env::temp_dir())?;
+    }
     let sizes = if args.quick { Sizes::quick() } else { Sizes::full() };
     let mut report = Report::default();
-    if args.quick {
-        report.title =
-            "*One small run of each workload: these figures mean nothing.*\n\n".to_owned();
-    }
     let output = Output { backend: args.backend.clone(), json: args.json, folder: args.out };
     // What can't be written is known before anything is measured.
     output.write(&report)?;
     let contestants = contestants::prepare(&args.backend, &args.systems, &mut report)?;
+    let place = Place::open(&args.backend).await?;
+    report.title = machine::title(&args.backend, &contestants, place.server().await?);
+    if args.quick {
+        report.title += "*One small run of each workload: these figures mean nothing.*\n\n";
+    }
     let mut runner = Runner {
-        place: Place::open(&args.backend).await?,
+        place,
         works: works::all(&sizes),
         sizes,
         contestants,

@@ -1,10 +1,17 @@
 //! Where the databases are that are measured.
 
+use std::time::Duration;
+
 use tempfile::TempDir;
 use windlass_test_servers::{PostgresServer, RedisServer};
 
 use crate::Result;
 use crate::usage::{self, Usage};
+
+/// A log of Redis that has so many bytes is written anew between two runs.
+const LOG: u64 = 64 << 20;
+/// How often it is looked whether it is.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// Makes databases of one backend.
 pub enum Place {
@@ -32,7 +39,12 @@ impl Place {
                 PostgresServer::builder().setting("max_connections", "500").start().await?,
             ),
             "redis" => Self::Redis(
-                RedisServer::builder().setting("appendfsync", "everysec").start().await?,
+                // A log that is rewritten in the middle of a run doesn't tell what the run wrote.
+                RedisServer::builder()
+                    .setting("appendfsync", "everysec")
+                    .setting("auto-aof-rewrite-percentage", "0")
+                    .start()
+                    .await?,
             ),
             _ => Self::Sqlite,
         })
@@ -60,6 +72,12 @@ impl Place {
         }
         if let Self::Redis(server) = self {
             server.command(&["FLUSHALL"]).await?;
+            if server.info("aof_current_size").await?.parse::<u64>()? > LOG {
+                server.command(&["BGREWRITEAOF"]).await?;
+                while rewriting(server).await? {
+                    tokio::time::sleep(LOOK).await;
+                }
+            }
         }
         Ok(())
     }
@@ -87,10 +105,27 @@ impl Place {
                 queries: server.info("total_reads_processed").await?.parse()?,
                 written: server.info("aof_current_size").await?.parse()?,
                 rewrites: server.info("aof_rewrites").await?.parse()?,
-                rewriting: server.info("aof_rewrite_in_progress").await? == "1"
-                    || server.info("aof_rewrite_scheduled").await? == "1",
+                rewriting: rewriting(server).await?,
                 ..client
             },
         })
     }
+
+    /// The version of the server, where there is one.
+    pub async fn server(&self) -> Result<Option<String>> {
+        Ok(match self {
+            Self::Sqlite => None,
+            Self::Postgres(server) => {
+                let version = server.value("postgres", "SHOW server_version").await?;
+                version.map(|version| format!("PostgreSQL {version}"))
+            }
+            Self::Redis(server) => Some(format!("Redis {}", server.info("redis_version").await?)),
+        })
+    }
+}
+
+/// Whether a server writes its log anew, or is about to.
+async fn rewriting(server: &RedisServer) -> Result<bool> {
+    Ok(server.info("aof_rewrite_in_progress").await? == "1"
+        || server.info("aof_rewrite_scheduled").await? == "1")
 }

@@ -59,6 +59,8 @@ impl Row {
 /// Units of which more is better.
 pub const RATE: &str = "jobs/s";
 pub const RATIO: &str = "ratio";
+/// The unit of what went wrong.
+const FAULTS: &str = "faults";
 
 /// Of sorted values; between the two in the middle where their number is even.
 fn median(values: &[f64]) -> Option<f64> {
@@ -105,8 +107,20 @@ impl Report {
     }
 
     /// A run failed, so that what there is of others is not of all of the work.
-    pub fn failure(&mut self, workload: &str, system: (&str, &str), text: &str) {
+    pub fn failure(&mut self, backend: &str, workload: &str, system: (&str, &str), text: &str) {
         self.tell(workload, system, text, true);
+        let name = format!("{workload}, failed");
+        let same = |row: &&mut Row| {
+            row.workload == name && (row.system.as_str(), row.config.as_str()) == system
+        };
+        match self.rows.iter_mut().find(same) {
+            Some(row) => {
+                for count in [&mut row.value, &mut row.min, &mut row.max] {
+                    *count = count.map(|count| count + 1.0);
+                }
+            }
+            None => self.rows.push(Row::new(backend, &name, system, FAULTS, vec![1.0])),
+        }
     }
 
     /// A system can't be measured.
@@ -173,7 +187,7 @@ impl Report {
             let listed: Vec<String> = counts.iter().map(u64::to_string).collect();
             self.tell(workload, system, &format!("{text}: {}", listed.join(", ")), unsound);
             let values = counts.iter().map(|count| *count as f64).collect();
-            let row = Row::new(backend, &format!("{workload}, {name}"), system, "faults", values);
+            let row = Row::new(backend, &format!("{workload}, {name}"), system, FAULTS, values);
             self.rows.push(row);
         }
     }
@@ -222,7 +236,7 @@ impl Report {
     pub fn workloads(&self) -> Vec<&str> {
         let mut names = Vec::new();
         for row in &self.rows {
-            if row.unit != "faults" && !names.contains(&row.workload.as_str()) {
+            if row.unit != FAULTS && !names.contains(&row.workload.as_str()) {
                 names.push(&row.workload);
             }
         }
@@ -236,7 +250,7 @@ impl Report {
             let rows: Vec<&Row> = self.rows.iter().filter(|row| row.workload == workload).collect();
             let (best, raw) = self.marks(&rows);
             // Writing to a text can't fail.
-            let _ = writeln!(text, "### {}{workload}\n", head(&rows));
+            let _ = writeln!(text, "## {}{workload}\n", head(&rows));
             if let Some((_, file)) = plots.iter().find(|(of, _)| of == workload) {
                 let _ = writeln!(text, "![{workload}]({file})\n");
             }
@@ -279,7 +293,7 @@ impl Report {
             );
         }
         if !self.remarks.is_empty() || !self.left_out.is_empty() {
-            text.push_str("### \\* What is to be told beside the figures\n\n");
+            text.push_str("## \\* What is to be told beside the figures\n\n");
             for left_out in &self.left_out {
                 let _ = writeln!(text, "- {left_out}");
             }
@@ -354,7 +368,11 @@ mod tests {
         for (system, value) in [("windlass", 40.0), ("a", 10.0), ("b", 80.0)] {
             report.add(row(system, RATE, &[value]));
         }
-        report.failure("drain", ("b", "default"), "the program failed");
+        for _ in 0..2 {
+            report.failure("sqlite", "drain", ("b", "default"), "the program failed");
+        }
+        let failed = report.rows().iter().find(|row| row.workload == "drain, failed").unwrap();
+        assert_eq!((failed.value, failed.unit.as_str()), (Some(2.0), FAULTS));
         report.leave_out("c is left out: it could not be built".to_owned());
         let text = report.markdown(&[]);
         assert!(text.contains("| 1 | – | 4.00 | – |"), "{text}");

@@ -49,7 +49,7 @@ impl Runner {
 
     /// A run failed. What it would have shown is unsound, and one of our own is told at the end, too.
     pub fn fail(&mut self, workload: &str, system: (&str, &str), error: Error) {
-        self.report.failure(workload, system, &error.to_string());
+        self.report.failure(&self.backend, workload, system, &error.to_string());
         if !is_peer(system.0) && self.failed.is_none() {
             self.failed = Some(format!("{workload} of {}, {}: {error}", system.0, system.1).into());
         }
@@ -151,8 +151,8 @@ impl Runner {
         largest: Option<u64>,
     ) -> Result<Outcome> {
         let mut run = Run { config: config.to_owned(), ..work.run.clone() };
-        if contestant.is_peer() || config != DEFAULT {
-            run.seconds = work.seconds_of_others;
+        if contestant.is_peer() {
+            run.seconds = work.seconds_of_peers;
         }
         if run.workload == Workload::Load {
             run.rate = self.pace(contestant, config).await?;

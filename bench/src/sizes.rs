@@ -17,10 +17,10 @@ pub struct Sizes {
     pub sampling: f64,
     /// How long jobs come at a pace.
     pub load: f64,
-    /// The steady state of Windlass as it comes and of the raw loops, then of others.
+    /// The steady state of Windlass and of the raw loops, then of peers.
     pub steady: [f64; 2],
-    /// How long nothing is to be done, of Windlass, then of peers.
-    pub idle: [f64; 2],
+    /// How long nothing is to be done, and how often, of Windlass, then of peers.
+    pub idle: [(f64, usize); 2],
     /// A large backlog, and a large history.
     pub large: u64,
     /// What is drained of it, or beside it.
@@ -43,7 +43,7 @@ impl Sizes {
             sampling: 30.0,
             load: 0.5,
             steady: [0.5; 2],
-            idle: [0.5; 2],
+            idle: [(0.5, 1); 2],
             large: 10_000,
             part: 1_000,
             pinned: 10_000,
@@ -60,9 +60,9 @@ impl Sizes {
             waiting: 20_000,
             limit: 4.0,
             sampling: 1.5,
-            load: 1.0,
+            load: 2.0,
             steady: [60.0, 20.0],
-            idle: [60.0, 20.0],
+            idle: [(60.0, 3), (20.0, 1)],
             large: 1_000_000,
             part: 10_000,
             pinned: 200_000,

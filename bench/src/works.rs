@@ -54,8 +54,8 @@ pub struct Work {
     pub fill: u64,
     /// What is asked of the contestant; the URL and the configuration are still to be filled in.
     pub run: Run,
-    /// How long it lasts for others than Windlass as it comes and the raw loops, if not as long.
-    pub seconds_of_others: f64,
+    /// How long it lasts for peers, if not as long.
+    pub seconds_of_peers: f64,
     /// Whether it makes a difference what happens to finished jobs.
     pub keeps: bool,
     /// Another process enqueues while this one runs.
@@ -103,7 +103,7 @@ pub fn all(sizes: &Sizes) -> Vec<Work> {
         name: name.to_owned(),
         who: Who::All,
         fill: 0,
-        seconds_of_others: run.seconds,
+        seconds_of_peers: run.seconds,
         keeps: false,
         run,
         remote: false,
@@ -147,11 +147,10 @@ pub fn all(sizes: &Sizes) -> Vec<Work> {
         clients,
         work("latency, idle queue", latency(Workload::Latency), LATENCIES),
         served,
-        Work { who: Who::BestOfPeers, ..work("latency at half load", load, LOAD) },
+        work("latency at half load", load, LOAD),
         // One long run, in parts.
         Work {
-            who: Who::BestOfPeers,
-            seconds_of_others: sizes.steady[1],
+            seconds_of_peers: sizes.steady[1],
             keeps: true,
             rounds: 1,
             ..work("steady state", steady, STEADY)

@@ -12,8 +12,11 @@ use super::seldom::Seldom;
 use super::{Shared, commits};
 use crate::sql::query;
 
-/// Least time between two messages.
-const GAP: Duration = Duration::from_millis(5);
+/// Least time from the beginning of a message to that of the next, and most.
+const LEAST_GAP: Duration = Duration::from_millis(1);
+const MOST_GAP: Duration = Duration::from_millis(5);
+/// In between, so many times what the last one took: a server that is busy is told less often.
+const TIMES: u32 = 5;
 /// A payload has less than 8,000 bytes.
 const PAYLOAD_BYTES: usize = 7_900;
 /// Stands for every queue; no name has this character.
@@ -95,8 +98,13 @@ pub(super) async fn run(shared: Arc<Shared>) {
         if shared.outbox.is_left() {
             return farewell(&shared).await;
         }
-        sleep_until(begun + GAP).await;
+        sleep_until(begun + gap(begun.elapsed())).await;
     }
+}
+
+/// The time from the beginning of a message that took so long to the next.
+fn gap(took: Duration) -> Duration {
+    took.saturating_mul(TIMES).clamp(LEAST_GAP, MOST_GAP)
 }
 
 /// Tells all that there is to tell, for the last time: first what is known, which shall not wait for the rest. Who is not told finds the jobs by
@@ -196,6 +204,12 @@ mod tests {
         assert_eq!(outbox.take(), queues(&["a", "b"]));
         outbox.sent();
         assert_eq!(outbox.take(), queues(&[]));
+    }
+
+    #[test]
+    fn a_busy_server_is_told_less_often() {
+        let gap = |took| gap(Duration::from_micros(took)).as_micros();
+        assert_eq!([0, 100, 400, 2_000, u64::MAX].map(gap), [1_000, 1_000, 2_000, 5_000, 5_000]);
     }
 
     #[test]

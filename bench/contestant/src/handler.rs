@@ -19,7 +19,7 @@ struct Notes {
     first: u64,
     seen: Vec<AtomicU64>,
     /// The latencies of jobs before this number aren't kept: connections open then.
-    warm: u64,
+    warm: AtomicU64,
     latencies: Histogram,
     distinct: AtomicU64,
     repeated: AtomicU64,
@@ -35,7 +35,7 @@ impl Handler {
         let notes = Notes {
             first,
             seen,
-            warm,
+            warm: AtomicU64::new(warm),
             latencies: Histogram::default(),
             distinct: AtomicU64::new(0),
             repeated: AtomicU64::new(0),
@@ -67,6 +67,11 @@ impl Handler {
             std::thread::sleep(self.wait);
         }
         self.notes.end(payload);
+    }
+
+    /// Latencies are kept from this number on.
+    pub(crate) fn warm_until(&self, number: u64) {
+        self.notes.warm.store(number, Ordering::Relaxed);
     }
 
     /// How many jobs ran, each counted once.
@@ -104,7 +109,7 @@ impl Handler {
 
 impl Notes {
     fn begin(&self, payload: &Payload) {
-        if payload.number >= self.warm {
+        if payload.number >= self.warm.load(Ordering::Relaxed) {
             self.latencies.add(micros().saturating_sub(payload.sent_at));
         }
     }

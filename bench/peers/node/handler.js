@@ -33,6 +33,11 @@ export class Handler {
     Object.assign(this, { wait, first, warm, seen: new Uint8Array(count) });
   }
 
+  // Latencies are kept from this number on.
+  warmUntil(number) {
+    this.warm = number;
+  }
+
   async run({ number, sent_at }) {
     if (number >= this.warm) this.#latencies.push(Math.max(micros() - sent_at, 0) / 1e3);
     if (this.wait > 0) await sleep(this.wait);

@@ -6,7 +6,8 @@ const BULK = 1_000;
 // How long jobs are enqueued before the time begins, while connections open and the code is compiled, in milliseconds; jobs whose latencies aren't kept.
 const WARM = 1_000;
 const WARM_LATENCIES = 20;
-const WARM_SHARE = 0.2;
+// Jobs that are enqueued at the same time before those at a pace, how often, and of those at a pace the ones whose latencies aren't kept.
+const [BURST, BURSTS, WARM_SHARE] = [64, 4, 0.2];
 // How often it is looked whether anything moves, after how long of nothing that is told, and how long between two questions to the store; all in milliseconds.
 const [LOOK, STILL, ASK] = [250, 3_000, 2];
 // The time between two jobs.
@@ -15,6 +16,8 @@ const GAP = 1;
 const PATIENCE = 5_000;
 // The steady state.
 const [PRODUCERS, BACKLOG, WINDOWS, MOST] = [8, 10_000, 5, 300_000];
+// How long it goes on before it counts, of the time, and at least.
+const [WARM_PART, WARM_LEAST] = [10, 500];
 // How long idle workers get to start, in milliseconds: Postgres counts what a session did up to 10 s later. In a trial it is that part of its time.
 const [SETTLE, TRIAL, TRIAL_SETTLE] = [11_000, 1_000, 10];
 
@@ -137,16 +140,25 @@ async function oneByOne({ contestant, setup, run, mark, handler: make }) {
 
 // Jobs come at a pace, whether those before them are enqueued or not; what the enqueue waits counts.
 async function atAPace({ contestant, setup, run, mark, handler: make }) {
-  const [system, count] = [await contestant.open(setup), Math.floor(run.rate * run.seconds)];
-  const handler = make(count, run.first + Math.floor(count * WARM_SHARE));
+  const [system, paced] = [await contestant.open(setup), Math.floor(run.rate * run.seconds)];
+  const handler = make(BURST * BURSTS + paced, Infinity);
   const worker = await system.start(handler, run.concurrency);
+  let before = 0;
+  while (before < BURST * BURSTS) {
+    await together(BURST, (_, n) => system.enqueue(payload(run.first + before + n)));
+    before += BURST;
+    // Who looks more seldom begins as it is.
+    if (!(await within(PATIENCE, handler.until(before)))) break;
+  }
+  handler.warmUntil(run.first + before + Math.floor(paced * WARM_SHARE));
+  const count = before + paced;
   await mark('begin');
   const [begun, begunAt, enqueues] = [performance.now(), micros(), []];
-  let [sent, fault] = [0, null];
+  let [sent, fault] = [before, null];
   while (sent < count) {
-    const due = Math.min(Math.floor((since(begun) / 1e3) * run.rate), count);
+    const due = Math.min(before + Math.floor((since(begun) / 1e3) * run.rate), count);
     for (; sent < due; sent += 1) {
-      const job = payload(run.first + sent, begunAt + Math.floor((sent / run.rate) * 1e6));
+      const job = payload(run.first + sent, begunAt + Math.floor(((sent - before) / run.rate) * 1e6));
       enqueues.push(system.enqueue(job).catch((error) => (fault = error)));
     }
     if (fault) throw fault;
@@ -184,10 +196,11 @@ async function pace({ contestant, setup, run }) {
 }
 
 async function steady({ contestant, setup, run, mark, handler: make }) {
-  const [system, most] = [await contestant.open(setup), Math.floor(run.seconds * MOST)];
-  const handler = make(most, run.first);
+  const time = run.seconds * 1e3;
+  const warm = time < TRIAL ? time / WARM_PART : Math.max(WARM_LEAST, time / WARM_PART);
+  const [system, most] = [await contestant.open(setup), Math.floor(((time + warm) / 1e3) * MOST)];
+  const handler = make(most, Infinity);
   const worker = await system.start(handler, run.concurrency);
-  await mark('begin');
   let [sent, stop] = [0, false];
   const produced = together(PRODUCERS, async () => {
     while (!stop) {
@@ -201,15 +214,21 @@ async function steady({ contestant, setup, run, mark, handler: make }) {
   });
   // A failure is told at the end.
   produced.catch(() => {});
-  const [begun, windows] = [performance.now(), []];
+  await sleep(warm);
+  await mark('begin');
+  handler.warmUntil(run.first + sent);
+  const [begun, earlier, windows] = [performance.now(), handler.distinct, []];
   for (let n = 0; n < WINDOWS; n += 1) {
     const [before, from] = [handler.distinct, performance.now()];
-    await sleep((run.seconds * 1e3) / WINDOWS);
+    await sleep(time / WINDOWS);
     windows.push(((handler.distinct - before) / since(from)) * 1e3);
   }
-  const rate = (handler.distinct / since(begun)) * 1e3;
-  // What runs later doesn't count, as what it uses doesn't.
+  // What runs earlier or later doesn't count, as what it uses doesn't.
   const figures = handler.figures();
+  const jobs = figures.jobs - earlier;
+  const rate = (jobs / since(begun)) * 1e3;
+  // Nothing moves, though there is something to be done.
+  const hung = windows.at(-1) === 0 && sent > handler.distinct;
   await mark('end');
   stop = true;
   await produced;
@@ -219,7 +238,7 @@ async function steady({ contestant, setup, run, mark, handler: make }) {
   const missing = Math.max(sent - handler.distinct, 0);
   await system.stop(worker);
   const faults = { lost: Math.max(missing - left, 0), unfinished: Math.min(missing, left), repeated: handler.repeated };
-  return { ...figures, rate, windows, ...faults };
+  return { ...figures, jobs, rate, windows, hung, ...faults };
 }
 
 // Clients of their own, with workers on each, as if they were processes.

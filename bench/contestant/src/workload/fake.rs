@@ -15,6 +15,9 @@ static STORES: LazyLock<Mutex<HashMap<String, Arc<Store>>>> = LazyLock::new(Mute
 /// How long it takes to do what was put off.
 pub(super) const FINISH: Duration = Duration::from_millis(50);
 
+/// A job that is run after some time.
+pub(super) const PAUSE: u64 = 20_000;
+
 struct Store {
     send: mpsc::UnboundedSender<Payload>,
     jobs: tokio::sync::Mutex<mpsc::UnboundedReceiver<Payload>>,
@@ -59,7 +62,7 @@ impl Contestant for Fake {
             let mut jobs = store.jobs.lock().await;
             while let Some(job) = jobs.recv().await {
                 match (fault.as_str(), job.number) {
-                    ("pauses", 50) => {
+                    ("pauses", PAUSE) => {
                         // Until those who enqueue are gone, beside whom there are the table of stores, the system and this.
                         while Arc::strong_count(&store) > 3 {
                             tokio::time::sleep(Duration::from_millis(1)).await;

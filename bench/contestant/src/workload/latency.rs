@@ -13,7 +13,10 @@ const WARM: u64 = 20;
 const GAP: Duration = Duration::from_millis(1);
 /// How often it is looked which jobs are due.
 const TICK: Duration = Duration::from_millis(1);
-/// How long jobs at a pace warm up, of the whole.
+/// Jobs that are enqueued at the same time before those at a pace, and how often: pools open their connections then.
+const BURST: u64 = 64;
+const BURSTS: u64 = 4;
+/// Of the jobs at a pace, those whose latencies aren't kept.
 const WARM_SHARE: f64 = 0.2;
 /// How long a job is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -45,19 +48,41 @@ pub(super) async fn one_by_one<C: Contestant>(system: &C, run: &Run) -> Result<F
     Ok(figures)
 }
 
+/// Enqueues jobs at the same time and waits until they ran. Answers whether they did in time.
+async fn burst<C: Contestant>(system: &C, handler: &Handler, run: &Run, sent: u64) -> Result<bool> {
+    let mut enqueues = JoinSet::new();
+    for number in sent..sent + BURST {
+        let (system, payload) = (system.clone(), Payload::new(run.first + number));
+        enqueues.spawn(async move { system.enqueue(payload).await });
+    }
+    while let Some(ended) = enqueues.join_next().await {
+        ended??;
+    }
+    Ok(tokio::time::timeout(PATIENCE, handler.until(sent + BURST)).await.is_ok())
+}
+
 /// Jobs come at a pace, whether those before them are enqueued or not; what the enqueue waits counts.
 pub(super) async fn at_a_pace<C: Contestant>(system: &C, run: &Run) -> Result<Figures> {
-    let count = (run.rate * run.seconds) as u64;
-    let warm = (count as f64 * WARM_SHARE) as u64;
-    let handler = Handler::new(run.wait(), run.first, count, run.first + warm);
+    let (paced, mut before) = ((run.rate * run.seconds) as u64, 0);
+    let most = BURST * BURSTS + paced;
+    let handler = Handler::new(run.wait(), run.first, most, run.first + most);
     let worker = system.start(handler.clone(), run.concurrency).await?;
+    while before < BURST * BURSTS {
+        before += BURST;
+        // Who looks more seldom begins as it is.
+        if !burst(system, &handler, run, before - BURST).await? {
+            break;
+        }
+    }
+    handler.warm_until(run.first + before + (paced as f64 * WARM_SHARE) as u64);
+    let count = before + paced;
     mark("begin").await?;
     let (begun, begun_at) = (Instant::now(), micros());
-    let (mut sent, mut enqueues) = (0, JoinSet::new());
+    let (mut sent, mut enqueues) = (before, JoinSet::new());
     while sent < count {
-        let due = (begun.elapsed().as_secs_f64() * run.rate) as u64;
+        let due = before + (begun.elapsed().as_secs_f64() * run.rate) as u64;
         while sent < due.min(count) {
-            let at = begun_at + (sent as f64 / run.rate * 1e6) as u64;
+            let at = begun_at + ((sent - before) as f64 / run.rate * 1e6) as u64;
             let (system, payload) = (system.clone(), Payload::sent(run.first + sent, at));
             enqueues.spawn(async move { system.enqueue(payload).await });
             sent += 1;

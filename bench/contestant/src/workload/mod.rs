@@ -110,12 +110,12 @@ mod tests {
         assert_eq!((faults(&idle), idle.jobs), ((0, 0, 0, false), 50));
         assert!(idle.p50.unwrap() <= idle.p999.unwrap());
         let load = done("load", "good", Workload::Load, 0, 0.2).await;
-        assert_eq!((faults(&load), load.jobs), ((0, 0, 0, false), 200));
+        assert_eq!((faults(&load), load.jobs), ((0, 0, 0, false), 256 + 200));
         let late = done("idle", "hangs", Workload::Latency, 40, 60.0).await;
         assert_eq!((faults(&late), late.jobs), ((0, 0, 1, true), 50));
         assert!(late.p50.is_some());
         let late = done("load", "hangs", Workload::Load, 0, 0.2).await;
-        assert_eq!((faults(&late), late.jobs), ((0, 0, 150, true), 50));
+        assert_eq!((faults(&late), late.jobs), ((0, 0, 14 + 200, true), 50));
     }
 
     #[tokio::test]
@@ -136,11 +136,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_steady_state_in_which_nothing_moves_hangs() {
+        let hung = done("steady", "hangs", Workload::Steady, 0, 0.5).await;
+        assert_eq!((hung.hung, hung.jobs, hung.rate), (true, 0, Some(0.0)));
+        assert!(hung.unfinished > 0 && hung.lost == 0);
+    }
+
+    #[tokio::test]
     async fn what_runs_after_the_steady_state_is_not_of_it() {
         let steady = done("steady", "pauses", Workload::Steady, 0, 0.5).await;
-        assert_eq!(faults(&steady), (0, 0, 0, false));
+        assert_eq!((steady.lost, steady.repeated, steady.unfinished), (0, 0, 0));
         // Tasks enqueue them in almost the order of their numbers.
-        assert!((1..100).contains(&steady.jobs), "{}", steady.jobs);
+        assert!((1..fake::PAUSE + 100).contains(&steady.jobs), "{}", steady.jobs);
     }
 
     #[tokio::test]

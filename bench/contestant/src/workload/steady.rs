@@ -17,6 +17,9 @@ const BACKLOG: u64 = 10_000;
 const PAUSE: Duration = Duration::from_millis(1);
 /// Parts of the time that are counted apart.
 const WINDOWS: u32 = 5;
+/// How long it goes on before it counts, of the time, and at least: pools open their connections then.
+const WARM_PART: u32 = 10;
+const WARM: Duration = Duration::from_millis(500);
 /// How long idle workers get to start, before it begins: Postgres counts what a session did up to 10 s later.
 const SETTLE: Duration = Duration::from_secs(11);
 /// A time that is shorter only tries whether it works, and so much of it is enough to start.
@@ -27,11 +30,16 @@ const MOST: f64 = 300_000.0;
 /// How long the rest is waited for at the end.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long a run goes on before it counts, of one that lasts so long.
+fn warm(time: Duration) -> Duration {
+    if time < TRIAL { time / WARM_PART } else { WARM.max(time / WARM_PART) }
+}
+
 pub(super) async fn steady<C: Contestant>(system: &C, run: &Run) -> Result<Figures> {
-    let end = run.first + (run.seconds * MOST) as u64;
-    let handler = Handler::new(run.wait(), run.first, end - run.first, run.first);
+    let warm = warm(run.limit());
+    let end = run.first + ((run.seconds + warm.as_secs_f64()) * MOST) as u64;
+    let handler = Handler::new(run.wait(), run.first, end - run.first, end);
     let worker = system.start(handler.clone(), run.concurrency).await?;
-    mark("begin").await?;
     let (next, stop) = (Arc::new(AtomicU64::new(run.first)), Arc::new(AtomicBool::new(false)));
     let mut producers = JoinSet::new();
     for _ in 0..PRODUCERS {
@@ -52,15 +60,22 @@ pub(super) async fn steady<C: Contestant>(system: &C, run: &Run) -> Result<Figur
             Ok::<_, Error>(())
         });
     }
-    let (begun, mut windows) = (Instant::now(), Vec::new());
+    tokio::time::sleep(warm).await;
+    mark("begin").await?;
+    handler.warm_until(next.load(Ordering::Relaxed));
+    let (begun, earlier, mut windows) = (Instant::now(), handler.distinct(), Vec::new());
     for _ in 0..WINDOWS {
         let (before, since) = (handler.distinct(), Instant::now());
         tokio::time::sleep(run.limit() / WINDOWS).await;
         windows.push((handler.distinct() - before) as f64 / since.elapsed().as_secs_f64());
     }
-    let rate = handler.distinct() as f64 / begun.elapsed().as_secs_f64();
-    // What runs later doesn't count, as what it uses doesn't.
+    // What runs earlier or later doesn't count, as what it uses doesn't.
     let figures = handler.figures();
+    let jobs = figures.jobs - earlier;
+    let rate = jobs as f64 / begun.elapsed().as_secs_f64();
+    // Nothing moves, though there is something to be done.
+    let still = windows.last() == Some(&0.0);
+    let hung = still && next.load(Ordering::Relaxed) - run.first > handler.distinct();
     mark("end").await?;
     stop.store(true, Ordering::Relaxed);
     while let Some(ended) = producers.join_next().await {
@@ -75,6 +90,8 @@ pub(super) async fn steady<C: Contestant>(system: &C, run: &Run) -> Result<Figur
     Ok(Figures {
         rate: Some(rate),
         windows,
+        jobs,
+        hung,
         lost: missing.saturating_sub(left),
         unfinished: missing.min(left),
         repeated: handler.repeated(),
