@@ -1,10 +1,15 @@
 //! What is logged, for tests that look at it.
 
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use tracing::field::{Field, Visit};
-use tracing::{Event, Metadata, Subscriber, span, subscriber};
+use tracing::{Dispatch, Event, Metadata, Subscriber, span, subscriber};
+
+/// With a single subscriber alive, the first thread to reach a message decides for all threads
+/// whether anybody listens, and a thread of another test says no. With two, all are asked.
+static SECOND: LazyLock<Dispatch> =
+    LazyLock::new(|| Dispatch::new(subscriber::NoSubscriber::default()));
 
 /// Gathers the messages of this thread down to the level of information.
 #[derive(Clone, Default)]
@@ -13,6 +18,7 @@ pub struct Log(Arc<Mutex<Vec<String>>>);
 impl Log {
     /// Gathers until the guard is dropped.
     pub fn capture() -> (Self, subscriber::DefaultGuard) {
+        LazyLock::force(&SECOND);
         let log = Self::default();
         let guard = subscriber::set_default(log.clone());
         (log, guard)
