@@ -18,8 +18,9 @@ const PATIENCE = 5_000;
 const [PRODUCERS, BACKLOG, WINDOWS, MOST] = [8, 10_000, 5, 300_000];
 // How long it goes on before it counts, of the time, and at least.
 const [WARM_PART, WARM_LEAST] = [10, 500];
-// How long idle workers get to start, in milliseconds: Postgres counts what a session did up to 10 s later. In a trial it is that part of its time.
-const [SETTLE, TRIAL, TRIAL_SETTLE] = [11_000, 1_000, 10];
+// How long idle workers get to start, in milliseconds: their polls come more rarely until then, and a session of Postgres tells what it did at the
+// start up to 10 s after that. In a trial it is that part of its time.
+const [SETTLE, TRIAL, TRIAL_SETTLE] = [31_000, 1_000, 10];
 
 const payloads = (from, to) => Array.from({ length: to - from }, (_, n) => payload(from + n));
 const since = (begun) => performance.now() - begun;

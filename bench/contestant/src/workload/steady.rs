@@ -20,8 +20,9 @@ const WINDOWS: u32 = 5;
 /// How long it goes on before it counts, of the time, and at least: pools open their connections then.
 const WARM_PART: u32 = 10;
 const WARM: Duration = Duration::from_millis(500);
-/// How long idle workers get to start, before it begins: Postgres counts what a session did up to 10 s later.
-const SETTLE: Duration = Duration::from_secs(11);
+/// How long idle workers get to start, before it begins: their polls come more rarely until then, and a session of Postgres tells what it did at the
+/// start up to 10 s after that.
+const SETTLE: Duration = Duration::from_secs(31);
 /// A time that is shorter only tries whether it works, and so much of it is enough to start.
 const TRIAL: Duration = Duration::from_secs(1);
 const TRIAL_SETTLE: u32 = 10;
