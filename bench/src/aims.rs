@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::contestants::{RAW, WINDLASS};
 use crate::report::{RATE, RATIO, Report, Row, figure};
-use crate::runner::DEFAULT;
+use crate::runner::{DEFAULT, TUNED};
 
 /// What a figure is held against.
 #[derive(Clone, Copy, PartialEq)]
@@ -57,7 +57,7 @@ const BY_GROUP_COMMIT: [&str; 2] = ["enqueue 8 at once", "enqueue 64 at once"];
 /// How much of a core a hundred idle workers may take, with their server, in percent.
 const IDLE: f64 = 1.0;
 /// How much more than the defaults other settings may give.
-const TUNED: f64 = 1.25;
+const GAIN: f64 = 1.25;
 
 /// An aim, and what was found.
 #[derive(Debug, PartialEq)]
@@ -155,15 +155,15 @@ fn tuned(report: &Report) -> Option<Line> {
     // The pace of a load is asked for.
     let tuned = |row: &&Row| {
         let rate = row.unit == RATE && !row.workload.starts_with("latency");
-        row.system == WINDLASS && row.config == "tuned" && rate
+        row.system == WINDLASS && row.config == TUNED && rate
     };
     let gains = report.rows().iter().filter(tuned).filter_map(gain);
     let (gain, workload) = gains.max_by(|a, b| a.0.total_cmp(&b.0))?;
     Some(Line {
         what: "tuned, in the workload where it gives most".to_owned(),
         found: format!("{gain:.2} of the defaults: {workload}"),
-        aim: format!("at most {TUNED} of the defaults"),
-        holds: gain <= TUNED,
+        aim: format!("at most {GAIN} of the defaults"),
+        holds: gain <= GAIN,
     })
 }
 

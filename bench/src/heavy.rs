@@ -2,12 +2,13 @@
 
 use windlass_bench_contestant::{Run, Workload};
 
-use crate::Result;
 use crate::contestants::{Contestant, RAW, WINDLASS};
+use crate::place::Database;
 use crate::process::{Outcome, measured};
 use crate::report::{RATE, Row};
 use crate::runner::{DEFAULT, Runner, check};
 use crate::sizes::Sizes;
+use crate::{Error, Result};
 
 /// Each of the workloads is found by a part of it.
 const NAME: &str = "claim rate, waiting, finished, memory with many waiting";
@@ -27,27 +28,69 @@ struct Found {
     many_finished: Vec<f64>,
 }
 
+/// What is done with each in turn.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Step {
+    /// Makes the large backlog.
+    Fill,
+    FewWaiting,
+    ManyWaiting,
+    /// Makes the large history of the backlog.
+    Finish,
+    NoneFinished,
+    /// In a round of that number.
+    ManyFinished(u64),
+}
+
+/// A system, and what is known of it.
+struct Heavy<'a> {
+    contestant: &'a Contestant,
+    found: Found,
+    /// Its large database. What can't have one takes part in nothing more.
+    large: Option<Database>,
+    failed: Option<Error>,
+}
+
 /// The rows of all workloads here.
 pub async fn run(runner: &mut Runner) -> Result<()> {
     if !runner.wants(NAME) {
         return Ok(());
     }
+    eprintln!("{}: a large backlog and a large history", runner.backend);
     let contestants = std::mem::take(&mut runner.contestants);
-    for contestant in contestants.iter().filter(|c| [WINDLASS, RAW].contains(&c.name.as_str())) {
-        eprintln!("{}: a large backlog and a large history of {}", runner.backend, contestant.name);
-        let mut found = Found::default();
-        let ran = one(runner, contestant, &mut found).await;
+    let mut all: Vec<Heavy> = contestants
+        .iter()
+        .filter(|c| [WINDLASS, RAW].contains(&c.name.as_str()))
+        .map(|contestant| Heavy { contestant, found: Found::default(), large: None, failed: None })
+        .collect();
+    for step in steps(runner.sizes.rounds as u64) {
+        for heavy in all.iter_mut().filter(|heavy| heavy.failed.is_none()) {
+            heavy.failed = heavy.step(runner, step).await.err();
+        }
+    }
+    for Heavy { contestant, found, large, failed } in all {
         rows(runner, &contestant.name, found);
-        if let Err(error) = ran {
+        if let Some(error) = failed {
             // What its earlier runs found is in the rows of these workloads.
             for name in Names::new(&runner.sizes).all() {
                 runner.fail(&name, (&contestant.name, DEFAULT), error.to_string().into());
             }
         }
-        runner.save()?;
+        if let Some(database) = large {
+            runner.place.remove(database).await?;
+        }
     }
     runner.contestants = contestants;
-    Ok(())
+    runner.save()
+}
+
+/// Little and much take turns, too.
+fn steps(rounds: u64) -> Vec<Step> {
+    let mut steps = vec![Step::Fill];
+    (0..rounds).for_each(|_| steps.extend([Step::FewWaiting, Step::ManyWaiting]));
+    steps.push(Step::Finish);
+    (0..rounds).for_each(|round| steps.extend([Step::NoneFinished, Step::ManyFinished(round)]));
+    steps
 }
 
 /// Names of the workloads.
@@ -114,40 +157,66 @@ pub fn count(number: u64) -> String {
     text
 }
 
-async fn one(runner: &Runner, contestant: &Contestant, found: &mut Found) -> Result<()> {
-    let (part, large) = (runner.sizes.part, runner.sizes.large);
-    let claimed = (part as f64 * MOST) as u64;
-    for _ in 0..runner.sizes.rounds {
-        let database = runner.place.create().await?;
-        let run = drain(&database.url, part);
-        runner.fill(&database, contestant, &run, part).await?;
-        let run = Run { stop_at: Some(claimed), ..run };
-        found.few_waiting.extend(go(runner, contestant, &run, &database).await?.figures.rate);
-        runner.place.remove(database).await?;
+impl Heavy<'_> {
+    async fn step(&mut self, runner: &Runner, step: Step) -> Result<()> {
+        let (part, large) = (runner.sizes.part, runner.sizes.large);
+        let some = |run: Run| Run { stop_at: Some((part as f64 * MOST) as u64), ..run };
+        match step {
+            Step::Fill => {
+                let database = self.large.insert(runner.place.create().await?);
+                let all = drain(&database.url, large);
+                runner.fill(database, self.contestant, &all, large).await?;
+            }
+            Step::FewWaiting => {
+                self.found.few_waiting.extend(self.small(runner, some).await?);
+            }
+            Step::ManyWaiting => {
+                let database = self.large.as_ref().ok_or("no large database")?;
+                let outcome = self.go(runner, &some(drain(&database.url, large)), database).await?;
+                self.found.many_waiting.extend(outcome.figures.rate);
+                self.found.peak.push(outcome.usage.peak / 1e6);
+            }
+            Step::Finish => {
+                let database = self.large.as_ref().ok_or("no large database")?;
+                let all = drain(&database.url, large);
+                // What ran before is missing here, so that nothing is checked.
+                let between = async { Ok(()) };
+                measured(self.contestant, &all, &runner.place, database, between).await?;
+            }
+            Step::NoneFinished => {
+                self.found.none_finished.extend(self.small(runner, |run| run).await?);
+            }
+            Step::ManyFinished(round) => {
+                let database = self.large.as_ref().ok_or("no large database")?;
+                let run = Run { first: large + round * part, ..drain(&database.url, part) };
+                runner.fill(database, self.contestant, &run, part).await?;
+                let outcome = self.go(runner, &run, database).await?;
+                self.found.many_finished.extend(outcome.figures.rate);
+            }
+        }
+        Ok(())
+    }
 
+    /// The rate in a small database of its own.
+    async fn small(&self, runner: &Runner, change: impl Fn(Run) -> Run) -> Result<Option<f64>> {
         let database = runner.place.create().await?;
-        let run = drain(&database.url, part);
-        runner.fill(&database, contestant, &run, part).await?;
-        found.none_finished.extend(go(runner, contestant, &run, &database).await?.figures.rate);
+        let run = drain(&database.url, runner.sizes.part);
+        let ran = async {
+            runner.fill(&database, self.contestant, &run, run.jobs).await?;
+            self.go(runner, &change(run), &database).await
+        };
+        let ran = ran.await;
         runner.place.remove(database).await?;
+        Ok(ran?.figures.rate)
     }
-    let database = runner.place.create().await?;
-    let all = drain(&database.url, large);
-    runner.fill(&database, contestant, &all, large).await?;
-    for _ in 0..runner.sizes.rounds {
-        let run = Run { stop_at: Some(claimed), ..all.clone() };
-        let outcome = go(runner, contestant, &run, &database).await?;
-        found.many_waiting.extend(outcome.figures.rate);
-        found.peak.push(outcome.usage.peak / 1e6);
+
+    async fn go(&self, runner: &Runner, run: &Run, database: &Database) -> Result<Outcome> {
+        let between = async { Ok(()) };
+        let outcome = measured(self.contestant, run, &runner.place, database, between).await?;
+        check(self.contestant, &outcome.figures)
+            .map_err(|e| format!("a drain of {}: {e}", self.contestant.name))?;
+        Ok(outcome)
     }
-    // The rest becomes the history. What ran above is missing here, so that nothing is checked.
-    measured(contestant, &all, &runner.place, &database, async { Ok(()) }).await?;
-    for round in 0..runner.sizes.rounds as u64 {
-        let run = Run { first: large + round * part, ..drain(&database.url, part) };
-        runner.fill(&database, contestant, &run, part).await?;
-        found.many_finished.extend(go(runner, contestant, &run, &database).await?.figures.rate);
-    }
-    runner.place.remove(database).await
 }
 
 fn drain(url: &str, jobs: u64) -> Run {
@@ -155,21 +224,17 @@ fn drain(url: &str, jobs: u64) -> Run {
     Run { jobs, concurrency: CONCURRENCY, seconds: LIMIT, ..base }
 }
 
-async fn go(
-    runner: &Runner,
-    contestant: &Contestant,
-    run: &Run,
-    database: &crate::place::Database,
-) -> Result<Outcome> {
-    let outcome = measured(contestant, run, &runner.place, database, async { Ok(()) }).await?;
-    check(contestant, &outcome.figures)
-        .map_err(|e| format!("a drain of {}: {e}", contestant.name))?;
-    Ok(outcome)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn little_and_much_take_turns_in_each_round() {
+        use Step::{FewWaiting, Fill, Finish, ManyFinished, ManyWaiting, NoneFinished};
+        let waiting = [Fill, FewWaiting, ManyWaiting, FewWaiting, ManyWaiting];
+        let finished = [Finish, NoneFinished, ManyFinished(0), NoneFinished, ManyFinished(1)];
+        assert_eq!(steps(2), [waiting, finished].concat());
+    }
 
     #[test]
     fn thousands_are_apart() {

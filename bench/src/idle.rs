@@ -15,53 +15,67 @@ const CLIENTS: usize = 10;
 const WORKERS: usize = 10;
 const CONCURRENCY: usize = 8;
 
-/// Each by itself. The raw loops have no workers that would be worth the name.
+/// The raw loops have no workers that would be worth the name. Who has failed is not tried again.
 pub async fn run(runner: &mut Runner) -> Result<()> {
     if !runner.wants(NAME) {
         return Ok(());
     }
     eprintln!("{}: {NAME}", runner.backend);
     let contestants = std::mem::take(&mut runner.contestants);
-    for contestant in contestants.iter().filter(|c| !c.name.starts_with(RAW)) {
-        let Some((config, _)) = contestant.description.configs.first() else { continue };
-        let (seconds, rounds) = runner.sizes.idle[usize::from(contestant.is_peer())];
-        let system = (contestant.name.as_str(), config.as_str());
-        let mut usages = Vec::new();
-        for _ in 0..rounds {
-            match one(runner, contestant, config, seconds).await {
+    let mut runs: Vec<_> = contestants
+        .iter()
+        .filter(|c| !c.name.starts_with(RAW))
+        .filter_map(|c| Some((c, c.description.configs.first()?.0.as_str(), Vec::new(), false)))
+        .collect();
+    for _ in 0..runner.sizes.rounds {
+        for (contestant, config, usages, failed) in runs.iter_mut().filter(|run| !run.3) {
+            match one(runner, contestant, config).await {
                 Ok(usage) => usages.push(usage),
-                Err(error) => runner.fail(NAME, system, error),
+                Err(error) => {
+                    runner.fail(NAME, (&contestant.name, config), error);
+                    *failed = true;
+                }
             }
         }
-        let share = |cpu: fn(&Usage) -> f64| {
-            usages.iter().map(|usage| cpu(usage) / seconds * 100.0).collect::<Vec<_>>()
-        };
-        let core = "% of a core";
-        let mut figures = vec![("processor time of the workers", core, share(|u| u.client_cpu))];
-        if runner.backend != "sqlite" {
-            figures.push(("processor time of the server", core, share(|u| u.server_cpu)));
-            let queries = usages.iter().map(|usage| usage.queries / seconds * 60.0).collect();
-            figures.push(("queries", "per minute", queries));
-        }
-        for (part, unit, values) in figures {
-            let name = format!("{NAME}, {part}");
-            runner.report.add(Row::new(&runner.backend, &name, system, unit, values));
-        }
-        runner.save()?;
+    }
+    for (contestant, config, usages, _) in runs {
+        rows(runner, (&contestant.name, config), seconds(runner, contestant), &usages);
     }
     runner.contestants = contestants;
-    Ok(())
+    runner.save()
 }
 
-async fn one(
-    runner: &Runner,
-    contestant: &Contestant,
-    config: &str,
-    seconds: f64,
-) -> Result<Usage> {
+fn seconds(runner: &Runner, contestant: &Contestant) -> f64 {
+    runner.sizes.idle[usize::from(contestant.is_peer())]
+}
+
+fn rows(runner: &mut Runner, system: (&str, &str), seconds: f64, usages: &[Usage]) {
+    let share = |cpu: fn(&Usage) -> f64| {
+        usages.iter().map(|usage| cpu(usage) / seconds * 100.0).collect::<Vec<_>>()
+    };
+    let core = "% of a core";
+    let mut figures = vec![("processor time of the workers", core, share(|u| u.client_cpu))];
+    if runner.backend != "sqlite" {
+        figures.push(("processor time of the server", core, share(|u| u.server_cpu)));
+        let queries = usages.iter().map(|usage| usage.queries / seconds * 60.0).collect();
+        figures.push(("queries", "per minute", queries));
+    }
+    for (part, unit, values) in figures {
+        let name = format!("{NAME}, {part}");
+        runner.report.add(Row::new(&runner.backend, &name, system, unit, values));
+    }
+}
+
+async fn one(runner: &Runner, contestant: &Contestant, config: &str) -> Result<Usage> {
     let database = runner.place.create().await?;
     let base = Run::new(&database.url, config, Workload::Idle);
-    let run = Run { seconds, clients: CLIENTS, workers: WORKERS, concurrency: CONCURRENCY, ..base };
+    let run = Run {
+        seconds: seconds(runner, contestant),
+        clients: CLIENTS,
+        workers: WORKERS,
+        concurrency: CONCURRENCY,
+        ..base
+    };
     let ran = measured(contestant, &run, &runner.place, &database, async { Ok(()) }).await;
     runner.place.remove(database).await?;
     Ok(ran?.usage)

@@ -1,5 +1,6 @@
 //! Where the databases are that are measured.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -8,8 +9,10 @@ use windlass_test_servers::{PostgresServer, RedisServer};
 use crate::Result;
 use crate::usage::{self, Usage};
 
-/// A log of Redis that has so many bytes is written anew between two runs.
+/// A log of Redis that has grown by so many bytes is written anew between two runs.
 const LOG: u64 = 64 << 20;
+/// How many databases a Redis server has, unless it is told otherwise.
+const NUMBERS: u32 = 16;
 /// How often it is looked whether it is.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -18,14 +21,14 @@ pub enum Place {
     Sqlite,
     /// A server of the program's own, gone with it.
     Postgres(PostgresServer),
-    /// The same.
-    Redis(RedisServer),
+    /// The same, and the numbers of databases that are free, the next one last.
+    Redis(RedisServer, Mutex<Vec<u32>>),
 }
 
 /// A fresh database.
 pub struct Database {
     pub url: String,
-    /// Its name on the server.
+    /// Its name or number on the server.
     name: Option<String>,
     /// Its folder, gone with it.
     _folder: Option<TempDir>,
@@ -38,14 +41,13 @@ impl Place {
             "postgres" => Self::Postgres(
                 PostgresServer::builder().setting("max_connections", "500").start().await?,
             ),
-            "redis" => Self::Redis(
+            "redis" => {
                 // A log that is rewritten in the middle of a run doesn't tell what the run wrote.
-                RedisServer::builder()
+                let server = RedisServer::builder()
                     .setting("appendfsync", "everysec")
-                    .setting("auto-aof-rewrite-percentage", "0")
-                    .start()
-                    .await?,
-            ),
+                    .setting("auto-aof-rewrite-percentage", "0");
+                Self::Redis(server.start().await?, Mutex::new((0..NUMBERS).rev().collect()))
+            }
             _ => Self::Sqlite,
         })
     }
@@ -62,7 +64,11 @@ impl Place {
                 let name = server.create_database().await?;
                 database(server.url(&name), Some(name), None)
             }
-            Self::Redis(server) => database(server.base_url().to_owned(), None, None),
+            Self::Redis(server, free) => {
+                let number = free.lock().unwrap_or_else(PoisonError::into_inner).pop();
+                let number = number.ok_or("all databases of the server are in use")?;
+                database(format!("{}/{number}", server.base_url()), Some(number.to_string()), None)
+            }
         })
     }
 
@@ -70,9 +76,10 @@ impl Place {
         if let (Self::Postgres(server), Some(name)) = (self, &database.name) {
             server.execute("postgres", &format!("DROP DATABASE {name} WITH (FORCE)")).await?;
         }
-        if let Self::Redis(server) = self {
-            server.command(&["FLUSHALL"]).await?;
-            if server.info("aof_current_size").await?.parse::<u64>()? > LOG {
+        if let (Self::Redis(server, free), Some(number)) = (self, &database.name) {
+            server.command(&["-n", number, "FLUSHDB"]).await?;
+            free.lock().unwrap_or_else(PoisonError::into_inner).push(number.parse()?);
+            if log(server, "current").await? > log(server, "base").await? + LOG {
                 server.command(&["BGREWRITEAOF"]).await?;
                 while rewriting(server).await? {
                     tokio::time::sleep(LOOK).await;
@@ -100,10 +107,10 @@ impl Place {
                 let (queries, written) = (queries.parse()?, written.parse()?);
                 Usage { server_cpu: usage::cpu(pid)?, queries, written, ..client }
             }
-            Self::Redis(server) => Usage {
+            Self::Redis(server, _) => Usage {
                 server_cpu: usage::cpu(server.info("process_id").await?.parse()?)?,
                 queries: server.info("total_reads_processed").await?.parse()?,
-                written: server.info("aof_current_size").await?.parse()?,
+                written: log(server, "current").await? as f64,
                 rewrites: server.info("aof_rewrites").await?.parse()?,
                 rewriting: rewriting(server).await?,
                 ..client
@@ -119,9 +126,16 @@ impl Place {
                 let version = server.value("postgres", "SHOW server_version").await?;
                 version.map(|version| format!("PostgreSQL {version}"))
             }
-            Self::Redis(server) => Some(format!("Redis {}", server.info("redis_version").await?)),
+            Self::Redis(server, _) => {
+                Some(format!("Redis {}", server.info("redis_version").await?))
+            }
         })
     }
+}
+
+/// How many bytes the log of a server has, or had when it was written anew.
+async fn log(server: &RedisServer, when: &str) -> Result<u64> {
+    Ok(server.info(&format!("aof_{when}_size")).await?.parse()?)
 }
 
 /// Whether a server writes its log anew, or is about to.

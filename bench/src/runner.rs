@@ -15,7 +15,8 @@ use crate::{Error, Result};
 
 /// Names of configurations.
 pub const DEFAULT: &str = "default";
-const KEEPS_NOTHING: &str = "keeps nothing";
+pub const TUNED: &str = "tuned";
+pub const KEEPS_NOTHING: &str = "keeps nothing";
 /// Jobs per second at half load, at least: also where hardly any ran while the rate was measured.
 const LEAST_PACE: f64 = 100.0;
 /// How long a fill may take, and how long that of a peer does: a slow one gets a smaller backlog.
@@ -88,13 +89,12 @@ impl Runner {
                     .iter()
                     .map(move |x| (c, x))
             })
-            .filter(|(_, (config, _))| work.keeps || config != KEEPS_NOTHING)
-            .filter(|(_, (config, _))| work.who != Who::Windlass || config == DEFAULT)
+            .filter(|(c, (config, _))| c.name != WINDLASS || work.ours.contains(&config.as_str()))
             .map(|(c, (config, largest))| {
                 (c, config, *largest, vec![Vec::new(); work.columns.len()], Vec::new())
             })
             .collect();
-        for _ in 0..work.rounds {
+        for _ in 0..self.sizes.rounds {
             for (contestant, config, largest, values, faults) in &mut runs {
                 let ran = self.once(work, contestant, config, *largest).await;
                 self.note(work, (contestant, config), ran, values, faults);
@@ -151,9 +151,6 @@ impl Runner {
         largest: Option<u64>,
     ) -> Result<Outcome> {
         let mut run = Run { config: config.to_owned(), ..work.run.clone() };
-        if contestant.is_peer() {
-            run.seconds = work.seconds_of_peers;
-        }
         if run.workload == Workload::Load {
             run.rate = self.pace(contestant, config).await?;
         }

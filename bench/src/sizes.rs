@@ -17,10 +17,9 @@ pub struct Sizes {
     pub sampling: f64,
     /// How long jobs come at a pace.
     pub load: f64,
-    /// The steady state of Windlass and of the raw loops, then of peers.
-    pub steady: [f64; 2],
-    /// How long nothing is to be done, and how often, of Windlass, then of peers.
-    pub idle: [(f64, usize); 2],
+    pub steady: f64,
+    /// How long nothing is to be done, of Windlass, then of peers.
+    pub idle: [f64; 2],
     /// A large backlog, and a large history.
     pub large: u64,
     /// What is drained of it, or beside it.
@@ -42,8 +41,8 @@ impl Sizes {
             limit: 30.0,
             sampling: 30.0,
             load: 0.5,
-            steady: [0.5; 2],
-            idle: [(0.5, 1); 2],
+            steady: 0.5,
+            idle: [0.5; 2],
             large: 10_000,
             part: 1_000,
             pinned: 10_000,
@@ -61,8 +60,8 @@ impl Sizes {
             limit: 4.0,
             sampling: 1.5,
             load: 2.0,
-            steady: [60.0, 20.0],
-            idle: [(60.0, 3), (20.0, 1)],
+            steady: 60.0,
+            idle: [60.0, 20.0],
             large: 1_000_000,
             part: 10_000,
             pinned: 200_000,

@@ -22,7 +22,7 @@ pub async fn run(runner: &mut Runner, quick: bool) -> Result<()> {
             let pinned = pinned(runner, quick).await;
             note(runner, PINNED, pinned)
         }
-        Place::Redis(_) => {
+        Place::Redis(..) => {
             let weighed = memory(runner).await;
             note(runner, "memory", weighed)
         }
@@ -79,7 +79,7 @@ async fn table_sizes(runner: &mut Runner) -> Result<()> {
 }
 
 async fn memory(runner: &mut Runner) -> Result<()> {
-    let Place::Redis(server) = &runner.place else { return Ok(()) };
+    let Place::Redis(server, _) = &runner.place else { return Ok(()) };
     if !runner.wants("memory") {
         return Ok(());
     }

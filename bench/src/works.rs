@@ -4,6 +4,7 @@ use windlass_bench_contestant::{Run, Workload};
 
 use crate::process::Outcome;
 use crate::report::Report;
+use crate::runner::{DEFAULT, KEEPS_NOTHING, TUNED};
 use crate::sizes::Sizes;
 
 /// Names of workloads that are held against each other.
@@ -28,7 +29,6 @@ pub enum Who {
     BestOfPeers,
     /// Who can enqueue many at once.
     Bulk,
-    /// Windlass as it comes.
     Windlass,
     /// Who can spread jobs over queues; peers only in the best configuration.
     Queues,
@@ -54,13 +54,10 @@ pub struct Work {
     pub fill: u64,
     /// What is asked of the contestant; the URL and the configuration are still to be filled in.
     pub run: Run,
-    /// How long it lasts for peers, if not as long.
-    pub seconds_of_peers: f64,
-    /// Whether it makes a difference what happens to finished jobs.
-    pub keeps: bool,
+    /// Configurations of Windlass that take part.
+    pub ours: &'static [&'static str],
     /// Another process enqueues while this one runs.
     pub remote: bool,
-    pub rounds: usize,
     pub columns: &'static [Column],
 }
 
@@ -93,8 +90,7 @@ const RATES: &[Column] = &[RATE];
 const COSTS: &[Column] = &[RATE, CPU, WRITTEN];
 const LATENCIES: &[Column] = &[P50, P99, P999];
 const LOAD: &[Column] = &[column(", pace", "jobs/s", |o| one(o.figures.rate)), P50, P99, P999];
-const STEADY: &[Column] =
-    &[column("", "jobs/s", |o| o.figures.windows.clone()), P50, P99, CPU, WRITTEN];
+const STEADY: &[Column] = &[RATE, P50, P99, CPU, WRITTEN];
 
 /// The workloads of a backend, in order.
 pub fn all(sizes: &Sizes) -> Vec<Work> {
@@ -103,11 +99,9 @@ pub fn all(sizes: &Sizes) -> Vec<Work> {
         name: name.to_owned(),
         who: Who::All,
         fill: 0,
-        seconds_of_peers: run.seconds,
-        keeps: false,
+        ours: &[DEFAULT, TUNED],
         run,
         remote: false,
-        rounds: sizes.rounds,
         columns,
     };
     let enqueue = |concurrency, columns| {
@@ -130,29 +124,26 @@ pub fn all(sizes: &Sizes) -> Vec<Work> {
     let mut queues = drain(QUEUES, sizes.backlog, RATES);
     (queues.who, queues.run.queues) = (Who::Queues, 100);
     let mut clients = drain(BY_CLIENTS, sizes.backlog, RATES);
-    (clients.who, clients.run.clients) = (Who::Windlass, CLIENTS);
+    (clients.who, clients.ours, clients.run.clients) = (Who::Windlass, &[DEFAULT], CLIENTS);
     let mut served = work("latency, other process", latency(Workload::Serve), LATENCIES);
     (served.who, served.remote) = (Who::BestOfPeers, true);
     let load = Run { seconds: sizes.load, concurrency: CONCURRENCY, ..base(Workload::Load) };
-    let steady =
-        Run { seconds: sizes.steady[0], concurrency: CONCURRENCY, ..base(Workload::Steady) };
+    let steady = Run { seconds: sizes.steady, concurrency: CONCURRENCY, ..base(Workload::Steady) };
     vec![
         enqueue(1, RATES),
         enqueue(8, RATES),
         enqueue(64, COSTS),
         Work { who: Who::Bulk, ..work("enqueue in bulks of 1,000", bulk, COSTS) },
-        Work { keeps: true, ..drain(DRAIN, sizes.backlog, COSTS) },
+        Work { ours: &[DEFAULT, TUNED, KEEPS_NOTHING], ..drain(DRAIN, sizes.backlog, COSTS) },
         waiting,
         queues,
         clients,
         work("latency, idle queue", latency(Workload::Latency), LATENCIES),
         served,
         work("latency at half load", load, LOAD),
-        // One long run, in parts.
         Work {
-            seconds_of_peers: sizes.steady[1],
-            keeps: true,
-            rounds: 1,
+            who: Who::BestOfPeers,
+            ours: &[DEFAULT, KEEPS_NOTHING],
             ..work("steady state", steady, STEADY)
         },
     ]

@@ -172,9 +172,6 @@ pub struct Figures {
     /// Jobs per second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate: Option<f64>,
-    /// Jobs per second in each fifth of the time, where it is a long one.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub windows: Vec<f64>,
     /// From the time a job was to be sent to the time its handler began, in milliseconds: the median.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub p50: Option<f64>,

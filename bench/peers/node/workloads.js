@@ -14,8 +14,8 @@ const [LOOK, STILL, ASK] = [250, 3_000, 2];
 const GAP = 1;
 // How long a job is waited for.
 const PATIENCE = 5_000;
-// The steady state.
-const [PRODUCERS, BACKLOG, WINDOWS, MOST] = [8, 10_000, 5, 300_000];
+// The steady state. Something must move in the last of the parts.
+const [PRODUCERS, BACKLOG, PARTS, MOST] = [8, 10_000, 5, 300_000];
 // How long it goes on before it counts, of the time, and at least.
 const [WARM_PART, WARM_LEAST] = [10, 500];
 // How long idle workers get to start, in milliseconds: their polls come more rarely until then, and a session of Postgres tells what it did at the
@@ -218,18 +218,16 @@ async function steady({ contestant, setup, run, mark, handler: make }) {
   await sleep(warm);
   await mark('begin');
   handler.warmUntil(run.first + sent);
-  const [begun, earlier, windows] = [performance.now(), handler.distinct, []];
-  for (let n = 0; n < WINDOWS; n += 1) {
-    const [before, from] = [handler.distinct, performance.now()];
-    await sleep(time / WINDOWS);
-    windows.push(((handler.distinct - before) / since(from)) * 1e3);
-  }
+  const [begun, earlier, last] = [performance.now(), handler.distinct, time / PARTS];
+  await sleep(time - last);
+  const before = handler.distinct;
+  await sleep(last);
   // What runs earlier or later doesn't count, as what it uses doesn't.
   const figures = handler.figures();
   const jobs = figures.jobs - earlier;
   const rate = (jobs / since(begun)) * 1e3;
   // Nothing moves, though there is something to be done.
-  const hung = windows.at(-1) === 0 && sent > handler.distinct;
+  const hung = handler.distinct === before && sent > before;
   await mark('end');
   stop = true;
   await produced;
@@ -239,7 +237,7 @@ async function steady({ contestant, setup, run, mark, handler: make }) {
   const missing = Math.max(sent - handler.distinct, 0);
   await system.stop(worker);
   const faults = { lost: Math.max(missing - left, 0), unfinished: Math.min(missing, left), repeated: handler.repeated };
-  return { ...figures, jobs, rate, windows, hung, ...faults };
+  return { ...figures, jobs, rate, hung, ...faults };
 }
 
 // Clients of their own, with workers on each, as if they were processes.

@@ -15,8 +15,8 @@ const PRODUCERS: u64 = 8;
 const BACKLOG: u64 = 10_000;
 /// How long they wait.
 const PAUSE: Duration = Duration::from_millis(1);
-/// Parts of the time that are counted apart.
-const WINDOWS: u32 = 5;
+/// Something must move in the last of so many parts of the time.
+const PARTS: u32 = 5;
 /// How long it goes on before it counts, of the time, and at least: pools open their connections then.
 const WARM_PART: u32 = 10;
 const WARM: Duration = Duration::from_millis(500);
@@ -64,19 +64,17 @@ pub(super) async fn steady<C: Contestant>(system: &C, run: &Run) -> Result<Figur
     tokio::time::sleep(warm).await;
     mark("begin").await?;
     handler.warm_until(next.load(Ordering::Relaxed));
-    let (begun, earlier, mut windows) = (Instant::now(), handler.distinct(), Vec::new());
-    for _ in 0..WINDOWS {
-        let (before, since) = (handler.distinct(), Instant::now());
-        tokio::time::sleep(run.limit() / WINDOWS).await;
-        windows.push((handler.distinct() - before) as f64 / since.elapsed().as_secs_f64());
-    }
+    let (begun, earlier, last) = (Instant::now(), handler.distinct(), run.limit() / PARTS);
+    tokio::time::sleep(run.limit() - last).await;
+    let before = handler.distinct();
+    tokio::time::sleep(last).await;
     // What runs earlier or later doesn't count, as what it uses doesn't.
     let figures = handler.figures();
     let jobs = figures.jobs - earlier;
     let rate = jobs as f64 / begun.elapsed().as_secs_f64();
     // Nothing moves, though there is something to be done.
-    let still = windows.last() == Some(&0.0);
-    let hung = still && next.load(Ordering::Relaxed) - run.first > handler.distinct();
+    let ran = handler.distinct();
+    let hung = ran == before && next.load(Ordering::Relaxed) - run.first > ran;
     mark("end").await?;
     stop.store(true, Ordering::Relaxed);
     while let Some(ended) = producers.join_next().await {
@@ -90,7 +88,6 @@ pub(super) async fn steady<C: Contestant>(system: &C, run: &Run) -> Result<Figur
     system.stop(worker).await?;
     Ok(Figures {
         rate: Some(rate),
-        windows,
         jobs,
         hung,
         lost: missing.saturating_sub(left),
