@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
-use windlass::{ClaimId, Client, Event, JobId, JobQuery, JobRecord, Position, State};
+use windlass::{ClaimId, Client, Event, JobFilter, JobId, JobQuery, JobRecord, Position, State};
 use windlass_checker::{Change, Committed, Evidence, FinalJob, Promises};
 
 use crate::Result;
@@ -58,7 +58,7 @@ pub(super) async fn open(url: &str) -> Result<Direct> {
 }
 
 /// Asks until there is an answer, or none will come: a server that was just healed may refuse for a while.
-async fn again<T, F, Fut>(mut call: F) -> Result<T>
+pub(super) async fn again<T, F, Fut>(mut call: F) -> Result<T>
 where
     F: FnMut() -> Fut,
     Fut: Future<Output = windlass::Result<T>>,
@@ -76,6 +76,10 @@ where
 }
 
 impl Direct {
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// Has nothing open any more.
     pub(super) async fn close(&self) {
         if let Err(error) = self.client.close().await {
@@ -131,13 +135,19 @@ pub(super) async fn drain(direct: &Direct, patience: Duration) -> Result<()> {
     Ok(())
 }
 
-/// Every job with its history, and the last position of any state change.
-pub(super) async fn jobs(direct: &Direct) -> Result<(Vec<FinalJob>, Option<Position>)> {
+/// The jobs in some states (any, if none is named) that are wanted, with their histories, and the last position of their state changes.
+pub(super) async fn read_jobs(
+    direct: &Direct,
+    states: &[State],
+    wanted: impl Fn(&JobRecord) -> bool,
+) -> Result<(Vec<FinalJob>, Option<Position>)> {
     let (mut jobs, mut last) = (Vec::new(), None);
-    let mut query = JobQuery::default().oldest_first().limit(PAGE);
+    let filter = JobFilter::default().states(states.iter().copied());
+    let mut query = JobQuery::from(filter).oldest_first().limit(PAGE);
     loop {
         let page = again(|| direct.client.list(query.clone())).await?;
-        let read = page.items.into_iter().map(|job| with_history(direct.client.clone(), job));
+        let read = page.items.into_iter().filter(&wanted);
+        let read = read.map(|job| with_history(direct.client.clone(), job));
         let read: Vec<_> = stream::iter(read).buffered(AT_ONCE).try_collect().await?;
         for (job, position) in read {
             jobs.push(job);

@@ -1,5 +1,6 @@
 //! The conductor: starts servers and processes, applies the plan of faults, heals everything, and gathers the evidence.
 
+mod aside;
 pub mod follow;
 mod gather;
 mod met;
@@ -20,6 +21,7 @@ use std::time::{Duration, Instant};
 use windlass_checker::{Findings, Promises, check};
 use windlass_test_servers::clock_ahead;
 
+use aside::Aside;
 use follow::Follower;
 use place::Place;
 pub use place::{Backend, Setting};
@@ -53,7 +55,7 @@ pub struct Settings {
     pub second: Option<PathBuf>,
     /// Jobs per second.
     pub rate: f64,
-    /// No fault hits one worker and one producer: what they need over time tells of leaks.
+    /// No fault hits one worker and one producer, and completed jobs are taken out of the store: what is needed over time tells of leaks.
     pub soak: bool,
     /// In rounds, faults that can't be made are no error.
     pub allow_left_out: bool,
@@ -212,8 +214,8 @@ async fn start(place: Place, settings: &Settings) -> Result<Run> {
     }
     let follower = Follower::start(&place.url()).await?;
     let (number, hours, damage) = (0, 0, Vec::new());
-    let folder = settings.folder.clone();
-    Ok(Run { folder, place, processes, history, direct, follower, number, hours, damage })
+    let (folder, aside) = (settings.folder.clone(), settings.soak.then(Aside::default));
+    Ok(Run { folder, place, processes, history, direct, follower, aside, number, hours, damage })
 }
 
 /// Checks the evidence of an earlier run again.

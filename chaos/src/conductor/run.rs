@@ -7,6 +7,7 @@ use windlass_checker::history::What;
 use windlass_checker::{Evidence, Promises};
 use windlass_test_servers::clock_ahead;
 
+use super::aside::{AGE, Aside};
 use super::follow::Follower;
 use super::gather::{self, Direct};
 use super::met;
@@ -39,6 +40,8 @@ pub(super) struct Run {
     /// Around all faults.
     pub(super) direct: Direct,
     pub(super) follower: Follower,
+    /// What was taken out of the store, if it is to stay small.
+    pub(super) aside: Option<Aside>,
     /// Of the last fault.
     pub(super) number: u32,
     /// How far the clock of a process was set ahead.
@@ -70,6 +73,9 @@ impl Run {
             let count = self.strike(kind, dice).await?;
             plan.made(kind, count, length);
             self.quiet(plan.quiet().max(rest.after), stop).await?;
+            if let Some(aside) = &mut self.aside {
+                aside.put(&self.direct, AGE).await?;
+            }
         }
         Ok(())
     }
@@ -224,7 +230,10 @@ impl Run {
         gather::drain(&self.direct, DRAIN).await?;
         self.damage.extend(self.processes.end(Role::Worker).await?);
         self.damage.extend(self.place.damage().await?);
-        let (jobs, last) = gather::jobs(&self.direct).await?;
+        let (mut jobs, mut last) = gather::read_jobs(&self.direct, &[], |_| true).await?;
+        if let Some(aside) = &mut self.aside {
+            self.damage.extend(aside.join(&mut jobs, &mut last));
+        }
         let (told, wrong) = self.follower.end(last).await;
         self.damage.extend(wrong);
         let evidence = Evidence {
