@@ -22,8 +22,7 @@ pub(super) struct Aside {
 }
 
 impl Aside {
-    /// Reads the jobs that completed so long ago, and has the store delete them, and the feed's entries of that age. It is called between faults: a server's clock
-    /// that is ahead would make all of them old.
+    /// Reads the jobs that completed so long ago, and has the store delete them, and the feed's entries of that age.
     pub(super) async fn put(&mut self, direct: &Direct, age: Duration) -> Result<()> {
         let before = Timestamp::now() - age;
         let old = |ended: Option<Timestamp>| ended.is_some_and(|ended| ended <= before);
