@@ -62,7 +62,7 @@ macro_rules! kinds {
 kinds! {
     /// Succeeds.
     Plain, "plain", 40;
-    /// Succeeds; has a unique key.
+    /// Fails now and then; has a unique key.
     Unique, "unique", 40;
     /// Each worker runs one at once.
     Narrow, "narrow", 40;
@@ -158,7 +158,11 @@ async fn plain(job: Plain, cx: Context<App>) -> Outcome {
 async fn unique(job: Unique, cx: Context<App>) -> Outcome {
     let run = Run::begin(&job, &cx)?;
     pause(5, 400).await;
-    run.end(Ok(()))
+    // One that has let go of its key at its start must leave it to whoever has it by the next one.
+    run.end(match fastrand::u8(0..3) {
+        0 => Err(Stop::retry_after(Duration::from_millis(fastrand::u64(0..1_000)), "it failed")),
+        _ => Ok(()),
+    })
 }
 
 async fn narrow(job: Narrow, cx: Context<App>) -> Outcome {

@@ -21,7 +21,7 @@ use crate::task::{self, Task};
 /// Calls at once.
 const TASKS: u64 = 6;
 /// Different unique keys of each mode.
-const KEYS: u64 = 5;
+const KEYS: u64 = 3;
 /// How often a job whose insert failed is sent again.
 const REPEATS: u32 = 3;
 
@@ -134,6 +134,11 @@ fn draft<J: Made>(n: u64, random: &mut fastrand::Rng) -> Draft<J> {
 fn unique(n: u64, random: &mut fastrand::Rng) -> Draft<Unique> {
     let (mode, key) = (random.u8(0..3), random.u64(0..KEYS));
     let draft = Unique::draft(n).unique_key(format!("{mode}-{key}"));
+    // It has its key for a while before it starts.
+    let draft = match random.u8(0..3) {
+        0 => draft.delay(Duration::from_millis(random.u64(1..3_000))),
+        _ => draft,
+    };
     let draft = match mode {
         0 => draft.unique_until_started(),
         1 => draft.unique_until_finished(),
