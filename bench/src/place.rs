@@ -67,7 +67,9 @@ impl Place {
             Self::Redis(server, free) => {
                 let number = free.lock().unwrap_or_else(PoisonError::into_inner).pop();
                 let number = number.ok_or("all databases of the server are in use")?;
-                database(format!("{}/{number}", server.base_url()), Some(number.to_string()), None)
+                let url = server.base_url();
+                let url = format!("{}/{number}", url.strip_suffix("/0").unwrap_or(url));
+                database(url, Some(number.to_string()), None)
             }
         })
     }
@@ -142,4 +144,24 @@ async fn log(server: &RedisServer, when: &str) -> Result<u64> {
 async fn rewriting(server: &RedisServer) -> Result<bool> {
     Ok(server.info("aof_rewrite_in_progress").await? == "1"
         || server.info("aof_rewrite_scheduled").await? == "1")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn databases_of_one_redis_are_apart_and_are_used_again() {
+        let place = Place::open("redis").await.unwrap();
+        let Place::Redis(server, _) = &place else { panic!("another place") };
+        let (first, second) = (place.create().await.unwrap(), place.create().await.unwrap());
+        assert!(first.url.ends_with("/0") && second.url.ends_with("/1"));
+        for number in ["0", "1"] {
+            server.command(&["-n", number, "SET", "key", "value"]).await.unwrap();
+        }
+        place.remove(first).await.unwrap();
+        let size = async |number| server.command(&["-n", number, "DBSIZE"]).await.unwrap();
+        assert_eq!((size("0").await.trim(), size("1").await.trim()), ("0", "1"));
+        assert!(place.create().await.unwrap().url.ends_with("/0"));
+    }
 }
