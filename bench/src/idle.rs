@@ -15,6 +15,14 @@ const CLIENTS: usize = 10;
 const WORKERS: usize = 10;
 const CONCURRENCY: usize = 8;
 
+/// A system in the configuration in which it comes, and what it has used in each round.
+struct Idle<'a> {
+    contestant: &'a Contestant,
+    config: &'a str,
+    usages: Vec<Usage>,
+    failed: bool,
+}
+
 /// The raw loops have no workers that would be worth the name. Who has failed is not tried again.
 pub async fn run(runner: &mut Runner) -> Result<()> {
     if !runner.wants(NAME) {
@@ -25,20 +33,23 @@ pub async fn run(runner: &mut Runner) -> Result<()> {
     let mut runs: Vec<_> = contestants
         .iter()
         .filter(|c| !c.name.starts_with(RAW))
-        .filter_map(|c| Some((c, c.description.configs.first()?.0.as_str(), Vec::new(), false)))
+        .filter_map(|contestant| {
+            let (config, _) = contestant.description.configs.first()?;
+            Some(Idle { contestant, config, usages: Vec::new(), failed: false })
+        })
         .collect();
     for _ in 0..runner.sizes.rounds {
-        for (contestant, config, usages, failed) in runs.iter_mut().filter(|run| !run.3) {
-            match one(runner, contestant, config).await {
-                Ok(usage) => usages.push(usage),
+        for run in runs.iter_mut().filter(|run| !run.failed) {
+            match one(runner, run.contestant, run.config).await {
+                Ok(usage) => run.usages.push(usage),
                 Err(error) => {
-                    runner.fail(NAME, (&contestant.name, config), error);
-                    *failed = true;
+                    runner.fail(NAME, (&run.contestant.name, run.config), error);
+                    run.failed = true;
                 }
             }
         }
     }
-    for (contestant, config, usages, _) in runs {
+    for Idle { contestant, config, usages, .. } in runs {
         rows(runner, (&contestant.name, config), seconds(runner, contestant), &usages);
     }
     runner.contestants = contestants;
