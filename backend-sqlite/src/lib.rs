@@ -10,6 +10,7 @@ mod error;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod host;
 mod open;
 mod ops;
 mod options;
@@ -30,5 +31,6 @@ mod watch;
 mod writer;
 
 pub use backend::SqliteBackend;
+pub use host::pool_options;
 pub use options::SqliteOptions;
 pub use storage::SqliteStorage;

@@ -105,18 +105,22 @@ impl<'c> Step<'c> {
         }
     }
 
+    /// Keeps what the operation wrote, or takes it back. Where SQLite has taken the whole transaction back by itself, as when the disk is
+    /// full, nothing is left for the latter, and what is told is why.
     async fn end<T>(self, answer: Result<T>) -> Result<T> {
         match self {
             Self::Driver(during, transaction) if answer.is_ok() => {
                 transaction.commit().await.map_err(map(during))?;
             }
-            Self::Driver(during, transaction) => {
-                transaction.rollback().await.map_err(map(during))?;
+            Self::Driver(_, transaction) => {
+                let _ = transaction.rollback().await;
             }
             Self::Plain(during, conn) => {
                 if answer.is_err() {
                     let undo = sqlx::query("ROLLBACK TO windlass_step");
-                    undo.execute(&mut *conn).await.map_err(map(during))?;
+                    if undo.execute(&mut *conn).await.is_err() {
+                        return answer;
+                    }
                 }
                 let release = sqlx::query("RELEASE windlass_step");
                 release.execute(conn).await.map_err(map(during))?;

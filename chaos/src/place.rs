@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgPool, PgPoolOptions};
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqliteSynchronous};
 use windlass::postgres::{PostgresBackend, PostgresOptions};
 use windlass::redis::{RedisBackend, RedisOptions};
 use windlass::sqlite::{SqliteBackend, SqliteOptions};
@@ -50,7 +50,7 @@ pub async fn open(url: &str, history: &History, keys: &Keys) -> Result<(Client, 
         let client = recorded(SqliteBackend::open(options).await?, seam);
         let host = SqliteConnectOptions::from_str(url)?.busy_timeout(PATIENCE);
         let host = host.synchronous(SqliteSynchronous::Full);
-        let pool = SqlitePoolOptions::new().max_connections(2).acquire_timeout(PATIENCE);
+        let pool = windlass::sqlite::pool_options().max_connections(2).acquire_timeout(PATIENCE);
         return Ok((client.erase(), Host::Sqlite(pool.connect_with(host).await?, client)));
     }
     if url.starts_with("postgres:") {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool};
 use uuid::Uuid;
 use windlass::outbox::{Outbox, OutboxStore};
 use windlass::postgres::{PostgresBackend, PostgresOptions};
@@ -119,7 +119,7 @@ impl Data {
                 let local = SqliteBackend::open(options).await;
                 let local = local.map_err(|e| of("--database", &e))?;
                 let file = file.journal_mode(SqliteJournalMode::Wal);
-                let pool = SqlitePoolOptions::new().max_connections(4);
+                let pool = windlass::sqlite::pool_options().max_connections(4);
                 let pool = pool.connect_with(file.busy_timeout(Duration::from_secs(10))).await?;
                 sqlx::raw_sql(SCHEMA).execute(&pool).await?;
                 let (side, jobs) = Side::new(pool, "BEGIN IMMEDIATE", local, elsewhere, storage);
