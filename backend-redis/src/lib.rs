@@ -27,4 +27,5 @@ mod wire;
 pub use backend::RedisBackend;
 pub use options::{Durability, RedisOptions};
 pub use redis::{ConnectionInfo, RedisConnectionInfo};
+pub use script::scripts;
 pub use storage::RedisStorage;

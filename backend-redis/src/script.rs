@@ -44,6 +44,12 @@ impl Script {
     }
 }
 
+/// The digest of each script with the script's name, which is that of its file: `SLOWLOG` and `MONITOR` tell digests alone.
+pub fn scripts() -> Vec<(String, &'static str)> {
+    let scripts = Scripts::new();
+    scripts.all().into_iter().map(|script| (script.sha.clone(), script.name)).collect()
+}
+
 fn is_unknown(error: &redis::RedisError) -> bool {
     error.kind() == redis::ErrorKind::Server(redis::ServerErrorKind::NoScript)
 }
@@ -101,8 +107,7 @@ macro_rules! scripts {
                 )),* }
             }
 
-            /// All of them, for the tests that load each.
-            #[cfg(test)]
+            /// All of them.
             fn all(&self) -> Vec<&Script> {
                 vec![$(&self.$name),*]
             }
@@ -180,6 +185,15 @@ mod tests {
             let loaded: String = load.query_async(&mut conn).await.unwrap();
             assert_eq!(&loaded, sha, "{name}");
         }
+    }
+
+    #[test]
+    fn each_script_is_known_by_a_digest_of_its_own() {
+        let known = scripts();
+        let digests: std::collections::BTreeSet<_> = known.iter().map(|(sha, _)| sha).collect();
+        assert_eq!(digests.len(), known.len());
+        assert!(digests.iter().all(|sha| sha.len() == 40), "{digests:?}");
+        assert!(known.iter().any(|(_, name)| *name == "claim"));
     }
 
     #[test]

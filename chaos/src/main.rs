@@ -346,7 +346,7 @@ fn write(
         .as_ref()
         .map(|build| options.earlier.clone().unwrap_or_else(|| build.display().to_string()));
     let command = options.command(seed, None);
-    let origin = Origin { command, seed, system: system(), second, simulation };
+    let origin = Origin { command, seed, commit: commit(), system: system(), second, simulation };
     report::write(&options.out, sections, &origin)
 }
 
@@ -361,6 +361,21 @@ fn tell(section: &Section) {
     if !section.findings.hold() {
         eprintln!("{setting}: {:?}", section.findings.broken);
     }
+}
+
+/// The commit of this program, where its sources are still there, and whether there is more than that.
+fn commit() -> Option<String> {
+    let said = |args: &[&str]| {
+        let git = std::process::Command::new("git");
+        let output = { git }.args(["-C", env!("CARGO_MANIFEST_DIR")]).args(args).output().ok()?;
+        let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        output.status.success().then_some(said)
+    };
+    let head = said(&["rev-parse", "--short", "HEAD"])?;
+    // Nothing is built of the documents.
+    let changes = ["--untracked-files=no", "--", ":(top)", ":(top,exclude)docs"];
+    let clean = said(&[&["status", "--porcelain"], &changes[..]].concat())?.is_empty();
+    Some(if clean { head } else { format!("{head} with changes") })
 }
 
 /// What the machine is, as far as it matters for how often things happen.

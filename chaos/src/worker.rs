@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
-use windlass::{AttemptOutcome, Client, Failure, FailureKind, Settlement, Worker, WorkerOptions};
+use windlass::{
+    AttemptOutcome, Client, Failure, FailureKind, LogLevel, Note, Record, Settlement, Worker,
+    WorkerOptions,
+};
 
 use crate::Result;
 use crate::history::History;
@@ -26,13 +29,20 @@ fn options(o: &mut WorkerOptions) {
     o.retention = None;
 }
 
-/// Settles on purpose what was held under a lease that is lost. A worker doesn't: it ends its handlers in time. But nobody can rely on
-/// that, and so the store must refuse it, whatever the outcome, alone or among others, and in a transaction of the host's.
+/// Writes about what was held under a lease that is lost, and settles it, on purpose. A worker doesn't: it ends its handlers in time. But nobody can rely on
+/// that, and so the store must refuse it, whatever the outcome, alone or among others, and in a transaction of the host's. Some of it is sent twice: what nobody
+/// has taken up counts then, and once.
 async fn insist(client: Client, host: Arc<Host>, history: History, keys: Keys) {
     let mut turn = 0_usize;
     loop {
         let mut late = Vec::new();
-        for (key, kind) in keys.lost().await {
+        let lost = keys.lost().await;
+        let message = "written too late".to_owned();
+        let notes = vec![Note::Log { level: LogLevel::Info, message }];
+        let records: Vec<_> =
+            lost.iter().map(|(key, _)| Record::new(*key, notes.clone())).collect();
+        let _ = client.backend().record(&records).await;
+        for (key, kind) in lost {
             turn += 1;
             if kind == "effect" && turn.is_multiple_of(2) && host.transactional() {
                 // The recorder writes down what comes of it, here and below.
@@ -45,7 +55,9 @@ async fn insist(client: Client, host: Arc<Host>, history: History, keys: Keys) {
             let _ = client.backend().settle(&late).await;
         } else {
             for one in late {
-                let _ = client.backend().settle(&[one]).await;
+                for _ in 0..2 {
+                    let _ = client.backend().settle(std::slice::from_ref(&one)).await;
+                }
             }
         }
     }

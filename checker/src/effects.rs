@@ -7,7 +7,7 @@ use windlass_core::{JobId, State};
 use super::{Committed, Evidence, Findings, Rule, Traces};
 
 /// The kind whose jobs complete in the host's transaction.
-const KIND: &str = "effect";
+pub(super) const KIND: &str = "effect";
 
 pub(super) fn check(evidence: &Evidence, traces: &Traces<'_>, findings: &mut Findings) {
     if !evidence.promises.transactional {

@@ -1,12 +1,12 @@
 //! What is counted besides what is wrong.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use windlass_core::{Cause, JobId, LeaseKey};
 
 use super::trace::{Settlement, Trace, Traces};
-use super::{Evidence, Findings};
+use super::{Evidence, Findings, dry, effects};
 use crate::history::{Answer, What};
 
 /// Stretches of time in a plot.
@@ -84,6 +84,12 @@ pub struct Figures {
     pub told: u64,
     /// Effects committed with a completion.
     pub effects: u64,
+    /// Handlers that began, of those that complete with an effect.
+    #[serde(default)]
+    pub effect_runs: u64,
+    /// The longest time in which a process tried transactions of the host's and none was committed, in microseconds.
+    #[serde(default)]
+    pub dry: u64,
     /// Rows of the host's, committed with an insert.
     #[serde(default)]
     pub rows: u64,
@@ -97,6 +103,18 @@ pub struct Figures {
     /// Of these, those in whose time nothing else held things up: the bound was that of a quiet system.
     #[serde(default)]
     pub recoveries_plain: u64,
+    /// How long these took, in microseconds.
+    #[serde(default)]
+    pub recovery_plain: Vec<u64>,
+    /// That bound, in microseconds.
+    #[serde(default)]
+    pub recovery_bound: u64,
+    /// Records of stale holders that were refused.
+    #[serde(default)]
+    pub records_refused: u64,
+    /// Epochs of a job that were given to two claims, as after a failover.
+    #[serde(default)]
+    pub reissued: u64,
     /// Ends that were acknowledged and undone, where the guarantees allow it.
     pub undone: u64,
     /// By kind of fault.
@@ -180,6 +198,10 @@ pub(super) fn count(evidence: &Evidence, traces: &Traces<'_>, findings: &mut Fin
         of.count += fault.count;
     }
     figures.effects = evidence.effects.len() as u64;
+    if evidence.promises.transactional {
+        figures.dry = dry::longest(&evidence.entries);
+    }
+    figures.recovery_bound = evidence.promises.recovery;
     figures.rows = evidence.rows.len() as u64;
     figures.second_processes = traces.second.len() as u64;
     figures.ledger = evidence.promises.transactional;
@@ -200,11 +222,22 @@ pub(super) fn count(evidence: &Evidence, traces: &Traces<'_>, findings: &mut Fin
         repeated(*id, trace, traces, figures);
         figures.acknowledged += u64::from(matches!(trace.acked, Some((_, Answer::New))));
         figures.runs += trace.runs.len() as u64;
+        let effect_runs = trace.runs.iter().filter(|run| run.kind == effects::KIND);
+        figures.effect_runs += effect_runs.count() as u64;
+        figures.reissued += reissued(trace);
         figures.follow_ups += u64::from(trace.parent.is_some() && traces.stored.contains_key(id));
         let of_second = trace.runs.iter().filter(|run| traces.second.contains(&run.process));
         figures.second += of_second.count() as u64;
     }
     figures.samples = samples(evidence, traces);
+}
+
+/// Epochs that more than one claim was given.
+fn reissued(trace: &Trace) -> u64 {
+    let claims: BTreeSet<_> =
+        trace.claims.iter().map(|claim| (claim.key.epoch.0, claim.key.claim_id)).collect();
+    let epochs: BTreeSet<u32> = claims.iter().map(|(epoch, _)| *epoch).collect();
+    (claims.len() - epochs.len()) as u64
 }
 
 /// Runs that came to nothing, and what they did outside: no settlement of theirs counts, as far as it was heard or is on record.
@@ -251,8 +284,7 @@ fn samples(evidence: &Evidence, traces: &Traces<'_>) -> Vec<Sample> {
             }
         }
     }
-    let numbers: std::collections::BTreeSet<u64> =
-        pickups.keys().chain(memory.keys()).copied().collect();
+    let numbers: BTreeSet<u64> = pickups.keys().chain(memory.keys()).copied().collect();
     let ms = |micros: Option<u64>| Some(micros? as f64 / 1e3);
     let mib = |bytes: Option<&u64>| Some(*bytes? as f64 / f64::from(1 << 20));
     numbers

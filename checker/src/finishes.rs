@@ -20,6 +20,9 @@ pub(super) fn check(_: &Evidence, traces: &Traces<'_>, findings: &mut Findings) 
         // Of the others it can't be told.
         findings.figures.undone += undone.iter().filter(|one| one.finished()).count() as u64;
         one_finish(*id, trace, &accepted, findings);
+        if !traces.touched(*id) {
+            once(*id, &accepted, findings);
+        }
         on_record(*id, traces, trace, &accepted, findings);
         already(*id, traces, trace, findings);
         let mut refused = HashSet::new();
@@ -79,6 +82,15 @@ fn one_finish(id: JobId, trace: &Trace, accepted: &[&Settlement], findings: &mut
     }
 }
 
+/// What is sent again under the same fence counts once: the second answer says that it did before, or that it is too late.
+fn once(id: JobId, accepted: &[&Settlement], findings: &mut Findings) {
+    let mut keys = HashSet::new();
+    for one in accepted.iter().filter(|one| !keys.insert(one.key)) {
+        let text = format!("epoch {} was told twice that its end counts", one.key.epoch.0);
+        findings.add(Rule::OneFinish, Some(id), text);
+    }
+}
+
 /// A claim of the same job that somebody else had heard of when something was sent under a key.
 fn later<'a>(
     id: JobId,
@@ -99,6 +111,10 @@ fn later<'a>(
 
 /// A record that was sent after somebody else had heard of a later claim.
 fn records(id: JobId, traces: &Traces<'_>, trace: &Trace, findings: &mut Findings) {
+    let refused = trace.notes.iter().filter(|one| one.added == Some(false));
+    let stale = refused.filter(|one| later(id, traces, trace, one.key, one.sent).is_some());
+    let refused: HashSet<LeaseKey> = stale.map(|one| one.key).collect();
+    findings.figures.records_refused += refused.len() as u64;
     for one in trace.notes.iter().filter(|one| one.added == Some(true)) {
         if let Some(later) = later(id, traces, trace, one.key, one.sent) {
             let (epoch, of) = (one.key.epoch.0, later.key.epoch.0);

@@ -35,6 +35,7 @@
 
 mod attempts;
 mod conflicts;
+mod dry;
 mod effects;
 mod evidence;
 mod fault;

@@ -91,7 +91,10 @@ impl Case<'_> {
         }
         findings.figures.recoveries += 1;
         let plain = at.saturating_add(self.evidence.promises.recovery);
-        findings.figures.recoveries_plain += u64::from(until == plain);
+        if until == plain {
+            findings.figures.recoveries_plain += 1;
+            findings.figures.recovery_plain.extend(taken.map(|taken| taken - at));
+        }
         if taken.is_none_or(|taken| taken > until) {
             let (worker, bound) = (&self.held.process, until - at);
             let text = match taken {

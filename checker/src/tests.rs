@@ -307,6 +307,36 @@ fn an_end_that_is_not_on_record_is_red() {
     story.breaks(&[Rule::OneFinish]);
 }
 
+/// What is sent again under one fence is answered that it counted before, or that it is too late.
+#[test]
+fn an_end_that_counts_twice_is_red() {
+    let mut story = Story::new();
+    let worker = story.worker("one");
+    let job = story.enqueue("plain");
+    let key = story.complete(worker, job, "plain");
+    story.settle(worker, key, Ending::Completed, Verdict::Already(State::Completed));
+    story.breaks(&[]);
+    story.settle(worker, key, Ending::Completed, Verdict::Applied(State::Completed));
+    story.breaks(&[Rule::OneFinish]);
+}
+
+#[test]
+fn records_of_stale_holders_that_are_refused_are_counted() {
+    let mut story = Story::new();
+    let (one, first, two, second) = rescue(&mut story);
+    for key in [first, second] {
+        story.then(one.0, What::Noting { key });
+        story.then(one.0, What::Noted { key, added: false });
+    }
+    story.end(one, first);
+    story.end(two, second);
+    story.settle(two, second, Ending::Completed, Verdict::Applied(State::Completed));
+    story.store(second, "plain", rescue_changes(one, two));
+    let figures = story.breaks(&[]).figures;
+    assert_eq!((figures.records_refused, figures.reissued), (1, 0));
+    assert_eq!(figures.recovery_plain.len() as u64, figures.recoveries_plain);
+}
+
 fn one_effect(story: &mut Story) -> LeaseKey {
     let worker = story.worker("one");
     let job = story.enqueue("effect");

@@ -92,6 +92,23 @@ impl Direct {
         }
     }
 
+    /// The database and its version.
+    pub(super) async fn version(&self) -> Result<String> {
+        Ok(match &self.host {
+            Host::Sqlite(pool) => {
+                let version: String =
+                    sqlx::query_scalar("SELECT sqlite_version()").fetch_one(pool).await?;
+                format!("SQLite {version}")
+            }
+            Host::Postgres(pool) => {
+                let version: String =
+                    sqlx::query_scalar("SHOW server_version").fetch_one(pool).await?;
+                format!("PostgreSQL {version}")
+            }
+            Host::None => self.client.backend().name().to_owned(),
+        })
+    }
+
     /// The host's effects.
     pub(super) async fn effects(&self) -> Result<Vec<Committed>> {
         let sql = "SELECT job, epoch, claim FROM chaos_effects";

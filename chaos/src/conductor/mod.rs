@@ -70,6 +70,8 @@ pub struct Outcome {
     pub length: Duration,
     /// What the checker finds; nothing if it could not be asked.
     pub findings: Findings,
+    /// What was run: the server and its version.
+    pub server: Option<String>,
     /// Replies that were dropped, by what they said.
     pub dropped: BTreeMap<String, u64>,
     /// Faults that can't be made here, and why.
@@ -94,6 +96,7 @@ impl Outcome {
             setting,
             length,
             findings,
+            server: None,
             dropped,
             left_out,
             missing,
@@ -153,6 +156,7 @@ async fn attempt(settings: &Settings, stop: &Stop, outcome: &mut Outcome) -> Res
     let plan = Plan::new(kinds, place.quiet(), rest, settings.seed);
     let mut plan = if matches!(settings.length, Length::Rounds(_)) { plan.brief() } else { plan };
     let mut run = start(place, settings).await?;
+    outcome.server = Some(run.server().await?);
     let begun = Instant::now();
     let struck = run.faults(&mut plan, settings.length, stop).await;
     outcome.length = begun.elapsed();

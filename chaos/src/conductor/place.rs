@@ -262,6 +262,15 @@ impl Place {
         }
     }
 
+    /// The version of a server that is no database of SQL.
+    pub async fn version(&self) -> Result<Option<String>> {
+        match self {
+            Self::Sqlite(_) | Self::Postgres(_) => Ok(None),
+            Self::Redis(place) => place.version().await.map(Some),
+            Self::Pair(place) => place.version().await.map(Some),
+        }
+    }
+
     /// What the database finds wrong with itself.
     pub async fn damage(&self) -> Result<Vec<String>> {
         match self {

@@ -110,6 +110,11 @@ impl Redis {
         &self.left_out
     }
 
+    /// Its version.
+    pub async fn version(&self) -> Result<String> {
+        version(&self.server).await
+    }
+
     /// Whether it answers. One that refuses writes does.
     async fn answers(&self) -> bool {
         self.server.command(&["INFO", "server"]).await.is_ok()
@@ -238,6 +243,12 @@ fn refusals(told: &str, error: &str) -> u64 {
     count.unwrap_or_default()
 }
 
+async fn version(server: &RedisServer) -> Result<String> {
+    let told = server.command(&["INFO", "server"]).await?;
+    let version = told.lines().find_map(|line| line.trim().strip_prefix("redis_version:"));
+    Ok(version.ok_or("the server does not tell its version")?.to_owned())
+}
+
 /// Starts a server that does not run, or is stopped.
 async fn revive(server: &RedisServer) -> Result<()> {
     // It may not be stopped.
@@ -282,6 +293,11 @@ impl Pair {
             FaultKind::Failover,
             FaultKind::Failover,
         ]
+    }
+
+    /// Their version.
+    pub async fn version(&self) -> Result<String> {
+        version(self.roles().await?.0).await
     }
 
     /// The primary and its replica.

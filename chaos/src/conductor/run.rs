@@ -216,6 +216,14 @@ impl Run {
         Ok(met::hold(held, || async { u64::from(self.processes.has_written(&name)) }).await)
     }
 
+    /// The server and its version.
+    pub(super) async fn server(&self) -> Result<String> {
+        match self.place.version().await? {
+            Some(redis) => Ok(format!("Redis {redis}")),
+            None => self.direct.version().await,
+        }
+    }
+
     /// Ends whatever may still be wrong after a fault that failed.
     pub(super) async fn heal(&mut self) -> Result<()> {
         self.processes.all_go_on();

@@ -51,9 +51,11 @@ const METHOD: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/evid
 
 /// The whole report.
 pub(super) fn of(sections: &[Section], origin: &Origin) -> String {
+    let at =
+        origin.commit.as_ref().map(|commit| format!("at commit `{commit}` ")).unwrap_or_default();
     let mut text = format!(
-        "# Chaos\n\nMade by `{}` (seed {}) on {}. [The method]({METHOD}) says what is counted, and how.\n",
-        origin.command, origin.seed, origin.system
+        "# Chaos\n\nMade by `{}` (seed {}) {}on {}. [The method]({METHOD}) says what is counted, and how.\n",
+        origin.command, origin.seed, at, origin.system
     );
     if let Some(build) = &origin.second {
         // Writing to a text can't fail.
@@ -68,14 +70,16 @@ pub(super) fn of(sections: &[Section], origin: &Origin) -> String {
 
 fn one(section: &Section) -> String {
     let (findings, figures) = (&section.findings, &section.findings.figures);
+    let plain = &figures.recovery_plain;
     let mut text = format!("\n## {}\n\n", section.setting);
     let states: Vec<String> =
         figures.states.iter().map(|(state, jobs)| format!("{} {state}", number(*jobs))).collect();
     // Writing to a text can't fail.
     let _ = write!(
         text,
-        "{:.1} minutes of faults. {} jobs ended ({}); {} inserts were acknowledged as new, {} attempts were claimed, {} handlers began, {} times two \
-         of one job at once; {} effects were committed with a completion, {} rows with an insert; {} follow-ups were added; a unique key was certainly held {} times; a reader of the feed was told {} state changes; {} jobs of lost workers were checked to be taken up in time, {} of them by the bound without another fault.\n\n",
+        "{}{:.1} minutes of faults. {} jobs ended ({}); {} inserts were acknowledged as new, {} attempts were claimed, {} handlers began, {} times two \
+         of one job at once; {} effects were committed with a completion, of {} handlers that tried, {} rows with an insert; {} follow-ups were added; a unique key was certainly held {} times; a reader of the feed was told {} state changes; {} records of stale holders were refused; {} jobs of lost workers were checked to be taken up in time, {} of them by the bound without another fault of {} ms, and these took {} ms in the middle, {} ms as p99 and {} ms at most.\n\n",
+        section.server.as_ref().map(|server| format!("{server}. ")).unwrap_or_default(),
         section.minutes,
         number(figures.jobs),
         states.join(", "),
@@ -84,12 +88,18 @@ fn one(section: &Section) -> String {
         number(figures.runs),
         number(figures.overlaps),
         number(figures.effects),
+        number(figures.effect_runs),
         number(figures.rows),
         number(figures.follow_ups),
         number(figures.held),
         number(figures.told),
+        number(figures.records_refused),
         number(figures.recoveries),
         number(figures.recoveries_plain),
+        number(figures.recovery_bound / 1_000),
+        ms(plain, 50),
+        ms(plain, 99),
+        ms(plain, 100),
     );
     for error in &section.errors {
         let _ = write!(text, "**Not to the end:** {error}.\n\n");
@@ -117,6 +127,13 @@ fn one(section: &Section) -> String {
             text,
             " {} acknowledged jobs were lost where the guarantees allow it.",
             number(findings.lost_as_allowed)
+        );
+    }
+    if figures.reissued > 0 {
+        let _ = write!(
+            text,
+            " {} epochs were given to two claims, which only the claim id tells apart.",
+            number(figures.reissued)
         );
     }
     if figures.undone > 0 {
@@ -166,6 +183,7 @@ mod tests {
         let origin = Origin {
             command: String::new(),
             seed: 1,
+            commit: None,
             system: String::new(),
             second: None,
             simulation: None,

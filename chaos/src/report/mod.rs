@@ -24,6 +24,9 @@ pub struct Section {
     pub setting: String,
     /// For how long faults were injected.
     pub minutes: f64,
+    /// The server and its version.
+    #[serde(default)]
+    pub server: Option<String>,
     /// What the checker finds.
     pub findings: Findings,
     /// Replies that were dropped, by what they said.
@@ -41,12 +44,14 @@ impl Section {
     pub fn of(mut outcome: Outcome) -> Self {
         if outcome.errors.is_empty() {
             let asleep = asleep(&outcome.findings.figures);
-            outcome.errors.extend(asleep.or_else(|| never_quiet(&outcome)));
+            let dry = || dry(&outcome.findings.figures);
+            outcome.errors.extend(asleep.or_else(dry).or_else(|| never_quiet(&outcome)));
         }
         Self {
             backend: outcome.setting.backend().name().to_owned(),
             setting: outcome.setting.name().to_owned(),
             minutes: outcome.length.as_secs_f64() / 60.0,
+            server: outcome.server,
             findings: outcome.findings,
             dropped: outcome.dropped,
             left_out: outcome.left_out,
@@ -92,10 +97,24 @@ pub fn asleep(figures: &Figures) -> Option<String> {
         ("faults", all.faults, true),
         // A worker that was stopped for longer than its lease tries.
         ("stale finishes refused", all.stale_refused, stops > 0),
+        ("records of stale holders refused", figures.records_refused, stops > 0),
     ];
     let none = counts.into_iter().filter(|(_, count, must)| *must && *count == 0);
     let none: Vec<_> = none.map(|(what, _, _)| what).collect();
     (!none.is_empty()).then(|| format!("nothing could be checked: no {}", none.join(", no ")))
+}
+
+/// No fault keeps a process from the host's database for so long.
+const DRY: u64 = 60_000_000;
+
+/// A process of which no transaction of the host's was committed any more.
+fn dry(figures: &Figures) -> Option<String> {
+    (figures.dry > DRY).then(|| {
+        let seconds = figures.dry / 1_000_000;
+        format!(
+            "of a process that tried for {seconds} s no transaction of the host's was committed"
+        )
+    })
 }
 
 /// Workers are lost with quiet around them, too: jobs of theirs must have been seen to be taken up, and some judged by the bound of a quiet system.
@@ -118,6 +137,9 @@ pub struct Origin {
     pub command: String,
     /// Where random choices began.
     pub seed: u64,
+    /// The commit of the program, where it can be told, and whether there is more than that.
+    #[serde(default)]
+    pub commit: Option<String>,
     /// The system.
     pub system: String,
     /// Every other worker was of another build: which.
@@ -196,6 +218,7 @@ mod tests {
             ledger: true,
             second: 1,
             second_processes: 1,
+            records_refused: 1,
             faults: BTreeMap::from([("worker stopped".to_owned(), stopped)]),
             ..Figures::default()
         }
@@ -204,7 +227,7 @@ mod tests {
     #[test]
     fn a_run_in_which_nothing_happened_is_not_good() {
         assert!(Section::of(outcome(awake())).good());
-        let missing: [fn(&mut Figures); 9] = [
+        let missing: [fn(&mut Figures); 11] = [
             |f| f.acknowledged = 0,
             |f| f.runs = 0,
             |f| f.told = 0,
@@ -213,6 +236,8 @@ mod tests {
             |f| f.effects = 0,
             |f| f.rows = 0,
             |f| f.second = 0,
+            |f| f.records_refused = 0,
+            |f| f.dry = DRY + 1,
             |f| f.faults.values_mut().for_each(|of| of.stale_refused = 0),
         ];
         for miss in missing {

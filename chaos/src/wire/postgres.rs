@@ -8,6 +8,7 @@ const SSL_REQUEST: u32 = 80_877_103;
 const GSS_REQUEST: u32 = 80_877_104;
 /// How much of a statement names it.
 const NAME: usize = 100;
+const COMMIT: &str = "COMMIT";
 
 /// A connection to a PostgreSQL server.
 #[derive(Debug, Default)]
@@ -22,6 +23,8 @@ pub struct Postgres {
     prepared: HashMap<Vec<u8>, Option<String>>,
     /// What writes since the last `Sync`.
     current: Option<String>,
+    /// What wrote first in the transaction that the client began: its commit is named by that.
+    first: Option<String>,
     /// The same of each stretch up to a `Sync` or a simple query whose end is not told yet.
     sent: VecDeque<Option<String>>,
     /// What is kept back of the present stretch, because it writes.
@@ -58,6 +61,11 @@ fn message(buffer: &mut Vec<u8>) -> Option<Vec<u8>> {
     (buffer.len() >= whole).then(|| buffer.drain(..whole).collect())
 }
 
+/// Not in a transaction that could still be rolled back.
+fn is_idle(ready: &[u8]) -> bool {
+    ready.get(5) == Some(&b'I')
+}
+
 impl Postgres {
     /// A new connection.
     pub fn new() -> Self {
@@ -82,8 +90,27 @@ impl Postgres {
     }
 
     fn sync(&mut self) {
-        let writes = self.current.take();
+        let mut writes = self.current.take();
+        match writes.as_mut() {
+            Some(name) if name.eq_ignore_ascii_case(COMMIT) => {
+                if let Some(first) = self.first.take() {
+                    *name = format!("{COMMIT} after {first}");
+                }
+            }
+            Some(name) if self.first.is_none() => self.first = Some(name.clone()),
+            _ => {}
+        }
         self.sent.push_back(writes);
+    }
+
+    /// A stretch has ended, as the server says. Answers what of it writes.
+    fn ended(&mut self, ready: &[u8]) -> Option<String> {
+        let ended = self.sent.pop_front().flatten();
+        // Nothing is under way that a later commit could be of.
+        if is_idle(ready) && self.sent.is_empty() {
+            self.first = None;
+        }
+        ended
     }
 
     fn front_writes(&self) -> bool {
@@ -132,7 +159,7 @@ impl Conversation for Postgres {
             self.failed |= kind == b'E';
             if !self.front_writes() {
                 if kind == b'Z' {
-                    self.sent.pop_front();
+                    self.ended(&message);
                     self.failed = false;
                 }
                 pieces.push(plain(message));
@@ -141,9 +168,8 @@ impl Conversation for Postgres {
             // Nothing of it is any use to the client before its end.
             self.held.extend_from_slice(&message);
             if kind == b'Z' {
-                let done = self.sent.pop_front().flatten();
-                // Idle: not in a transaction that could still be rolled back.
-                let committed = message.get(5) == Some(&b'I') && !self.failed;
+                let done = self.ended(&message);
+                let committed = is_idle(&message) && !self.failed;
                 let bytes = std::mem::take(&mut self.held);
                 pieces.push(Piece { bytes, done: done.filter(|_| committed) });
                 self.failed = false;

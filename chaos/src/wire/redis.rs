@@ -1,10 +1,14 @@
 //! Redis's protocol, RESP 2 and 3: which scripts were run, and where each reply ends.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::sync::LazyLock;
 
 use super::{Conversation, Piece};
 
-/// How much of a script's digest names it.
+/// The names of the scripts. One of another build has another digest.
+static SCRIPTS: LazyLock<HashMap<String, &str>> =
+    LazyLock::new(|| windlass::redis::scripts().into_iter().collect());
+/// How much of a script's digest names it, where nothing else does.
 const NAME: usize = 12;
 
 /// A connection to a Redis server.
@@ -87,8 +91,10 @@ impl Conversation for Redis {
             let command = arguments.first().map(|name| name.to_ascii_uppercase());
             let script = match command.as_deref() {
                 Some(b"EVALSHA") => arguments.get(1).map(|digest| {
-                    let name = String::from_utf8_lossy(digest);
-                    format!("script {}", name.chars().take(NAME).collect::<String>())
+                    let digest = String::from_utf8_lossy(digest);
+                    let known = SCRIPTS.get(digest.as_ref()).map(|name| (*name).to_owned());
+                    let name = known.unwrap_or_else(|| digest.chars().take(NAME).collect());
+                    format!("script {name}")
                 }),
                 Some(b"SUBSCRIBE" | b"PSUBSCRIBE" | b"SSUBSCRIBE" | b"MONITOR") => {
                     self.subscribed = true;

@@ -55,7 +55,7 @@ fn postgres_tells_what_is_committed() {
     let (one, two) = (bind("one"), bind("two"));
     let (idle, open) = (complete(b"I"), complete(b"T"));
     let ready = ready(b"I");
-    let turns: [(&[u8], &[u8]); 9] = [
+    let turns: [(&[u8], &[u8]); 11] = [
         (&ssl, b"N"),
         (&hello, &begun),
         (&prepare, &ready),
@@ -64,11 +64,14 @@ fn postgres_tells_what_is_committed() {
         (&one, &open),
         (&commit, &idle),
         (&one, &failed),
+        (&two, &open),
+        (&commit, &idle),
         (&one, &idle),
     ];
+    let expected = ["-- Takes it", "COMMIT after -- Takes it", "COMMIT", "-- Takes it"];
     for portion in [1, 3, 1_000] {
         let pieces = talk(Postgres::new(), &turns, portion);
-        assert_eq!(done(&pieces), ["-- Takes it", "COMMIT", "-- Takes it"], "{portion}");
+        assert_eq!(done(&pieces), expected, "{portion}");
     }
 }
 
@@ -90,6 +93,15 @@ fn redis_tells_which_script_was_run() {
         let pieces = talk(Redis::new(), &turns, portion);
         assert_eq!(done(&pieces), ["script 0123456789ab"; 2], "{portion}");
     }
+}
+
+#[test]
+fn redis_names_the_scripts_of_this_build() {
+    let scripts = windlass::redis::scripts();
+    let (digest, _) = scripts.iter().find(|(_, name)| *name == "claim").unwrap();
+    let evalsha = format!("*2\r\n$7\r\nEVALSHA\r\n$40\r\n{digest}\r\n");
+    let turns: [(&[u8], &[u8]); 1] = [(evalsha.as_bytes(), b":1\r\n")];
+    assert_eq!(done(&talk(Redis::new(), &turns, 1_000)), ["script claim"]);
 }
 
 #[test]
