@@ -44,8 +44,7 @@ impl Section {
     pub fn of(mut outcome: Outcome) -> Self {
         if outcome.errors.is_empty() {
             let asleep = asleep(&outcome.findings.figures);
-            let dry = || dry(&outcome.findings.figures);
-            outcome.errors.extend(asleep.or_else(dry).or_else(|| never_quiet(&outcome)));
+            outcome.errors.extend(asleep.or_else(|| never_quiet(&outcome)));
         }
         Self {
             backend: outcome.setting.backend().name().to_owned(),
@@ -101,7 +100,9 @@ pub fn asleep(figures: &Figures) -> Option<String> {
     ];
     let none = counts.into_iter().filter(|(_, count, must)| *must && *count == 0);
     let none: Vec<_> = none.map(|(what, _, _)| what).collect();
-    (!none.is_empty()).then(|| format!("nothing could be checked: no {}", none.join(", no ")))
+    let none =
+        (!none.is_empty()).then(|| format!("nothing could be checked: no {}", none.join(", no ")));
+    none.or_else(|| dry(figures))
 }
 
 /// No fault keeps a process from the host's database for so long.
