@@ -22,9 +22,13 @@ struct Maps {
     claimed: HashMap<JobId, LeaseKey>,
     /// Until a settlement is answered; with their kinds.
     held: HashMap<JobId, (LeaseKey, String)>,
-    /// Held under a lease that is lost.
-    lost: Vec<(LeaseKey, String)>,
+    /// Held no more, as the lease is lost; and some of what was settled.
+    over: Vec<(LeaseKey, String)>,
+    settled: usize,
 }
+
+/// Of so many that were settled one is told to be held no more.
+const ONE_OF: usize = 8;
 
 impl Keys {
     fn maps(&self) -> MutexGuard<'_, Maps> {
@@ -49,9 +53,14 @@ impl Keys {
         let Maps { claimed, held, .. } = &mut *maps;
         // A handler may still be about to begin with what was lost: it has its claim.
         if held.get(&key.job).is_some_and(|(held, _)| *held == key) {
-            held.remove(&key.job);
+            let was = held.remove(&key.job);
             if claimed.get(&key.job) == Some(&key) {
                 claimed.remove(&key.job);
+            }
+            maps.settled += 1;
+            if maps.settled.is_multiple_of(ONE_OF) {
+                maps.over.extend(was);
+                self.0.news.notify_one();
             }
         }
     }
@@ -59,19 +68,19 @@ impl Keys {
     /// The lease is lost: whatever is held is held no more.
     pub fn lose(&self) {
         let mut maps = self.maps();
-        let Maps { held, lost, .. } = &mut *maps;
-        lost.extend(held.drain().map(|(_, held)| held));
-        if !lost.is_empty() {
+        let Maps { held, over, .. } = &mut *maps;
+        over.extend(held.drain().map(|(_, held)| held));
+        if !over.is_empty() {
             self.0.news.notify_one();
         }
     }
 
-    /// Waits until something is lost.
-    pub async fn lost(&self) -> Vec<(LeaseKey, String)> {
+    /// Waits until something is held no more: all that is lost, and some of what was settled.
+    pub async fn over(&self) -> Vec<(LeaseKey, String)> {
         loop {
-            let lost = std::mem::take(&mut self.maps().lost);
-            if !lost.is_empty() {
-                return lost;
+            let over = std::mem::take(&mut self.maps().over);
+            if !over.is_empty() {
+                return over;
             }
             self.0.news.notified().await;
         }
@@ -96,7 +105,21 @@ mod tests {
         assert_eq!(keys.begin(one.job), None);
         keys.settled(two);
         keys.lose();
-        assert_eq!(keys.lost().await, [(one, "plain".to_owned())]);
+        assert_eq!(keys.over().await, [(one, "plain".to_owned())]);
+    }
+
+    #[tokio::test]
+    async fn some_of_what_is_settled_is_told_once() {
+        let keys = Keys::default();
+        let all: Vec<_> = std::iter::repeat_with(key).take(2 * ONE_OF).collect();
+        for key in &all {
+            keys.claimed(*key, "plain");
+            for _ in 0..2 {
+                keys.settled(*key);
+            }
+        }
+        let told = [all[ONE_OF - 1], all[2 * ONE_OF - 1]].map(|key| (key, "plain".to_owned()));
+        assert_eq!(keys.over().await, told);
     }
 
     #[test]

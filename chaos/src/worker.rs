@@ -30,19 +30,19 @@ fn options(o: &mut WorkerOptions) {
 }
 
 /// Writes about what was held under a lease that is lost, and settles it, on purpose. A worker doesn't: it ends its handlers in time. But nobody can rely on
-/// that, and so the store must refuse it, whatever the outcome, alone or among others, and in a transaction of the host's. Some of it is sent twice: what nobody
-/// has taken up counts then, and once.
+/// that, and so the store must refuse it, whatever the outcome, alone or among others, and in a transaction of the host's. The same goes for some of what was
+/// settled: it counts once.
 async fn insist(client: Client, host: Arc<Host>, history: History, keys: Keys) {
     let mut turn = 0_usize;
     loop {
         let mut late = Vec::new();
-        let lost = keys.lost().await;
+        let over = keys.over().await;
         let message = "written too late".to_owned();
         let notes = vec![Note::Log { level: LogLevel::Info, message }];
         let records: Vec<_> =
-            lost.iter().map(|(key, _)| Record::new(*key, notes.clone())).collect();
+            over.iter().map(|(key, _)| Record::new(*key, notes.clone())).collect();
         let _ = client.backend().record(&records).await;
-        for (key, kind) in lost {
+        for (key, kind) in over {
             turn += 1;
             if kind == "effect" && turn.is_multiple_of(2) && host.transactional() {
                 // The recorder writes down what comes of it, here and below.

@@ -112,6 +112,9 @@ pub struct Figures {
     /// Records of stale holders that were refused.
     #[serde(default)]
     pub records_refused: u64,
+    /// Settlements that were refused since another of the same holder had counted.
+    #[serde(default)]
+    pub repeats_refused: u64,
     /// Epochs of a job that were given to two claims, as after a failover.
     #[serde(default)]
     pub reissued: u64,

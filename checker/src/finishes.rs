@@ -28,7 +28,10 @@ pub(super) fn check(_: &Evidence, traces: &Traces<'_>, findings: &mut Findings) 
         let mut refused = HashSet::new();
         for settlement in &trace.settlements {
             match settlement.verdict {
-                // One that is sent again is one finish.
+                // One that is sent again is one finish. Whose other one counts is no stale holder.
+                Some(Verdict::Lost) if counts(trace, settlement.key) => {
+                    findings.figures.repeats_refused += 1;
+                }
                 Some(Verdict::Lost) if refused.insert(settlement.key) => {
                     findings.figures.refused(traces, settlement.answered);
                 }
@@ -57,6 +60,11 @@ fn unheard<'a>(id: JobId, traces: &Traces<'_>, trace: &'a Trace) -> Option<&'a S
     let heard = of_record().any(Settlement::accepted);
     let sent = of_record().filter(|one| one.verdict != Some(Verdict::Lost));
     sent.min_by_key(|one| one.sent).filter(|_| !heard)
+}
+
+/// A settlement under this fence was accepted.
+fn counts(trace: &Trace, key: LeaseKey) -> bool {
+    trace.settlements.iter().any(|one| one.key == key && one.accepted())
 }
 
 /// At most one accepted settlement per epoch, and one accepted end more than there were requests to run the job again.

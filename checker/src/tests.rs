@@ -315,7 +315,9 @@ fn an_end_that_counts_twice_is_red() {
     let job = story.enqueue("plain");
     let key = story.complete(worker, job, "plain");
     story.settle(worker, key, Ending::Completed, Verdict::Already(State::Completed));
-    story.breaks(&[]);
+    story.settle(worker, key, Ending::Snoozed, Verdict::Lost);
+    let figures = story.breaks(&[]).figures;
+    assert_eq!((figures.repeats_refused, figures.all().stale_refused), (1, 0));
     story.settle(worker, key, Ending::Completed, Verdict::Applied(State::Completed));
     story.breaks(&[Rule::OneFinish]);
 }

@@ -78,7 +78,7 @@ fn one(section: &Section) -> String {
     let _ = write!(
         text,
         "{}{:.1} minutes of faults. {} jobs ended ({}); {} inserts were acknowledged as new, {} attempts were claimed, {} handlers began, {} times two \
-         of one job at once; {} effects were committed with a completion, of {} handlers that tried, {} rows with an insert; {} follow-ups were added; a unique key was certainly held {} times; a reader of the feed was told {} state changes; {} records of stale holders were refused; {} jobs of lost workers were checked to be taken up in time, {} of them by the bound without another fault of {} ms, and these took {} ms in the middle, {} ms as p99 and {} ms at most.\n\n",
+         of one job at once; {} effects were committed with a completion, of {} handlers that tried, {} rows with an insert; {} follow-ups were added; a unique key was certainly held {} times; a reader of the feed was told {} state changes; {} records of stale holders and {} settlements after one that counted were refused; {} jobs of lost workers were checked to be taken up in time, {} of them by the bound without another fault of {} ms, and these took {} ms in the middle, {} ms as p99 and {} ms at most.\n\n",
         section.server.as_ref().map(|server| format!("{server}. ")).unwrap_or_default(),
         section.minutes,
         number(figures.jobs),
@@ -94,6 +94,7 @@ fn one(section: &Section) -> String {
         number(figures.held),
         number(figures.told),
         number(figures.records_refused),
+        number(figures.repeats_refused),
         number(figures.recoveries),
         number(figures.recoveries_plain),
         number(figures.recovery_bound / 1_000),

@@ -93,6 +93,7 @@ pub fn asleep(figures: &Figures) -> Option<String> {
         ("effects committed with a completion", figures.effects, figures.ledger),
         ("rows committed with an insert", figures.rows, figures.ledger),
         ("handlers in the other build", figures.second, figures.second_processes > 0),
+        ("repeated settlements refused", figures.repeats_refused, true),
         ("faults", all.faults, true),
         // A worker that was stopped for longer than its lease tries.
         ("stale finishes refused", all.stale_refused, stops > 0),
@@ -220,6 +221,7 @@ mod tests {
             second: 1,
             second_processes: 1,
             records_refused: 1,
+            repeats_refused: 1,
             faults: BTreeMap::from([("worker stopped".to_owned(), stopped)]),
             ..Figures::default()
         }
@@ -228,7 +230,7 @@ mod tests {
     #[test]
     fn a_run_in_which_nothing_happened_is_not_good() {
         assert!(Section::of(outcome(awake())).good());
-        let missing: [fn(&mut Figures); 11] = [
+        let missing: [fn(&mut Figures); 12] = [
             |f| f.acknowledged = 0,
             |f| f.runs = 0,
             |f| f.told = 0,
@@ -238,6 +240,7 @@ mod tests {
             |f| f.rows = 0,
             |f| f.second = 0,
             |f| f.records_refused = 0,
+            |f| f.repeats_refused = 0,
             |f| f.dry = DRY + 1,
             |f| f.faults.values_mut().for_each(|of| of.stale_refused = 0),
         ];
