@@ -10,6 +10,9 @@
 #[allow(dead_code, unreachable_pub, reason = "a part of the core")]
 #[path = "../../core/src/kit/board.rs"]
 mod board;
+#[allow(dead_code, reason = "a part of the core")]
+#[path = "../../core/src/worker/course.rs"]
+mod course;
 #[allow(dead_code, unreachable_pub, reason = "a part of the core")]
 #[path = "../../core/src/kit/gather.rs"]
 mod gather;
@@ -29,8 +32,8 @@ mod sync;
 mod under_way;
 
 use windlass_core::{
-    ClaimId, ClaimRequest, Error, Kind, KindSlots, Lane, Lease, QueueName, QueueSettings,
-    QueueSlots, Wake,
+    ClaimId, ClaimRequest, Error, Kind, KindSlots, Lane, Lease, LogLevel, Note, QueueName,
+    QueueSettings, QueueSlots, Wake,
 };
 
 /// As in the core's `worker`.

@@ -9,14 +9,16 @@ use loom::thread;
 use windlass_core::WorkerId;
 
 use crate::board::Board;
+use crate::course::Course;
 use crate::gather::Gather;
 use crate::hub::Hub;
 use crate::slots::Slots;
-use crate::sync::{Mutex, Step, block_on};
+use crate::sync::{Mutex, Notify, Step, block_on};
 use crate::txn::{News, Tick};
 use crate::under_way::{Entry, UnderWay};
 use crate::{
-    ClaimId, ClaimRequest, Kind, KindSlots, QueueName, QueueSettings, QueueSlots, Wake, lock,
+    ClaimId, ClaimRequest, Kind, KindSlots, LogLevel, Note, QueueName, QueueSettings, QueueSlots,
+    Wake, lock,
 };
 
 /// Without a timer: only news end the wait.
@@ -332,5 +334,116 @@ pub fn claims_wait_for_each_other() {
         block_on(claims.clear(id));
         assert_eq!(*lock(&jobs), 0, "what the first one took is found");
         under_way.join().unwrap();
+    });
+}
+
+/// An attempt with the store that it runs in.
+struct Attempt {
+    course: Course,
+    wake: Arc<Notify>,
+    job: Mutex<Job>,
+}
+
+#[derive(Default)]
+struct Job {
+    completed: bool,
+    notes: usize,
+}
+
+impl Attempt {
+    /// With one note that waits.
+    fn new() -> Arc<Self> {
+        let wake = Arc::<Notify>::default();
+        let course = Course::new(wake.clone(), 10);
+        course.push(Note::Log { level: LogLevel::Info, message: String::new() });
+        Arc::new(Self { course, wake, job: Mutex::default() })
+    }
+
+    /// What gathers notes does in one round, with a store that answers or doesn't. Answers whether there were any.
+    fn flush(&self, answers: bool) -> bool {
+        let Some((sending, notes)) = self.course.send() else { return false };
+        if answers {
+            let mut job = lock(&self.job);
+            if !job.completed {
+                job.notes += notes.len();
+            }
+            drop(job);
+            sending.arrived();
+        }
+        true
+    }
+
+    fn commit(&self, notes: usize) {
+        let mut job = lock(&self.job);
+        job.notes += notes;
+        job.completed = true;
+    }
+}
+
+/// The host's transaction completes the job while notes are gathered: each is written once. To take them before that is told would be `early`.
+pub fn the_host_writes_notes_once(early: bool) {
+    explore(None, move || {
+        let attempt = Attempt::new();
+        let other = attempt.clone();
+        let flush = thread::spawn(move || other.flush(true));
+        let taken = early.then(|| attempt.course.begin_complete_in().notes());
+        let completing = attempt.course.begin_complete_in();
+        // In the worker, this wait is bounded.
+        block_on(attempt.course.landed());
+        attempt.commit(taken.unwrap_or_else(|| completing.notes()).len());
+        completing.applied();
+        flush.join().unwrap();
+        attempt.flush(true);
+        assert_eq!(lock(&attempt.job).notes, 1, "written once");
+    });
+}
+
+/// However a record fails that is under way meanwhile, the host's transaction writes what was in it; and where that is rolled back, the settlement does.
+pub fn the_host_loses_no_notes() {
+    explore(None, || {
+        let attempt = Attempt::new();
+        let other = attempt.clone();
+        let flush = thread::spawn(move || other.flush(false));
+        let completing = attempt.course.begin_complete_in();
+        assert_eq!(completing.notes().len(), 1);
+        completing.applied();
+        flush.join().unwrap();
+        assert_eq!(attempt.course.take().len(), 1);
+    });
+}
+
+/// Notes that were passed over for a completion which then fails are gathered after it.
+pub fn notes_are_gathered_after_a_completion_that_fails() {
+    explore(None, || {
+        let attempt = Attempt::new();
+        let other = attempt.clone();
+        let gathers = thread::spawn(move || {
+            loop {
+                block_on(other.wake.notified());
+                if other.flush(true) {
+                    break;
+                }
+            }
+        });
+        drop(attempt.course.begin_complete_in());
+        gathers.join().unwrap();
+        assert_eq!(lock(&attempt.job).notes, 1);
+    });
+}
+
+/// A job that the host's transaction has completed is not lost, whenever a heartbeat is told that it does not run any more.
+pub fn a_job_that_the_host_completes_is_not_lost() {
+    explore(None, || {
+        let attempt = Attempt::new();
+        let other = attempt.clone();
+        let heartbeat = thread::spawn(move || {
+            let runs = !lock(&other.job).completed;
+            assert!(runs || other.course.lose_if_running().is_none(), "no loss");
+        });
+        let completing = attempt.course.begin_complete_in();
+        attempt.commit(0);
+        completing.applied();
+        heartbeat.join().unwrap();
+        assert!(attempt.course.begin_settling());
     });
 }

@@ -84,3 +84,29 @@ fn a_caller_may_go_away() {
 fn a_claim_that_is_sent_again_waits_for_the_first() {
     models::claims_wait_for_each_other();
 }
+
+#[test]
+fn the_host_writes_each_note_once() {
+    models::the_host_writes_notes_once(false);
+}
+
+#[test]
+#[should_panic(expected = "written once")]
+fn notes_that_the_host_takes_too_early_would_be_written_twice() {
+    models::the_host_writes_notes_once(true);
+}
+
+#[test]
+fn the_host_loses_no_notes_of_a_record_that_fails() {
+    models::the_host_loses_no_notes();
+}
+
+#[test]
+fn notes_are_gathered_after_a_completion_that_fails() {
+    models::notes_are_gathered_after_a_completion_that_fails();
+}
+
+#[test]
+fn a_job_that_the_host_completes_is_not_lost() {
+    models::a_job_that_the_host_completes_is_not_lost();
+}

@@ -83,6 +83,9 @@ impl<B: Transactional> Client<B> {
     /// there and the completion commit together, and only if the handler still owns the job. Commit before the handler
     /// returns, and return the same output from it.
     ///
+    /// Progress, log lines and events from before are written with it. One that is just being recorded is written a second time if the record is slow
+    /// and succeeds all the same. What the handler reports after the call is kept only if the transaction is rolled back.
+    ///
     /// ```
     /// # use windlass_core::*;
     /// # async fn end<B: Transactional>(client: &Client<B>, conn: &mut B::Conn, cx: &Context) -> Outcome<u64> {
@@ -109,8 +112,8 @@ impl<B: Transactional> Client<B> {
         self.limits().check_result(&result)?;
         let blobs = blobs_in(&result.bytes)?;
         let result = (&*result.bytes != b"null").then_some(result);
-        let completing = cx.begin_complete_in();
-        let settlement = cx.take_settlement(AttemptOutcome::Completed { result, blobs });
+        let outcome = AttemptOutcome::Completed { result, blobs };
+        let (completing, settlement) = cx.begin_complete_in(outcome).await;
         match self.backend.settle_in(conn, &settlement).await? {
             // Only now: after a failure, what the handler returns means what it always does.
             Settled::Applied { .. } => {

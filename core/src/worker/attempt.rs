@@ -1,17 +1,16 @@
 //! One attempt in the hands of this worker: what its handler, its supervisor and the heartbeat share.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::course::{Course, Phase};
 use super::lock;
-use super::notes::Notes;
 use super::pool::Thread;
 use crate::{AttemptOutcome, Client, Failure, Lease, LeaseKey, NewJob, machine};
 
@@ -40,15 +39,6 @@ impl fmt::Display for CancelCause {
     }
 }
 
-/// Where an attempt stands on its way to be settled.
-#[derive(Debug)]
-enum Phase {
-    Running(Option<AbortHandle>),
-    /// The handler has ended; the settlement's own answer tells the rest.
-    Settling,
-    Lost,
-}
-
 /// One attempt.
 pub(crate) struct Attempt {
     /// The lease; its args went to the handler.
@@ -67,30 +57,8 @@ pub(crate) struct Attempt {
     cancel_requested: AtomicBool,
     /// Fires when the handler must not go on.
     pub(crate) lost: CancellationToken,
-    phase: Mutex<Phase>,
-    pub(crate) notes: Notes,
+    pub(crate) course: Course,
     follow_ups: Mutex<Vec<NewJob>>,
-    /// Calls of `complete_in` under way.
-    completing_in: AtomicU32,
-    completed_in: AtomicBool,
-}
-
-/// A call of `complete_in` under way: meanwhile, the end of the lease is no loss, and the notes are the settlement's.
-#[derive(Debug)]
-#[must_use]
-pub(crate) struct Completing<'a>(&'a Attempt);
-
-impl Completing<'_> {
-    /// The settlement was applied: from now on the worker asks the store what became of the job.
-    pub(crate) fn applied(self) {
-        self.0.completed_in.store(true, Ordering::Release);
-    }
-}
-
-impl Drop for Completing<'_> {
-    fn drop(&mut self) {
-        self.0.completing_in.fetch_sub(1, Ordering::AcqRel);
-    }
 }
 
 impl fmt::Debug for Attempt {
@@ -110,11 +78,10 @@ impl Attempt {
         client: Client,
         started: Instant,
         backoff: Duration,
-        notes: Notes,
+        course: Course,
     ) -> Self {
         Self {
             deadline: lease.timeout.and_then(|timeout| started.checked_add(timeout)),
-            notes,
             lease,
             client,
             started,
@@ -125,10 +92,8 @@ impl Attempt {
             cause: OnceLock::new(),
             cancel_requested: AtomicBool::new(false),
             lost: CancellationToken::new(),
-            phase: Mutex::new(Phase::Running(None)),
+            course,
             follow_ups: Mutex::default(),
-            completing_in: AtomicU32::new(0),
-            completed_in: AtomicBool::new(false),
         }
     }
 
@@ -168,39 +133,24 @@ impl Attempt {
         self.cancel_requested.load(Ordering::Relaxed)
     }
 
-    /// Lets others abort the handler.
-    pub(crate) fn set_abort(&self, abort: AbortHandle) {
-        match &mut *lock(&self.phase) {
-            Phase::Lost => abort.abort(),
-            Phase::Running(slot) => *slot = Some(abort),
-            Phase::Settling => {}
-        }
-    }
-
     /// Ends an attempt whose lease is gone with its worker's: at once, whatever it is doing.
     pub(crate) fn lose(&self) {
-        let before = std::mem::replace(&mut *lock(&self.phase), Phase::Lost);
+        self.end(self.course.lose());
+    }
+
+    /// Ends an attempt that the store doesn't know as running any more. False where that is no loss.
+    pub(crate) fn lose_if_running(&self) -> bool {
+        let Some(before) = self.course.lose_if_running() else { return false };
+        self.end(before);
+        true
+    }
+
+    fn end(&self, before: Phase) {
         self.cancel(CancelCause::LeaseLost);
         self.lost.cancel();
         if let Phase::Running(Some(abort)) = before {
             abort.abort();
         }
-    }
-
-    /// Whether a store that doesn't know the lease as running any more means that it is lost. Not so when
-    /// its end is under way, or was committed by the host's own transaction.
-    pub(crate) fn can_be_lost(&self) -> bool {
-        matches!(*lock(&self.phase), Phase::Running(_)) && !self.is_the_hosts()
-    }
-
-    /// The handler has ended. False when the lease was lost before.
-    pub(crate) fn begin_settling(&self) -> bool {
-        let mut phase = lock(&self.phase);
-        if matches!(*phase, Phase::Lost) {
-            return false;
-        }
-        *phase = Phase::Settling;
-        true
     }
 
     /// Adds a follow-up job; false above `limit`.
@@ -215,21 +165,6 @@ impl Attempt {
 
     pub(crate) fn follow_ups(&self) -> Vec<NewJob> {
         lock(&self.follow_ups).clone()
-    }
-
-    pub(crate) fn begin_complete_in(&self) -> Completing<'_> {
-        self.completing_in.fetch_add(1, Ordering::AcqRel);
-        Completing(self)
-    }
-
-    /// Whether the host's own transaction completes, or has completed, the job.
-    pub(crate) fn is_the_hosts(&self) -> bool {
-        self.is_completed_in() || self.completing_in.load(Ordering::Acquire) > 0
-    }
-
-    /// Whether a completion was applied to the host's transaction; the store tells whether that was committed.
-    pub(crate) fn is_completed_in(&self) -> bool {
-        self.completed_in.load(Ordering::Acquire)
     }
 
     /// What to settle after a failure.

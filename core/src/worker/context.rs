@@ -6,14 +6,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::attempt::{Attempt, CancelCause, Completing};
+use super::attempt::{Attempt, CancelCause};
+use super::course::Completing;
 use crate::limits::{at_most, cut};
 use crate::{
     AttemptOutcome, Client, Error, EventName, JobId, Kind, LogLevel, NewJob, Note, Progress,
     QueueName, Result, Settlement, Storage, Tag,
 };
+
+/// How long notes that are on their way have to arrive before the host's transaction writes them as well. Short: the host may hold the very lock
+/// that they wait for.
+const ARRIVAL: Duration = Duration::from_millis(10);
 
 /// The attempt at hand, for its handler: the shared state, facts about the job, and what the handler can do
 /// besides returning a result. Cheap to clone.
@@ -138,13 +144,13 @@ impl<S> Context<S> {
         if let Some(message) = &mut progress.message {
             *message = cut(message, self.client().limits().event_bytes);
         }
-        self.attempt.notes.push(Note::Progress(progress));
+        self.attempt.course.push(Note::Progress(progress));
     }
 
     /// Adds a line to the job's own log; dropped like [`emit`](Self::emit)'s events where too many wait. Text above [`Limits::event_bytes`](crate::Limits::event_bytes) is cut.
     pub fn log(&self, level: LogLevel, text: impl AsRef<str>) {
         let message = cut(text.as_ref(), self.client().limits().event_bytes);
-        self.attempt.notes.push(Note::Log { level, message });
+        self.attempt.course.push(Note::Log { level, message });
     }
 
     /// Adds an event of the application's own to the job's history. It is recorded a little later, with others. Where more than
@@ -158,7 +164,7 @@ impl<S> Context<S> {
             .map_err(|e| Error::Encode { what: "event data".into(), source: e.into() })?;
         let note = Note::Host { name, data };
         self.client().limits().check_note(&note)?;
-        self.attempt.notes.push(note);
+        self.attempt.course.push(note);
         Ok(())
     }
 
@@ -218,19 +224,19 @@ impl<S> Context<S> {
         )
     }
 
-    /// The settlement of this attempt for the host's own transaction, with follow-ups and notes.
-    /// The originals stay here: the transaction may yet be rolled back.
-    pub(crate) fn take_settlement(&self, outcome: AttemptOutcome) -> Settlement {
+    /// The settlement of this attempt for the host's own transaction, with follow-ups and notes. The originals stay here: the transaction may
+    /// yet be rolled back. To be told when it was applied.
+    pub(crate) async fn begin_complete_in(
+        &self,
+        outcome: AttemptOutcome,
+    ) -> (Completing<'_>, Settlement) {
+        let course = &self.attempt.course;
+        let completing = course.begin_complete_in();
+        let _ = timeout(ARRIVAL, course.landed()).await;
         let mut settlement = Settlement::new(self.attempt.key(), outcome);
         settlement.follow_ups = self.attempt.follow_ups();
-        settlement.notes = self.attempt.notes.copy();
-        settlement
-    }
-
-    /// The job is about to be completed on the host's connection. To be called before the settlement is taken, and to
-    /// be told when it was applied.
-    pub(crate) fn begin_complete_in(&self) -> Completing<'_> {
-        self.attempt.begin_complete_in()
+        settlement.notes = completing.notes();
+        (completing, settlement)
     }
 }
 

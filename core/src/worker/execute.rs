@@ -7,13 +7,13 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::sync::SemaphorePermit;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tracing::Instrument;
 
 use super::attempt::{Attempt, CancelCause};
 use super::claim::Taken;
+use super::course::Course;
 use super::handler::{Ended, Erased};
-use super::notes::Notes;
 use super::outcome::{ended, error_text, failed, panic_text, stopped};
 use super::settle::Item;
 use super::shared::{Held, Shared};
@@ -38,10 +38,10 @@ pub(crate) fn admit(
             .map(|known| known.backoff.delay(lease.attempt, fastrand::f64()))
             .unwrap_or_default();
         let handler = known.map(|known| known.handler.clone());
-        let notes = Notes::new(shared.notes_wake.clone(), shared.options.notes_buffer);
+        let course = Course::new(shared.notes_wake.clone(), shared.options.notes_buffer);
         let mut lease = lease;
         let args = take_args(&mut lease);
-        let attempt = Arc::new(Attempt::new(lease, shared.client.clone(), since, delay, notes));
+        let attempt = Arc::new(Attempt::new(lease, shared.client.clone(), since, delay, course));
         if let (Some(pool), true) = (&shared.pool, handler.as_ref().is_some_and(|h| h.blocking())) {
             attempt.keep_thread(pool.keep());
         }
@@ -98,7 +98,7 @@ async fn begin(
     if attempt.leave_thread() {
         shared.slots.look_again();
     }
-    if attempt.begin_settling() {
+    if attempt.course.begin_settling() {
         settle(shared, held, place, ended(&attempt)).await;
     } else {
         lock(&shared.stats).lost += 1;
@@ -134,7 +134,7 @@ async fn supervise(
         }
     };
     let task = tokio::spawn(call.instrument(span.clone()));
-    attempt.set_abort(task.abort_handle());
+    attempt.course.set_abort(task.abort_handle());
     let ended = watch(shared, &attempt, task).await;
     attempt.leave_thread();
     async {
@@ -180,7 +180,7 @@ async fn watch(shared: &Shared, attempt: &Attempt, mut task: JoinHandle<Ended>) 
     }
     task.abort();
     // A task that never yields can't be aborted; its slot is worth more than its end.
-    let bound = tokio::time::timeout(shared.options.grace, &mut task).await;
+    let bound = timeout(shared.options.grace, &mut task).await;
     bound.ok().and_then(joined)
 }
 
@@ -199,7 +199,7 @@ async fn outcome(
 ) -> Option<AttemptOutcome> {
     let outcome = match end {
         None | Some(Ended::NotRun) => ended(attempt),
-        Some(Ended::Returned(Ok(_))) if attempt.is_completed_in() => {
+        Some(Ended::Returned(Ok(_))) if attempt.course.is_completed_in() => {
             let text = "complete_in was called but its transaction was not committed: commit it \
                         before the handler returns";
             failed(attempt, FailureKind::Error, text)
@@ -210,7 +210,7 @@ async fn outcome(
         Some(Ended::BadResult(error)) => failed(attempt, FailureKind::Error, &error_text(&error)),
         Some(Ended::Panicked(panic)) => failed(attempt, FailureKind::Panic, &panic_text(&*panic)),
     };
-    attempt.begin_settling().then_some(outcome)
+    attempt.course.begin_settling().then_some(outcome)
 }
 
 /// The error's own `Display` is the user's code and may panic, too.
@@ -246,14 +246,15 @@ async fn settle(shared: &Arc<Shared>, held: Held, place: Place, outcome: Attempt
     let mut settlement = Settlement::new(attempt.key(), outcome);
     if matches!(settlement.outcome, AttemptOutcome::Completed { .. }) {
         settlement.follow_ups = attempt.follow_ups();
-    } else if !attempt.is_completed_in() {
+    } else if !attempt.course.is_completed_in() {
         let jobs = attempt.follow_ups().len();
         if jobs > 0 {
             tracing::warn!(job = %attempt.key().job, jobs, "the attempt did not complete: its follow-up jobs are dropped");
         }
     }
-    // Half of the flush is left for the settling itself.
-    settlement.notes = attempt.notes.take(shared.options.flush / 2).await;
+    // What is on its way shall arrive before, but an outcome is worth more than notes. Half of the flush is left for the settling itself.
+    let _ = timeout(shared.options.flush / 2, attempt.course.landed()).await;
+    settlement.notes = attempt.course.take();
     // Waits while the buffer is full, with the slot taken. Fails only when the worker has ended.
     let _ = shared.settlements.send(Item::new(settlement, Some(held))).await;
     drop(place);

@@ -9,6 +9,7 @@ mod attempt;
 mod backoff;
 mod claim;
 mod context;
+mod course;
 mod execute;
 mod fetch;
 mod handler;

@@ -122,9 +122,8 @@ impl Registry {
     /// The store doesn't know these as running any more.
     pub(crate) fn lost(&self, keys: &[LeaseKey]) {
         for key in keys {
-            if let Some(attempt) = self.find(key).filter(|attempt| attempt.can_be_lost()) {
+            if self.find(key).is_some_and(|attempt| attempt.lose_if_running()) {
                 self.remove(key);
-                attempt.lose();
             }
         }
     }

@@ -82,11 +82,13 @@ async fn follow_ups_are_bounded_and_checked_where_they_are_added() {
     assert_eq!((stats.in_state(State::Discarded), stats.in_state(State::Completed)), (1, 0));
 }
 
+fn completed() -> AttemptOutcome {
+    AttemptOutcome::Completed { result: None, blobs: Vec::new() }
+}
+
 /// What the client's `complete_in` does, with the memory backend in the place of a transaction.
 async fn commit(cx: &Context, memory: &MemoryBackend) {
-    let completing = cx.begin_complete_in();
-    let outcome = AttemptOutcome::Completed { result: None, blobs: Vec::new() };
-    let settlement = cx.take_settlement(outcome);
+    let (completing, settlement) = cx.begin_complete_in(completed()).await;
     let settled = memory.settle(&[settlement]).await.unwrap();
     assert_eq!(settled, [Settled::Applied { state: State::Completed }]);
     completing.applied();
@@ -133,7 +135,7 @@ async fn a_completion_that_was_not_committed_is_a_failed_attempt() {
         let backend = backend.clone();
         async move {
             match cx.attempt() {
-                1 => cx.begin_complete_in().applied(),
+                1 => cx.begin_complete_in(completed()).await.0.applied(),
                 _ => commit(&cx, &backend).await,
             }
             Ok(0)
@@ -143,4 +145,28 @@ async fn a_completion_that_was_not_committed_is_a_failed_attempt() {
     let job = memory.get(id).await.unwrap().unwrap();
     assert_eq!((job.state, job.attempt), (State::Completed, 2));
     assert!(job.errors[0].message.contains("not committed"), "{}", job.errors[0].message);
+}
+
+/// Of what waits while the host's transaction is at it, nobody hears again by itself.
+#[tokio::test(start_paused = true)]
+async fn notes_are_recorded_after_a_completion_that_failed() {
+    let (memory, client) = world();
+    let id = memory.insert(&[step(0, 1)]).await.unwrap()[0].id();
+    let _worker = worker(&client, |_: Step, cx: Context| async move {
+        cx.log(LogLevel::Info, "a line");
+        let (completing, settlement) = cx.begin_complete_in(completed()).await;
+        assert_eq!(settlement.notes.len(), 1);
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        drop(completing);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        Ok(0)
+    });
+    let lines = async || {
+        let events = memory.history(id, None, 100).await.unwrap().events;
+        events.iter().filter(|e| matches!(e.body, EventBody::Note(_))).count()
+    };
+    tokio::time::sleep(Duration::from_secs(9)).await;
+    assert_eq!(lines().await, 0, "they are the host's");
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(lines().await, 1);
 }

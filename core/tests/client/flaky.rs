@@ -15,6 +15,8 @@ pub(crate) enum Fault {
     LostReply,
     /// Nothing is done, and never will be.
     Broken,
+    /// Nothing is done, and no answer comes.
+    Hangs,
 }
 
 #[derive(Debug, Default)]
@@ -67,6 +69,9 @@ macro_rules! flaky {
         impl $trait for Flaky {
             $(async fn $name(&self $(, $arg: $ty)*) -> Result<$out> {
                 let fault = self.fault(stringify!($name));
+                if fault == Some(Fault::Hangs) {
+                    std::future::pending::<()>().await;
+                }
                 if let Some(fault @ (Fault::Away | Fault::Broken)) = fault {
                     return Err(error(stringify!($name), fault));
                 }

@@ -1,11 +1,12 @@
 //! What handlers do through the client: follow-up jobs, blobs, and completing in the host's transaction.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use windlass_core::*;
 
-use crate::flaky::{Flaky, Transaction};
+use crate::flaky::{Fault, Flaky, Transaction};
 use crate::{Mail, mail};
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -20,6 +21,7 @@ enum Plan {
     FollowUpAndFail,
     StoreBlob,
     Commit,
+    LogAndCommit,
     Rollback,
     LeaseLost,
     RefusedAndGoesOn,
@@ -62,6 +64,13 @@ async fn complete_in(plan: Plan, cx: &Context<Arc<App>>) -> Result<()> {
         Plan::RefusedAndGoesOn => Some(Settled::Refused { reason: "no".to_owned() }),
         _ => None,
     };
+    if plan == Plan::LogAndCommit {
+        cx.log(LogLevel::Info, "sent");
+        while client.backend().calls("record") == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        cx.log(LogLevel::Info, "waits");
+    }
     let mut tx = Transaction { answer, ..Transaction::default() };
     cx.follow_up(mail("ann")).await?;
     let large = "x".repeat(100 << 10);
@@ -73,7 +82,7 @@ async fn complete_in(plan: Plan, cx: &Context<Arc<App>>) -> Result<()> {
         cx.state().said.lock().unwrap().push(error.to_string());
         return if plan == Plan::RefusedAndGoesOn { Ok(()) } else { Err(error) };
     }
-    if plan == Plan::Commit {
+    if matches!(plan, Plan::Commit | Plan::LogAndCommit) {
         tx.commit(client.backend()).await;
     }
     Ok(())
@@ -81,10 +90,14 @@ async fn complete_in(plan: Plan, cx: &Context<Arc<App>>) -> Result<()> {
 
 /// Runs one order to its end, with its record and what `complete_in` said.
 async fn run(plan: Plan) -> (Client<Flaky>, JobRecord, Vec<String>) {
-    let client = Client::new(Arc::new(Flaky::default()));
+    run_on(Client::new(Arc::new(Flaky::default())), plan).await
+}
+
+async fn run_on(client: Client<Flaky>, plan: Plan) -> (Client<Flaky>, JobRecord, Vec<String>) {
     let app = Arc::new(App { client: client.clone(), said: Mutex::default() });
     let handle = client.enqueue(Order { plan }).await.unwrap();
     let worker = Worker::new(&client)
+        .options(|o| o.heartbeat_thread = false)
         .state(app.clone())
         .register(order)
         .queue("default", 1)
@@ -139,6 +152,21 @@ async fn complete_in_completes_the_job_and_its_follow_ups_with_the_commit() {
     assert_eq!((record.state, record.errors.len()), (State::Completed, 0), "{said:?}");
     assert_eq!(client.output::<Order>(&record).await.unwrap(), Some(None));
     assert_eq!(mails(&client).await.len(), 1);
+}
+
+/// As when the host holds the lock that the record waits for.
+#[tokio::test(start_paused = true)]
+async fn complete_in_takes_along_the_notes_that_are_on_their_way() {
+    let client = Client::new(Arc::new(Flaky::default()));
+    client.backend().next("record", Fault::Hangs);
+    let (client, record, _) = run_on(client, Plan::LogAndCommit).await;
+    assert_eq!(record.state, State::Completed);
+    let events = client.backend().history(record.id, None, 100).await.unwrap().events;
+    let lines = events.into_iter().filter_map(|event| match event.body {
+        EventBody::Note(Note::Log { message, .. }) => Some(message),
+        _ => None,
+    });
+    assert_eq!(lines.collect::<Vec<_>>(), ["sent", "waits"]);
 }
 
 #[tokio::test]
