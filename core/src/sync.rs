@@ -5,3 +5,4 @@ pub(crate) use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub(crate) use tokio::spawn;
 pub(crate) use tokio::sync::{Notify, oneshot};
+pub(crate) use tokio::time::{Instant, sleep_until};

@@ -27,6 +27,9 @@ mod seen;
 #[path = "../../core/src/worker/slots.rs"]
 mod slots;
 mod sync;
+#[allow(dead_code, reason = "a part of the core")]
+#[path = "../../core/src/worker/upkeep/turns.rs"]
+mod turns;
 #[allow(dead_code, reason = "a part of the backend")]
 #[path = "../../backend-postgres/src/ops/under_way.rs"]
 mod under_way;

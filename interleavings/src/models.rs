@@ -13,7 +13,8 @@ use crate::course::Course;
 use crate::gather::Gather;
 use crate::hub::Hub;
 use crate::slots::Slots;
-use crate::sync::{Mutex, Notify, Step, block_on};
+use crate::sync::{Instant, Mutex, Notify, Step, block_on, pass};
+use crate::turns::Turns;
 use crate::txn::{News, Tick};
 use crate::under_way::{Entry, UnderWay};
 use crate::{
@@ -445,5 +446,52 @@ pub fn a_job_that_the_host_completes_is_not_lost() {
         completing.applied();
         heartbeat.join().unwrap();
         assert!(attempt.course.begin_settling());
+    });
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+/// Longer than the models' time goes on.
+const PATIENCE: Duration = Duration::from_secs(1_000);
+
+/// Who waits for a round gets it when it is asked for, though none was before; and when it is left undone, the other does.
+pub fn a_round_that_is_asked_for_is_somebodys() {
+    explore(Some(BOUND), || {
+        let turns = Arc::new(Turns::default());
+        let waiting = [0; 2].map(|_| {
+            let turns = turns.clone();
+            thread::spawn(move || drop(block_on(turns.take(PATIENCE))))
+        });
+        turns.by(Instant::now());
+        waiting.into_iter().for_each(|thread| thread.join().unwrap());
+    });
+}
+
+/// The next round is somebody's once its time has come.
+pub fn a_round_that_becomes_due_is_somebodys() {
+    explore(Some(BOUND), || {
+        let turns = Arc::new(Turns::default());
+        turns.by(Instant::now());
+        let turn = block_on(turns.take(PATIENCE));
+        let other = turns.clone();
+        let waits = thread::spawn(move || drop(block_on(other.take(PATIENCE))));
+        turn.done(Instant::now() + SECOND);
+        pass(SECOND);
+        waits.join().unwrap();
+    });
+}
+
+/// A round that is asked for while one is under way comes after it, and long before the one that would be next.
+pub fn a_round_that_is_asked_for_in_mid_round_comes_after_it() {
+    explore(Some(BOUND), || {
+        let turns = Arc::new(Turns::default());
+        turns.by(Instant::now());
+        let turn = block_on(turns.take(PATIENCE));
+        let (asks, waits) = (turns.clone(), turns.clone());
+        let asks = thread::spawn(move || asks.by(Instant::now()));
+        let waits = thread::spawn(move || drop(block_on(waits.take(PATIENCE))));
+        turn.done(Instant::now() + PATIENCE);
+        asks.join().unwrap();
+        pass(SECOND);
+        waits.join().unwrap();
     });
 }

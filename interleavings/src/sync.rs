@@ -1,8 +1,10 @@
 //! What the files of the core share their state by, with a place before each step where another thread may go on.
 
+use std::ops::Add;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 use loom::sync::Condvar;
 pub(crate) use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -110,6 +112,60 @@ impl Drop for Notified<'_> {
         // It leaves the line, and may pass on what it was told.
         self.step.pass();
     }
+}
+
+/// A moment of the models' own time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Instant(Duration);
+
+#[derive(Default)]
+struct Clock {
+    now: Duration,
+    sleepers: Vec<(Duration, Waker)>,
+}
+
+loom::lazy_static! {
+    /// It stands still unless a model moves it on.
+    static ref CLOCK: Mutex<Clock> = Mutex::default();
+}
+
+impl Instant {
+    pub(crate) fn now() -> Self {
+        Self(crate::lock(&CLOCK).now)
+    }
+}
+
+impl Add<Duration> for Instant {
+    type Output = Self;
+
+    fn add(self, time: Duration) -> Self {
+        Self(self.0 + time)
+    }
+}
+
+/// Moves time on, and wakes those whose time has come.
+pub(crate) fn pass(time: Duration) {
+    let due: Vec<_> = {
+        let mut clock = crate::lock(&CLOCK);
+        clock.now += time;
+        let now = clock.now;
+        clock.sleepers.extract_if(.., |(at, _)| *at <= now).collect()
+    };
+    for (_, sleeper) in due {
+        sleeper.wake();
+    }
+}
+
+pub(crate) async fn sleep_until(at: Instant) {
+    std::future::poll_fn(|context| {
+        let mut clock = crate::lock(&CLOCK);
+        if at.0 <= clock.now {
+            return Poll::Ready(());
+        }
+        clock.sleepers.push((at.0, context.waker().clone()));
+        Poll::Pending
+    })
+    .await;
 }
 
 /// A channel for one message.

@@ -110,3 +110,18 @@ fn notes_are_gathered_after_a_completion_that_fails() {
 fn a_job_that_the_host_completes_is_not_lost() {
     models::a_job_that_the_host_completes_is_not_lost();
 }
+
+#[test]
+fn a_round_that_is_asked_for_is_somebodys() {
+    models::a_round_that_is_asked_for_is_somebodys();
+}
+
+#[test]
+fn a_round_that_becomes_due_is_somebodys() {
+    models::a_round_that_becomes_due_is_somebodys();
+}
+
+#[test]
+fn a_round_that_is_asked_for_in_mid_round_comes_after_it() {
+    models::a_round_that_is_asked_for_in_mid_round_comes_after_it();
+}

@@ -1,13 +1,10 @@
 //! Whose turn it is: a piece of work that several workers share, each round of which one of them does.
 
 use std::pin::pin;
-use std::sync::Mutex;
 use std::time::Duration;
 
-use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until};
-
-use crate::worker::lock;
+use super::lock;
+use crate::sync::{Instant, Mutex, Notify, sleep_until};
 
 /// Between two rounds, whatever was asked for: what is due and can't be done must not make a loop.
 const LEAST: Duration = Duration::from_millis(1);
