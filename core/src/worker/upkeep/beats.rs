@@ -1,6 +1,6 @@
 //! Heartbeats of the workers of one client that are due at about the same time go in one call.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
@@ -16,8 +16,15 @@ const GATHER: Duration = Duration::from_millis(5);
 /// Those that wait to be sent.
 #[derive(Debug, Default)]
 pub(crate) struct Beats {
-    waiting: Mutex<Vec<Waiting>>,
+    state: Mutex<State>,
     gathering: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: Vec<Waiting>,
+    /// Who will send them. Its runtime may end before that.
+    sender: Weak<Sender>,
 }
 
 #[derive(Debug)]
@@ -28,14 +35,38 @@ struct Waiting {
     answer: oneshot::Sender<Heartbeat>,
 }
 
+/// Held by who will send all that wait, until it takes them.
+#[derive(Debug)]
+struct Sender;
+
 impl Beats {
     /// Waits until a sibling is about to send a heartbeat, so that another can go along.
     pub(crate) async fn gathering(&self) {
         self.gathering.notified().await;
     }
 
-    fn take(&self) -> Vec<Waiting> {
-        std::mem::take(&mut lock(&self.waiting))
+    /// Adds one to those that wait. Where nobody is there to send them, whoever added it is to.
+    fn add(
+        &self,
+        beat: Beat,
+        bound: Duration,
+    ) -> (oneshot::Receiver<Heartbeat>, Option<Arc<Sender>>) {
+        let (answer, told) = oneshot::channel();
+        let mut state = lock(&self.state);
+        state.waiting.retain(|waiting| !waiting.answer.is_closed());
+        state.waiting.push(Waiting { beat, bound, answer });
+        let sender = (state.sender.strong_count() == 0).then(|| Arc::new(Sender));
+        if let Some(sender) = &sender {
+            state.sender = Arc::downgrade(sender);
+        }
+        (told, sender)
+    }
+
+    /// Takes all that wait; the next to come are another's to send.
+    fn take(&self, sender: Arc<Sender>) -> Vec<Waiting> {
+        let mut state = lock(&self.state);
+        drop(sender);
+        std::mem::take(&mut state.waiting)
     }
 }
 
@@ -53,17 +84,10 @@ pub(crate) async fn together(
 ) -> Result<Heartbeat> {
     let leased = |member: &&Arc<Shared>| member.registry.worker().is_some();
     if shared.upkeep().members().iter().filter(leased).count() > 1 {
-        let (answer, told) = oneshot::channel();
-        let first = {
-            let mut waiting = lock(&shared.upkeep().beats.waiting);
-            // Of a runtime that ended before it sent them.
-            waiting.retain(|waiting| !waiting.answer.is_closed());
-            waiting.push(Waiting { beat: beat.clone(), bound, answer });
-            waiting.len() == 1
-        };
-        if first {
+        let (told, sender) = shared.upkeep().beats.add(beat.clone(), bound);
+        if let Some(sender) = sender {
             // A task, which goes on when this worker ends.
-            tokio::spawn(send(shared.client.clone()));
+            tokio::spawn(send(shared.client.clone(), sender));
         }
         if let Ok(Ok(answer)) = timeout(bound, told).await {
             return Ok(answer);
@@ -73,11 +97,11 @@ pub(crate) async fn together(
 }
 
 /// Sends what has gathered. Those that get no answer see to themselves.
-async fn send(client: Client) {
+async fn send(client: Client, sender: Arc<Sender>) {
     let beats = &client.upkeep().beats;
     beats.gathering.notify_waiters();
     sleep(GATHER).await;
-    let waiting = beats.take();
+    let waiting = beats.take(sender);
     let bound = waiting.iter().map(|waiting| waiting.bound).max().unwrap_or_default();
     let all: Vec<_> = waiting.iter().map(|waiting| waiting.beat.clone()).collect();
     let answers = timeout(bound, client.backend().heartbeats(&all)).await;
@@ -86,5 +110,39 @@ async fn send(client: Client) {
         for (waiting, answer) in waiting.into_iter().zip(answers) {
             let _ = waiting.answer.send(answer);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::WorkerId;
+
+    fn add(beats: &Beats) -> (oneshot::Receiver<Heartbeat>, Option<Arc<Sender>>) {
+        beats.add(Beat::new(WorkerId::new(), Vec::new()), GATHER)
+    }
+
+    #[test]
+    fn one_sends_for_all_that_come_before_it_takes_them() {
+        let beats = Beats::default();
+        let (_first, sender) = add(&beats);
+        let (_second, none) = add(&beats);
+        assert!(none.is_none());
+        assert_eq!(beats.take(sender.unwrap()).len(), 2);
+        let (_third, sender) = add(&beats);
+        assert_eq!(beats.take(sender.unwrap()).len(), 1);
+    }
+
+    /// Otherwise all would wait in vain for as long as some of them wait at any time.
+    #[test]
+    fn when_the_sender_is_gone_the_next_to_come_sends_for_those_that_wait() {
+        let beats = Beats::default();
+        let (first, sender) = add(&beats);
+        let (_second, none) = add(&beats);
+        assert!(none.is_none());
+        // As when a runtime ends.
+        drop((first, sender));
+        let (_third, sender) = add(&beats);
+        assert_eq!(beats.take(sender.unwrap()).len(), 2);
     }
 }
