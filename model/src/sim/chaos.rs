@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 use windlass_checker::history::What;
 use windlass_core::{MemoryBackend, Queue, QueueChange, Store};
 
@@ -16,7 +16,7 @@ use super::world::{LEASE, World};
 pub(super) async fn reign(world: &Arc<World>, processes: &mut [Process]) {
     let end = Instant::now() + world.plan.trouble;
     while Instant::now() < end && !world.is_broken() {
-        sleep(Duration::from_millis(world.chance(|rng| rng.u64(100..12_000)))).await;
+        world.rest(Duration::from_millis(world.chance(|rng| rng.u64(100..12_000)))).await;
         let (lot, at) = world.chance(|rng| (rng.u32(0..100), rng.usize(0..processes.len())));
         if world.plan.deaths_only {
             die_alone(world, processes, at);

@@ -108,6 +108,7 @@ impl Road {
             if let Some(until) = self.until() {
                 sleep_until(until).await;
             }
+            self.world.turn().await;
         };
         tokio::select! {
             biased;
@@ -164,7 +165,7 @@ impl Road {
     ) {
         let (world, who) = (self.world.clone(), self.name.clone());
         tokio::spawn(async move {
-            sleep(time).await;
+            world.rest(time).await;
             world.line(&format!("{who}: {name} comes late"));
             world.lock().inside.figures.struck(sort);
             drop(apply(&world));
@@ -256,11 +257,12 @@ impl Faulty {
         }
         if fate.unheard {
             self.road.struck("hint lost");
-            sleep(timeout).await;
+            self.world().rest(timeout).await;
             return Ok(Wake::Timeout);
         }
         let wake = self.world().memory.wait(queues, fate.again.unwrap_or(timeout).min(timeout));
         let wake = wake.await?;
+        self.world().turn().await;
         if fate.again.is_some() && wake == Wake::Timeout {
             self.road.struck("false hint");
             return Ok(Wake::Hint);
@@ -517,3 +519,6 @@ impl Backend for Faulty {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::time::sleep;
 use windlass_checker::Journal;
 use windlass_checker::history::What;
 use windlass_core::{Backoff, Context, Job, LeaseKey, Outcome, Stop};
@@ -115,21 +114,22 @@ async fn run(cx: &Context<Scene>, slow: bool) -> Outcome<u64> {
 
 async fn healed(world: &World) {
     while !world.is_healed() {
-        sleep(Duration::from_secs(1)).await;
+        world.rest(Duration::from_secs(1)).await;
     }
 }
 
 async fn act(cx: &Context<Scene>, slow: bool) -> Outcome {
     let world = &cx.state().world;
+    world.turn().await;
     let ms = Duration::from_millis;
     let most = if slow { 15_000 } else { 400 };
     let (lot, time, pause) =
         world.chance(|rng| (rng.u32(0..100), ms(rng.u64(0..most)), ms(rng.u64(0..5_000))));
     if world.is_healed() {
-        sleep(ms(5)).await;
+        world.rest(ms(5)).await;
         return Ok(());
     }
-    sleep(time).await;
+    world.rest(time).await;
     match lot {
         0..8 => Err(Stop::retry("it failed")),
         8..12 => Err(Stop::retry_after(pause, "it failed for a while")),
@@ -144,6 +144,7 @@ async fn act(cx: &Context<Scene>, slow: bool) -> Outcome {
                 _ = cx.cancelled() => {}
                 () = healed(world) => {}
             }
+            world.turn().await;
             Err(Stop::retry("it was told to end"))
         }
         29..31 => {
@@ -158,7 +159,7 @@ async fn act(cx: &Context<Scene>, slow: bool) -> Outcome {
         }
         40..45 => {
             cx.log(windlass_core::LogLevel::Info, "at work");
-            sleep(time).await;
+            world.rest(time).await;
             Ok(())
         }
         _ => Ok(()),

@@ -6,7 +6,7 @@
 //! histories of real servers; inside checks look at every step of the store.
 //!
 //! The same seed gives the same run, to the last line of its trace: nothing here asks the system for time or chance, and the
-//! worker takes what is ready in a fixed order. A process that dies is cut off from the store for good and its handlers end; its tasks wind down
+//! worker takes what is ready in a fixed order. Who meets the store or a handler first of those that are ready at the same moment, the seed draws. A process that dies is cut off from the store for good and its handlers end; its tasks wind down
 //! unseen, since tasks of one runtime can't be dropped together.
 
 mod chaos;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 use windlass_core::{
     Change, ChangeRequest, JobId, Kind, NewJob, OnConflict, Payload, Priority, QueueName, Selector,
     Start, Store, Unique, UniqueKey, UniqueUntil,
@@ -31,7 +31,7 @@ pub(super) async fn produce(world: Arc<World>, number: usize) {
     let pause = world.plan.trouble.as_millis() / u128::from(world.plan.jobs.max(1));
     let pause = u64::try_from(pause).unwrap_or(1_000).max(1);
     while Instant::now() < end && !world.is_broken() {
-        sleep(Duration::from_millis(world.chance(|rng| rng.u64(0..6 * pause)))).await;
+        world.rest(Duration::from_millis(world.chance(|rng| rng.u64(0..6 * pause)))).await;
         let count = world.chance(|rng| rng.usize(1..=3));
         let jobs: Vec<_> = (0..count).map(|_| job(&world)).collect();
         for tries in 1.. {
@@ -41,7 +41,7 @@ pub(super) async fn produce(world: Arc<World>, number: usize) {
             if tries == 4 && !world.is_healed() {
                 break; // it may be there, or not
             }
-            sleep(Duration::from_millis(500 * tries)).await;
+            world.rest(Duration::from_millis(500 * tries)).await;
         }
     }
 }
@@ -93,7 +93,7 @@ pub(super) async fn operate(world: Arc<World>) {
     let end = Instant::now() + world.plan.trouble;
     let first = u128::from(world.plan.seed) << 64;
     while Instant::now() < end && !world.is_broken() {
-        sleep(Duration::from_millis(world.chance(|rng| rng.u64(500..20_000)))).await;
+        world.rest(Duration::from_millis(world.chance(|rng| rng.u64(500..20_000)))).await;
         let (which, lot) =
             world.chance(|rng| (rng.u64(1..=u64::from(world.plan.jobs)), rng.u32(0..4)));
         let job = JobId::from_uuid(uuid::Uuid::from_u128(first + u128::from(which)));

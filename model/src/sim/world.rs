@@ -174,6 +174,19 @@ impl World {
         draw(&mut self.lock().rng)
     }
 
+    /// Tokio runs what is ready in the order in which it was woken. Here chance draws who of those goes first.
+    pub(super) async fn turn(&self) {
+        for _ in 0..self.chance(|rng| rng.u8(0..4)) {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Waits so long, and then for its turn among those that are ready at the same moment.
+    pub(super) async fn rest(&self, time: Duration) {
+        sleep(time).await;
+        self.turn().await;
+    }
+
     pub(super) fn line(&self, text: &str) {
         let at = self.begun.elapsed();
         self.lock().trace.line(at, text);
@@ -297,12 +310,12 @@ impl World {
                 std::panic::resume_unwind(error.into_panic());
             }
         }
-        sleep(Plan::RECOVERY + SLACK).await;
+        self.rest(Plan::RECOVERY + SLACK).await;
         let stuck = self.stuck().await;
         self.lock().inside.recovered(&stuck);
         let end = Instant::now() + DRAIN;
         while Instant::now() < end && !self.is_broken() && !self.is_drained().await {
-            sleep(Duration::from_secs(1)).await;
+            self.rest(Duration::from_secs(1)).await;
         }
         let evidence = self.evidence().await;
         for process in processes {
