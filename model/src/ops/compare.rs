@@ -65,7 +65,7 @@ pub trait Align {
 pub type Seen = BTreeMap<&'static str, u64>;
 
 /// Counts one sort of answer, if it came.
-fn saw(seen: &mut Seen, what: &'static str, came: bool) {
+pub(super) fn saw(seen: &mut Seen, what: &'static str, came: bool) {
     *seen.entry(what).or_default() += u64::from(came);
 }
 

@@ -6,6 +6,7 @@
 //! [`windlass_checker`]: two backends that are wrong alike would be the same.
 
 pub mod compare;
+pub mod host;
 mod judge;
 mod make;
 pub mod op;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use windlass_core::{Backend, MemoryBackend};
 
 pub use self::compare::Seen;
+pub use self::host::Host;
 pub use self::run::run;
 
 /// Moves the clock of a backend forward.
@@ -57,6 +59,8 @@ pub struct Real {
     pub backend: Arc<dyn Backend>,
     /// How its time passes.
     pub time: Time,
+    /// Where the host's own transactions are, if it joins them.
+    pub host: Option<Box<dyn Host>>,
 }
 
 impl fmt::Debug for Time {

@@ -102,6 +102,26 @@ pub enum Outcome {
 /// One settlement: of which claimed key, what is wrong with the key, how it ended, whether it carries a note.
 pub type Settle = (Index, Twist, Outcome, bool);
 
+/// A call in a transaction of the host's.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// Jobs, all or none.
+    Insert(Vec<Spec>),
+    /// An attempt ends.
+    Settle(Settle),
+}
+
+/// How a transaction of the host's ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// It is committed.
+    Commit,
+    /// It is rolled back.
+    Rollback,
+    /// It is rolled back, done once more and committed.
+    CommitLater,
+}
+
 /// A user's change.
 #[derive(Debug, Clone, Copy)]
 pub enum Meddling {
@@ -149,6 +169,8 @@ pub enum Op {
     Settle(Vec<Settle>),
     /// The last settlements are sent again.
     SettleAgain,
+    /// A row of the host's and some calls, in one transaction; where there is no such thing, the calls, if they are to be committed.
+    Transact(Vec<Step>, End),
     /// A running job reports progress.
     Record(Index, Twist),
     /// A note of the host's.
@@ -246,6 +268,19 @@ fn settle() -> impl Strategy<Value = Settle> {
     (any::<Index>(), twist(), outcome(), proptest::bool::weighted(0.2))
 }
 
+fn transact() -> impl Strategy<Value = Op> {
+    let step = prop_oneof![
+        3 => vec(spec(), 1..4).prop_map(Step::Insert),
+        2 => settle().prop_map(Step::Settle),
+    ];
+    let end = prop_oneof![
+        3 => Just(End::Commit),
+        2 => Just(End::Rollback),
+        1 => Just(End::CommitLater),
+    ];
+    (vec(step, 1..4), end).prop_map(|(steps, end)| Op::Transact(steps, end))
+}
+
 fn meddling() -> impl Strategy<Value = Meddling> {
     prop_oneof![
         3 => Just(Meddling::Cancel),
@@ -296,6 +331,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => any::<Index>().prop_map(Op::ClaimAgain),
         14 => vec(settle(), 1..4).prop_map(Op::Settle),
         2 => Just(Op::SettleAgain),
+        5 => transact(),
         2 => (any::<Index>(), twist()).prop_map(|(key, twist)| Op::Record(key, twist)),
         1 => any::<Index>().prop_map(Op::Append),
         6 => (any::<Index>(), meddling()).prop_map(|(job, change)| Op::Change(job, change)),

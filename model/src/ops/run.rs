@@ -12,10 +12,11 @@ use windlass_core::{
     StatsQuery, Store, Unique, UniqueUntil, WorkerId, WorkerInfo,
 };
 
-use super::compare::{Seen, same, shows_order, slack, tell};
+use super::compare::{Seen, same, saw, shows_order, slack, tell};
+use super::host::{Call, within};
 use super::judge::{Book, judge};
 use super::make::{blob, claim_request, filter, key, kind, note, payload, queue, tag};
-use super::op::{Filter, Index, Meddling, Op, Outcome, Rule, Settle, Span, Spec, Twist};
+use super::op::{End, Filter, Index, Meddling, Op, Outcome, Rule, Settle, Span, Spec, Step, Twist};
 use super::read::{ALL, after_tail, all_jobs, feed, history, maintain, workers};
 use super::{Model, Real, Time};
 
@@ -51,6 +52,10 @@ struct Run<'a> {
     began: bool,
     /// Some span was short at all.
     short: bool,
+    /// An operation is at hand in which no time can be waited for.
+    at_once: bool,
+    /// Rows of the host's that were committed.
+    rows: Vec<String>,
     /// Where time is waited for: when a lease that runs out began at the earliest, and by when all such have run out.
     lease: Option<(Instant, Instant)>,
     /// What both backends needed for one call, at most.
@@ -97,6 +102,8 @@ pub async fn run(model: &Model, real: &Real, ops: &[Op]) -> Result<Seen, String>
         maintained: false,
         began: false,
         short: false,
+        at_once: false,
+        rows: Vec::new(),
         lease: None,
         longest: Duration::ZERO,
         stored: BTreeMap::new(),
@@ -141,6 +148,8 @@ impl Run<'_> {
     fn span(&mut self, span: Span) -> Duration {
         match span {
             Span::Zero => Duration::ZERO,
+            // Between two calls in a transaction it might end, or not.
+            Span::Soon if self.at_once && matches!(self.real.time, Time::Waited) => FAR,
             Span::Soon => {
                 (self.began, self.short) = (true, true);
                 self.real.soon()
@@ -256,6 +265,7 @@ impl Run<'_> {
                 let settled = self.settled.clone();
                 self.settle("settle again", &settled).await
             }
+            Op::Transact(steps, end) => self.transact(steps, *end).await,
             Op::Record(key, twist) => {
                 let Some(key) = self.key(*key, *twist) else { return Ok(()) };
                 let progress = Note::Progress(Progress { done: 1, ..Progress::default() });
@@ -325,6 +335,82 @@ impl Run<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// The memory backend joins no transaction: it is asked plainly, if there is a commit.
+    async fn transact(&mut self, steps: &[Step], end: End) -> Result<(), String> {
+        self.at_once = true;
+        let calls: Vec<_> = steps.iter().filter_map(|step| self.call(step)).collect();
+        self.at_once = false;
+        let real = self.real;
+        let Some(host) = &real.host else {
+            return match end {
+                End::Rollback => Ok(()),
+                End::Commit | End::CommitLater => self.plainly(&calls).await,
+            };
+        };
+        let row = format!("row {:03}", self.rows.len());
+        let rolled_back = match end {
+            End::Commit => None,
+            End::Rollback | End::CommitLater => Some(within(&**host, &row, &calls, false).await),
+        };
+        saw(&mut self.seen, "a transaction rolled back", rolled_back.is_some());
+        // What is left of it would be another answer, or another store.
+        let rows = host.rows().await;
+        if rows != self.rows {
+            return Err(format!("the rows are {rows:?} in place of {:?}", self.rows));
+        }
+        if end == End::Rollback {
+            return Ok(());
+        }
+        let begun = Instant::now();
+        let committed = within(&**host, &row, &calls, true).await;
+        let mut memory = Vec::new();
+        for call in &calls {
+            memory.push(call.plainly(&self.recorder).await);
+        }
+        self.longest = self.longest.max(begun.elapsed());
+        memory.iter().for_each(|answer| answer.tell(&mut self.seen));
+        saw(&mut self.seen, "a transaction committed", true);
+        let slack = slack(self.longest);
+        for (what, real) in
+            [("in a transaction", Some(committed)), ("in one that was rolled back", rolled_back)]
+        {
+            let mut pairs = memory.iter().zip(real.iter().flatten());
+            pairs.try_for_each(|(memory, real)| memory.same(what, real, slack))?;
+        }
+        self.rows.push(row);
+        let rows = host.rows().await;
+        if rows != self.rows {
+            return Err(format!("the rows are {rows:?} in place of {:?}", self.rows));
+        }
+        Ok(())
+    }
+
+    fn call(&mut self, step: &Step) -> Option<Call> {
+        match step {
+            Step::Insert(specs) => {
+                Some(Call::Insert(specs.iter().map(|spec| self.job(spec)).collect()))
+            }
+            Step::Settle(settle) => {
+                let settlement = self.settlement(settle)?;
+                self.settled = vec![settlement.clone()];
+                Some(Call::Settle(settlement))
+            }
+        }
+    }
+
+    async fn plainly(&mut self, calls: &[Call]) -> Result<(), String> {
+        for call in calls {
+            match call {
+                Call::Insert(jobs) => both!(self, "insert", |on| on.insert(jobs)).map(drop)?,
+                Call::Settle(one) => {
+                    let one = std::slice::from_ref(one);
+                    both!(self, "settle", |on| on.settle(one)).map(drop)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// In one call, unless the order in which a backend applies them could be seen: that of a follow-up and of another settlement is its own.

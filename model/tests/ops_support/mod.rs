@@ -12,8 +12,9 @@ use proptest::test_runner::{
 use windlass_model::ops::{self, Model, Real, Seen, op};
 
 /// The same `cases` sequences each time, so that a check of a change doesn't depend on luck; `WINDLASS_MODEL_SEED` makes them others, and
-/// `WINDLASS_MODEL_CASES` more or fewer. What differed once is run first: sequences that are kept, and seeds that stand in `regressions`.
-pub(crate) fn check<F, G>(regressions: &'static str, cases: u32, open: F)
+/// `WINDLASS_MODEL_CASES` more or fewer. What differed once is run first: sequences that are kept, and seeds that stand in `regressions`. `more`
+/// says what must come beside [`ANSWERS`].
+pub(crate) fn check<F, G>(regressions: &'static str, cases: u32, more: &[&'static str], open: F)
 where
     F: Fn() -> G,
     G: Future<Output = (Real, Box<dyn std::any::Any>)>,
@@ -64,7 +65,7 @@ where
     let seen = seen.into_inner();
     println!("answers: {seen:?}");
     // Answers that never came were never compared.
-    let rare = rare(&seen);
+    let rare = rare(&seen, more);
     assert!(
         cases < enough || rare.is_empty(),
         "{rare:?} never came in {} sequences: {seen:?}",
@@ -95,8 +96,9 @@ fn leases(seed: u32, run: &mut dyn FnMut(&[op::Op]) -> Seen) -> u64 {
 }
 
 /// What never came.
-fn rare(seen: &Seen) -> Vec<&'static str> {
-    ANSWERS.into_iter().filter(|what| seen.get(what).is_none_or(|n| *n == 0)).collect()
+fn rare(seen: &Seen, more: &[&'static str]) -> Vec<&'static str> {
+    let all = ANSWERS.iter().chain(more).copied();
+    all.filter(|what| seen.get(what).is_none_or(|n| *n == 0)).collect()
 }
 
 /// One sequence on a fresh backend.
@@ -107,6 +109,9 @@ where
 {
     let (real, _kept) = open().await;
     let end = ops::run(&Model::default(), &real, ops).await;
+    if let Some(host) = &real.host {
+        host.close().await;
+    }
     real.backend.close().await.unwrap();
     end
 }
@@ -142,3 +147,6 @@ const ANSWERS: [&str; 23] = [
     "blobs to delete",
     "a page with more after it",
 ];
+/// And where there are transactions of the host's.
+pub(crate) const TRANSACTIONS: [&str; 3] =
+    ["a transaction committed", "a transaction rolled back", "refused in a transaction"];
