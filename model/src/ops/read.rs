@@ -71,9 +71,11 @@ pub(super) async fn feed(on: &dyn Backend) -> Result<Vec<Event>> {
         if !page.more || page.next == after {
             let kept: BTreeSet<_> = all_jobs(on).await?.into_iter().map(|job| job.id).collect();
             let is_note = |event: &Event| !matches!(event.body, EventBody::State { .. });
-            // A job may have been inserted anew under the id of one that was removed.
+            // A job may have been inserted anew under the id of one that was removed: of one that was pruned, only that tells.
             let removed: BTreeMap<_, _> = (events.iter().enumerate())
-                .filter(|(_, event)| matches!(event.body, EventBody::Deleted))
+                .filter(|(_, event)| {
+                    matches!(event.body, EventBody::Deleted | EventBody::State { from: None, .. })
+                })
                 .map(|(n, event)| (event.job, n))
                 .collect();
             let mut n = 0;

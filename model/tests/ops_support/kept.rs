@@ -141,6 +141,16 @@ pub(super) fn sequences() -> Vec<(&'static str, Vec<Op>)> {
             ],
         ),
         (
+            "a job inserted anew under the id of one that was pruned with its notes",
+            vec![
+                insert(0, None),
+                Op::Append(0),
+                Op::ChangeQueue(0, Meddling::Cancel),
+                Op::Prune(Span::Zero),
+                Op::Insert(vec![Spec { same_id: Some(0), ..spec(0, None) }]),
+            ],
+        ),
+        (
             "a lease that runs out under a claimed job",
             vec![
                 Op::Register(Span::Far),
