@@ -164,15 +164,18 @@ impl Course {
 
     /// Waits until none are being recorded.
     pub(crate) async fn landed(&self) {
-        loop {
+        while self.is_sending() {
             let mut landed = pin!(self.landed.notified());
-            // Enlists before the look, so that nothing falls in between.
+            // Enlists before it looks again, so that nothing falls in between.
             landed.as_mut().enable();
-            if lock(&self.state).sent.is_empty() {
-                return;
+            if self.is_sending() {
+                landed.await;
             }
-            landed.await;
         }
+    }
+
+    fn is_sending(&self) -> bool {
+        !lock(&self.state).sent.is_empty()
     }
 
     /// Takes what waits, for the settlement.
