@@ -27,7 +27,8 @@ async fn a_commit_of_postgres_is_done_and_its_reply_is_not_heard() {
     let mut conn = PgConnection::connect(&url).await.unwrap();
     let mut tx = conn.begin().await.unwrap();
     sqlx::query(insert).execute(&mut *tx).await.unwrap();
-    wire.drop_next("COMMIT");
+    // A commit is named by what its transaction wrote first.
+    wire.drop_next(&format!("COMMIT after {insert}"));
     assert!(tx.commit().await.is_err());
     // One that is not in a transaction, prepared.
     let mut conn = PgConnection::connect(&url).await.unwrap();
