@@ -36,8 +36,9 @@ pub struct Postgres {
 fn writes(sql: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(sql);
     let upper = text.to_ascii_uppercase();
-    let any =
-        ["INSERT INTO", "UPDATE ", "DELETE FROM", "COMMIT"].iter().any(|word| upper.contains(word));
+    let any = ["INSERT INTO", "UPDATE ", "DELETE FROM"].iter().any(|word| upper.contains(word))
+        // As a word: `READ COMMITTED` commits nothing.
+        || upper.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word == COMMIT);
     let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
     any.then(|| line.trim().chars().take(NAME).collect())
 }

@@ -51,16 +51,19 @@ fn postgres_tells_what_is_committed() {
     let failed = [message(b'E', b"SERROR\0\0"), ready(b"I")].concat();
     let (ssl, hello) = (startup(80_877_103), startup(196_608));
     let begun = [message(b'R', &[0; 4]), ready(b"I")].concat();
+    // The name of a level of isolation commits nothing.
+    let begin = message(b'Q', b"BEGIN ISOLATION LEVEL READ COMMITTED\0");
     let commit = message(b'Q', b"COMMIT\0");
     let (one, two) = (bind("one"), bind("two"));
     let (idle, open) = (complete(b"I"), complete(b"T"));
     let ready = ready(b"I");
-    let turns: [(&[u8], &[u8]); 11] = [
+    let turns: [(&[u8], &[u8]); 12] = [
         (&ssl, b"N"),
         (&hello, &begun),
         (&prepare, &ready),
         (&two, &idle),
         (&one, &idle),
+        (&begin, &open),
         (&one, &open),
         (&commit, &idle),
         (&one, &failed),
